@@ -1,0 +1,59 @@
+// Package kernelmodules finds a LiME kernel module that fits a target's
+// kernel, and checks it.
+//
+// A [Store] looks a module up for a [Kernel]. What it returns has been read as
+// an ELF file: architecture, vermagic and LiME's parameters are known, and a module
+// that does not fit is refused here, before the target is touched.
+package kernelmodules
+
+import (
+	"context"
+	"errors"
+	"strings"
+)
+
+// A Kernel is the kernel that a module must fit.
+type Kernel struct {
+	Release string // uname -r
+	Machine string // uname -m: x86_64, aarch64...
+}
+
+// A Store finds modules. It is safe for concurrent use.
+type Store interface {
+	// Find returns a module for k. It returns an error wrapping ErrNoModule
+	// when the store has none, and a *MismatchError when it has one that
+	// does not fit; it never returns a module that fails Module.Check(k).
+	Find(ctx context.Context, k Kernel) (*Module, error)
+	// String names the store for people and manifests, without secrets.
+	String() string
+}
+
+// A Module is a kernel module and what its ELF file says of it.
+type Module struct {
+	Data   []byte `json:"-"`
+	Origin string `json:"origin"` // where it came from: a path, a URL
+	SHA256 string `json:"sha256"` // of Data, lower-case hex
+	Size   int64  `json:"size"`   // of Data, bytes
+
+	Name      string   `json:"name"` // from .modinfo or .gnu.linkonce.this_module, e.g. "lime"
+	Version   string   `json:"version,omitempty"`
+	Vermagic  string   `json:"vermagic"`            // from .modinfo
+	Machine   string   `json:"machine"`             // in uname -m's words
+	Params    []string `json:"params"`              // parameter names, sorted
+	Signed    bool     `json:"signed"`              // carries an appended PKCS#7 signature (not verified here)
+	Signature string   `json:"signature,omitempty"` // how the file itself was verified: "pinned sha256", "unverified"...
+}
+
+// ErrNoModule is wrapped by errors of a store that has no module for a kernel.
+var ErrNoModule = errors.New("no module for this kernel")
+
+// A MismatchError says why a module does not fit a kernel.
+type MismatchError struct {
+	Origin  string
+	Kernel  Kernel
+	Reasons []string // all of them
+}
+
+func (e *MismatchError) Error() string {
+	return "module " + e.Origin + " does not fit kernel " + e.Kernel.Release + " (" + e.Kernel.Machine + "): " + strings.Join(e.Reasons, "; ")
+}

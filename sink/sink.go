@@ -1,0 +1,117 @@
+// Package sink stores evidence: images, manifests, signatures.
+//
+// A [Sink] creates an [Object] under a name that must not exist yet. The
+// writer ends an object in one of three ways: Commit makes it visible under its
+// name, Keep makes what was written visible as partial, and Abort, for objects that
+// hold no evidence, removes it. Nothing is ever overwritten. Package sinktest
+// holds the conformance suite that every implementation passes.
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+)
+
+// A Sink is a place for evidence. It is safe for concurrent use.
+type Sink interface {
+	// Create starts a new object. name is a plain file name: see ValidName.
+	// It returns an error wrapping ErrExists when the name, or its partial
+	// form, is taken. Nothing is visible under name until Commit.
+	Create(ctx context.Context, name string) (Object, error)
+
+	// String names the place for people and manifests, without secrets.
+	String() string
+}
+
+// An Object is one file of evidence being written. Write must not be called
+// concurrently. Errors of Write are sticky. Exactly one of Commit, Keep and
+// Abort ends an object; a second call returns ErrEnded.
+type Object interface {
+	io.Writer
+
+	// Commit makes everything written durable and visible under the name, or
+	// returns an error and leaves the bytes where they are (see Location):
+	// they can still be kept with Keep. It returns an error wrapping ErrExists when
+	// the name was taken meanwhile.
+	Commit(ctx context.Context) (Receipt, error)
+
+	// Keep makes what was written durable and visible as partial. It works
+	// after a failed Write and after a failed Commit.
+	Keep(ctx context.Context) (Receipt, error)
+
+	// Abort discards the object. For captured bytes, use Keep.
+	Abort(ctx context.Context) error
+
+	// Location says where the bytes are now.
+	Location() string
+}
+
+// A Receipt is what the sink vouches for after Commit or Keep.
+type Receipt struct {
+	Name     string `json:"name"`     // the name inside the sink
+	Location string `json:"location"` // for people and for opening it again
+	Size     int64  `json:"size"`     // bytes
+	Partial  bool   `json:"partial,omitempty"`
+}
+
+// An Opener reads objects back; for verify and cat.
+type Opener interface {
+	// Open opens a committed or kept object. The error wraps fs.ErrNotExist
+	// when there is none.
+	Open(ctx context.Context, name string) (Reader, error)
+}
+
+// A Reader reads a stored object, by streaming or by range.
+type Reader interface {
+	io.Reader
+	io.ReaderAt
+	io.Closer
+	Size() int64
+}
+
+// A SpaceChecker knows how much room is left.
+type SpaceChecker interface {
+	// Free returns the bytes that can still be written. It writes nothing.
+	Free(ctx context.Context) (int64, error)
+}
+
+// A Checker can prove, before the target is touched, that Create would work
+// for name. It leaves nothing behind.
+type Checker interface {
+	Check(ctx context.Context, name string) error
+}
+
+// ErrExists is wrapped by errors about a name that is taken: fs.ErrExist.
+var ErrExists = fs.ErrExist
+
+// ErrEnded is returned by the methods of an object that has ended.
+var ErrEnded = errors.New("object has ended")
+
+// PartialSuffix marks the name of an object that was kept as partial.
+const PartialSuffix = ".partial"
+
+// MaxName is the longest name that a sink takes, in bytes. It leaves room for
+// suffixes below the 255 bytes of common file systems.
+const MaxName = 200
+
+// ValidName returns an error unless name is safe in file systems, object
+// stores, URLs and shells: letters, digits, '.', '_', '-', '+', '=' and '@',
+// neither starting with '.' nor '-', at most MaxName bytes.
+func ValidName(name string) error {
+	if name == "" || len(name) > MaxName {
+		return fmt.Errorf("name %q: must have 1 to %d bytes", name, MaxName)
+	}
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		case i > 0 && (c == '.' || c == '-'), c == '_', c == '+', c == '=', c == '@':
+		default:
+			return fmt.Errorf("name %q: character %q at byte %d is not allowed", name, c, i)
+		}
+	}
+	return nil
+}
