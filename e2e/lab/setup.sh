@@ -59,44 +59,33 @@ install_debs() {
 	esac
 }
 
-# part NAME INPUT... builds $lab/NAME with the function build_NAME unless it is
-# there with the stamp of this build. build_NAME gets a temporary folder, which
-# becomes $lab/NAME only when it succeeded.
+# part NAME builds $lab/NAME with the function build_NAME, unless it is there with
+# this script's stamp. build_NAME runs in a temporary folder, which becomes
+# $lab/NAME only when it succeeded: what is half built is never there.
 part() {
-	local name=$1 stamp start tmp=$lab/.tmp-$1
-	stamp=$(stamp_of "$@")
+	local name=$1 start=$SECONDS status=0 tmp=$lab/.tmp-$1
 	if [ "$(cat "$lab/$name/.stamp" 2>/dev/null)" = "$stamp" ]; then
 		say "$name: up to date"
 		return 0
 	fi
-	start=$SECONDS
 	say "$name: building"
-	rm -rf "$tmp" && mkdir -p "$tmp"
-	# A subshell started plainly: under || or if, set -e would be off inside.
+	rm -rf "$tmp"
+	mkdir -p "$tmp"
+	# Neither || nor if: both would turn set -e off inside.
 	set +e
-	(set -e && cd "$tmp" && "build_$name" "$tmp") >"$lab/$name.log" 2>&1
-	local status=$?
+	(set -e && cd "$tmp" && "build_$name") >"$lab/$name.log" 2>&1
+	status=$?
 	set -e
 	if [ "$status" != 0 ]; then
 		tail -n 15 "$lab/$name.log" >&2
 		die "building $name failed" "cat $lab/$name.log"
 	fi
-	[ ! -e "$tmp/path" ] || tmp=$(cat "$tmp/path")
 	echo "$stamp" >"$tmp/.stamp"
 	rm -rf "$lab/.old-$name"
 	[ ! -e "$lab/$name" ] || mv "$lab/$name" "$lab/.old-$name"
 	mv "$tmp" "$lab/$name"
 	rm -rf "$lab/.old-$name"
 	say "$name: built in $((SECONDS - start)) s"
-}
-
-stamp_of() {
-	local name=$1
-	shift
-	{
-		declare -f "build_$name"
-		printf '%s\n' "$suite" "$password" "$passphrase" "$volatility" "$@"
-	} | sha256sum | cut -d ' ' -f 1
 }
 
 # build_keys makes the client's keys and the guest's host keys.
@@ -217,8 +206,8 @@ customize_guest() {
 		systemd-modules-load.service systemd-remount-fs.service systemd-binfmt.service \
 		systemd-machine-id-commit.service systemd-ask-password-wall.path \
 		systemd-ask-password-console.path getty.target serial-getty@ttyS0.service \
-		kmod-static-nodes.service modprobe@configfs.service modprobe@drm.service \
-		modprobe@efi_pstore.service modprobe@fuse.service dev-hugepages.mount dev-mqueue.mount \
+		kmod-static-nodes.service modprobe@configfs.service modprobe@dm_mod.service modprobe@drm.service \
+		modprobe@efi_pstore.service modprobe@fuse.service modprobe@loop.service dev-hugepages.mount dev-mqueue.mount \
 		sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount \
 		sys-fs-fuse-connections.mount proc-sys-fs-binfmt_misc.automount \
 		systemd-user-sessions.service; do
@@ -290,7 +279,25 @@ build_modules() {
 	rm -rf usr lib bin etc build
 }
 
-[ "${1-}" != --path ] || { echo "$lab"; exit 0; }
+# build_volatility makes a venv. Its scripts name it by absolute path, so they are
+# pointed at the folder that the venv is going to have.
+build_volatility() {
+	/usr/bin/python3 -m venv venv
+	venv/bin/python -m pip install -q --disable-pip-version-check "volatility3==$volatility"
+	grep -rlI "$PWD" venv/bin venv/pyvenv.cfg | xargs -r sed -i "s|$PWD|$lab/volatility|g"
+}
+
 mkdir -p "$lab"
+lab=$(cd "$lab" && pwd)
+stamp=$(sha256sum <"${BASH_SOURCE[0]}" | cut -d ' ' -f 1)
 exec 9>"$lab/.lock"
 flock -n 9 || { say 'another setup is running, waiting for it' && flock 9; }
+
+install_debs
+[ $SECONDS -lt 2 ] || say "packages: installed in $SECONDS s"
+part volatility 9>&- &
+part keys
+part guest
+part modules
+wait $!
+say "ready in $SECONDS s: $lab"
