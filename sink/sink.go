@@ -17,9 +17,10 @@ import (
 
 // A Sink is a place for evidence. It is safe for concurrent use.
 type Sink interface {
-	// Create starts a new object. name is a plain file name: see ValidName.
-	// It returns an error wrapping ErrExists when the name, or its partial
-	// form, is taken. Nothing is visible under name until Commit.
+	// Create starts a new object. name is a plain file name (see ValidName)
+	// that does not end in PartialSuffix. It returns an error wrapping
+	// ErrExists when the name, or its partial form, is taken. Nothing is
+	// visible under name until Commit. ctx bounds Create alone.
 	Create(ctx context.Context, name string) (Object, error)
 
 	// String names the place for people and manifests, without secrets.
@@ -35,17 +36,19 @@ type Object interface {
 	// Commit makes everything written durable and visible under the name, or
 	// returns an error and leaves the bytes where they are (see Location):
 	// they can still be kept with Keep. It returns an error wrapping ErrExists when
-	// the name was taken meanwhile.
+	// the name was taken meanwhile, and the error of Write after a failed Write.
 	Commit(ctx context.Context) (Receipt, error)
 
 	// Keep makes what was written durable and visible as partial. It works
-	// after a failed Write and after a failed Commit.
+	// after a failed Write and after a failed Commit. An error means that the
+	// bytes, which stay at Location, are not proven durable; the object has then
+	// not ended.
 	Keep(ctx context.Context) (Receipt, error)
 
 	// Abort discards the object. For captured bytes, use Keep.
 	Abort(ctx context.Context) error
 
-	// Location says where the bytes are now.
+	// Location says where the bytes are now. It does not wait for a Write.
 	Location() string
 }
 
@@ -99,10 +102,14 @@ const MaxName = 200
 
 // ValidName returns an error unless name is safe in file systems, object
 // stores, URLs and shells: letters, digits, '.', '_', '-', '+', '=' and '@',
-// neither starting with '.' nor '-', at most MaxName bytes.
+// neither starting with '.' or '-' nor ending in '.' (Windows drops it), at most
+// MaxName bytes.
 func ValidName(name string) error {
 	if name == "" || len(name) > MaxName {
 		return fmt.Errorf("name %q: must have 1 to %d bytes", name, MaxName)
+	}
+	if name[len(name)-1] == '.' {
+		return fmt.Errorf("name %q: must not end in a dot", name)
 	}
 	for i := range len(name) {
 		c := name[i]
