@@ -30,7 +30,7 @@ type Store interface {
 
 // A Module is a kernel module and what its ELF file says of it.
 type Module struct {
-	Data   []byte `json:"-"`
+	Data   []byte `json:"-"`      // unpacked
 	Origin string `json:"origin"` // where it came from: a path, a URL
 	SHA256 string `json:"sha256"` // of Data, lower-case hex
 	Size   int64  `json:"size"`   // of Data, bytes
@@ -41,11 +41,25 @@ type Module struct {
 	Machine   string   `json:"machine"`             // in uname -m's words
 	Params    []string `json:"params"`              // parameter names, sorted
 	Signed    bool     `json:"signed"`              // carries an appended PKCS#7 signature (not verified here)
-	Signature string   `json:"signature,omitempty"` // how the file itself was verified: "pinned sha256", "unverified"...
+	Signature string   `json:"signature,omitempty"` // how the file itself was verified: Pinned, Unverified
 }
+
+// Values of Module.Signature.
+const (
+	Pinned     = "pinned sha256"         // the user gave its digest
+	Unverified = "user file, unverified" // nobody vouches for it
+)
+
+// Verified reports whether somebody whom the user named vouches for the
+// module's bytes. The zero value is not verified.
+func (m *Module) Verified() bool { return m.Signature == Pinned }
 
 // ErrNoModule is wrapped by errors of a store that has no module for a kernel.
 var ErrNoModule = errors.New("no module for this kernel")
+
+// ErrNotPinned is wrapped by errors about a file whose digest is not one of
+// those that the user pinned.
+var ErrNotPinned = errors.New("sha256 is not pinned")
 
 // A MismatchError says why a module does not fit a kernel.
 type MismatchError struct {
@@ -55,5 +69,5 @@ type MismatchError struct {
 }
 
 func (e *MismatchError) Error() string {
-	return "module " + e.Origin + " does not fit kernel " + e.Kernel.Release + " (" + e.Kernel.Machine + "): " + strings.Join(e.Reasons, "; ")
+	return "module " + e.Origin + " does not fit kernel " + printable(e.Kernel.Release) + " (" + printable(e.Kernel.Machine) + "): " + strings.Join(e.Reasons, "; ")
 }
