@@ -1,0 +1,272 @@
+// Package pipeline takes a memory image from its source to its destination in one pass.
+//
+//	source -> block -> walker             structure and content, package lime
+//	                -> raw SHA-256
+//	                -> frames (package frame) -> stored SHA-256 -> counter -> destination
+//
+// The source is read into blocks of a frame's size that the three consumers
+// share and then give back. There is nothing to wait for but a free block, so a slow
+// consumer slows the source and nothing piles up: see [MemoryPerHost].
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/shotglass-ir/shotglass/acquire/frame"
+	"github.com/shotglass-ir/shotglass/acquire/lime"
+)
+
+// Options configures a Run. Pool must be set.
+type Options struct {
+	Pool        *frame.Pool  // shared by all hosts
+	Compression string       // frame.Zstd (default) or frame.None
+	FrameSize   int          // raw bytes of a frame and of a block; default frame.PlanFrameSize(Expected)
+	InFlight    int          // blocks that this host owns; default frame.DefaultInFlight
+	Expected    int64        // raw bytes expected, for planning only
+	Walker      *lime.Walker // sees every byte received; nil for none. The caller calls Finish
+	Progress    *Progress    // nil for none
+}
+
+func (o Options) frame() frame.Options {
+	if o.FrameSize == 0 {
+		o.FrameSize = frame.PlanFrameSize(o.Expected)
+	}
+	return frame.Options{Pool: o.Pool, Compression: o.Compression, Size: o.FrameSize, InFlight: o.InFlight}
+}
+
+// indexMemory is the memory of an index entry, with the slack of a slice that grows.
+const indexMemory = 160
+
+// walkerMemory covers a Walker with its needles, marks and some thousand ranges and samples.
+const walkerMemory = 1 << 20
+
+// MemoryPerHost returns the bytes that one Run takes, at most: for each of its
+// own blocks the frame size and, with zstd, as much again for the compressed
+// form, the index, and 1 MiB for the walker. With the defaults that is
+// 9 MiB and 160 bytes for each MiB of image: 19 MiB for a host of 64 GiB. What all
+// hosts share comes once: frame.Pool.Memory, 6 MiB for each worker.
+func MemoryPerHost(o Options) (int64, error) {
+	f := o.frame()
+	n, err := f.Memory()
+	if err != nil {
+		return 0, err
+	}
+	frames := (o.Expected + int64(f.Size) - 1) / int64(f.Size)
+	return n + frames*indexMemory + walkerMemory, nil
+}
+
+// Progress counts while a Run goes on. Others may read it at any time.
+type Progress struct {
+	RawBytes         atomic.Int64 // received from the source
+	StoredBytes      atomic.Int64 // taken by the destination
+	LastByteUnixNano atomic.Int64 // when the source last gave something; 0 before the first byte
+}
+
+// A Result says what a Run did. It is valid whatever the error.
+//
+// Raw covers exactly the bytes that the frames of Index give back. Without a
+// *SinkError that is everything received. After one, it is what lies in frames
+// that the destination took whole, so that the file that is left can be
+// checked against it; Received and the walker go further.
+//
+// Stored covers every byte that the destination said it took, in order. After
+// a *SinkError its end may be a part of a frame, or of the seek table, beyond
+// Index. How durable these bytes are is for the destination to say.
+//
+// Both are Complete only if the source ended with io.EOF and everything was
+// stored. Whether the image is complete is the walker's verdict.
+type Result struct {
+	Received  int64 // bytes that came from the source
+	Raw       frame.Digest
+	Stored    frame.Digest
+	Index     *frame.Index
+	FrameSize int
+}
+
+// A SourceError says that the stream ended other than by io.EOF: a failure, or
+// the context. Everything received was stored all the same, as a well-formed file.
+type SourceError struct {
+	Bytes int64 // received before
+	Err   error
+}
+
+func (e *SourceError) Error() string {
+	return fmt.Sprintf("source ended early, after %d bytes: %v", e.Bytes, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *SourceError) Unwrap() error { return e.Err }
+
+// A SinkError says that the destination failed. The source is not read on, and
+// nothing was written after the failure.
+type SinkError struct {
+	Bytes int64 // taken before
+	Err   error
+}
+
+func (e *SinkError) Error() string {
+	return fmt.Sprintf("destination failed after %d bytes: %v", e.Bytes, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *SinkError) Unwrap() error { return e.Err }
+
+// Run reads src to its end and stores it in dst. Of dst it uses Write only, one call
+// for each frame, never concurrently; it closes neither.
+//
+// The error is nil when src ended with io.EOF and dst took everything;
+// otherwise it is or joins a *SourceError and a *SinkError, or says that the
+// options are wrong. Run returns when its last Read and Write have returned:
+// whoever ends ctx must also make them return, by closing src. After ctx has
+// ended even io.EOF counts as a *SourceError, since a closed source often says
+// so; what was received before is stored.
+func Run(ctx context.Context, src io.Reader, dst io.Writer, o Options) (Result, error) {
+	out := newSinkWriter(dst, o)
+	fw, err := frame.NewWriter(out, o.frame())
+	if err != nil {
+		return Result{Index: &frame.Index{}}, err
+	}
+	if o.Progress == nil {
+		o.Progress = &Progress{}
+	}
+	blocks := fw.Blocks()
+	raw := newRawDigest(blocks)
+	consumers := []func([]byte){raw.write}
+	if o.Walker != nil {
+		consumers = append(consumers, func(p []byte) { o.Walker.Write(p) })
+	}
+	var wg sync.WaitGroup
+	feeds := make([]chan *frame.Block, len(consumers))
+	for i, consume := range consumers {
+		feed := make(chan *frame.Block, blocks) // never full
+		feeds[i] = feed
+		wg.Go(func() {
+			for b := range feed {
+				consume(b.Data)
+				b.Release()
+			}
+		})
+	}
+
+	in := source{r: src, progress: o.Progress}
+	srcErr := in.run(ctx, fw, feeds)
+	for _, f := range feeds {
+		close(f)
+	}
+	wg.Wait()
+	sinkErr := fw.Close()
+
+	res := Result{Received: in.n, Index: fw.Index(), FrameSize: fw.Size()}
+	var errs []error
+	if srcErr != nil {
+		errs = append(errs, &SourceError{in.n, srcErr})
+	}
+	if sinkErr != nil {
+		errs = append(errs, &SinkError{out.n, sinkErr})
+	}
+	complete := len(errs) == 0
+	res.Raw = frame.Digest{Bytes: res.Index.Raw(), SHA256: raw.after(len(res.Index.Entries)), Complete: complete}
+	res.Stored = frame.Digest{Bytes: out.n, Complete: complete}
+	switch {
+	case out.sum != nil:
+		out.sum.Sum(res.Stored.SHA256[:0])
+	default: // stored as is: the raw digest, and what came of the frame that failed
+		res.Stored.SHA256 = raw.afterPlus(len(res.Index.Entries), out.rest)
+	}
+	switch len(errs) {
+	case 0:
+		return res, nil
+	case 1:
+		return res, errs[0]
+	}
+	return res, errors.Join(errs...)
+}
+
+// source reads blocks.
+type source struct {
+	r        io.Reader
+	n        int64
+	progress *Progress
+}
+
+// run reads blocks and hands them on until the source ends, which is nil if by
+// io.EOF, or the destination fails, which is also nil: fw knows.
+func (s *source) run(ctx context.Context, fw *frame.Writer, feeds []chan *frame.Block) error {
+	for {
+		b, err := fw.Get(ctx)
+		if err != nil {
+			if fw.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		n, err := s.fill(ctx, fw, b.Data)
+		if n == 0 {
+			b.Release()
+		} else {
+			b.Data = b.Data[:n]
+			b.Retain(len(feeds))
+			for _, f := range feeds {
+				f <- b
+			}
+			if err := fw.Put(b); err != nil {
+				return err
+			}
+		}
+		switch cause := context.Cause(ctx); {
+		case fw.Err() != nil && (err == nil || err == errSinkFailed):
+			return nil
+		case cause != nil && err != nil && err != io.EOF && !errors.Is(err, cause):
+			return fmt.Errorf("%w (%w)", cause, err)
+		case cause != nil:
+			return cause
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+var errSinkFailed = errors.New("destination failed")
+
+// maxEmptyReads is how many reads in a row may give nothing.
+const maxEmptyReads = 100
+
+// fill reads until p is full. It returns the source's error as it is.
+func (s *source) fill(ctx context.Context, fw *frame.Writer, p []byte) (n int, err error) {
+	for empty := 0; n < len(p); {
+		switch {
+		case ctx.Err() != nil:
+			return n, context.Cause(ctx)
+		case fw.Err() != nil:
+			return n, errSinkFailed
+		}
+		m, err := s.r.Read(p[n:])
+		if m < 0 || m > len(p)-n {
+			return n, fmt.Errorf("source returned an invalid count %d", m)
+		}
+		if m > 0 {
+			n += m
+			s.n += int64(m)
+			s.progress.LastByteUnixNano.Store(time.Now().UnixNano())
+			s.progress.RawBytes.Add(int64(m))
+			empty = 0
+		}
+		if err != nil {
+			return n, err
+		}
+		if m == 0 {
+			if empty++; empty == maxEmptyReads {
+				return n, io.ErrNoProgress
+			}
+		}
+	}
+	return n, nil
+}
