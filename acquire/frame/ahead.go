@@ -78,17 +78,17 @@ func (j *job) load(r io.ReaderAt, x *Index, i int, dec *zstd.Decoder) {
 	default:
 		j.err = fmt.Errorf("read: %w", err)
 	}
+	if x.Compression == None {
+		j.raw = j.stored
+	}
 	if j.err != nil {
-		if x.Compression == None {
-			j.raw = j.stored
-		}
 		return
 	}
 	if e.SHA256 != (Sum{}) && sha256.Sum256(j.stored) != e.SHA256 {
 		j.err = ErrDigest
 	}
 	if x.Compression == None {
-		j.raw, j.decoded = j.stored, true
+		j.decoded = true
 		return
 	}
 	if n >= 4 {

@@ -55,9 +55,10 @@ func NewPool(o PoolOptions) *Pool {
 		o.Level = zstd.SpeedFastest
 	}
 	// A window as long as the default frame: nothing before it is referred to,
-	// and it keeps each encoder's history at 2 MiB.
+	// and it keeps each encoder's history at 2 MiB. Single segments carry their raw
+	// size even when they are short, which a file without a seek table needs.
 	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(o.Level), zstd.WithEncoderConcurrency(o.Workers),
-		zstd.WithWindowSize(DefaultSize), zstd.WithEncoderCRC(true))
+		zstd.WithWindowSize(DefaultSize), zstd.WithEncoderCRC(true), zstd.WithSingleSegment(true))
 	if err != nil {
 		panic(fmt.Sprintf("frame: zstd options: %v", err))
 	}
