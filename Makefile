@@ -1,0 +1,58 @@
+# The same lines for people and for CI. `make test` needs Go alone; `make e2e`
+# and `make demo` install what they need when run as root on Debian.
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
+LDFLAGS := -s -w -buildid= -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME ?= 30s
+
+.PHONY: build test race lint fuzz e2e demo lab bench dist clean
+
+build: ## the program, for this machine
+	$(BUILD) -o shotglass ./cmd/shotglass
+
+test: ## everything that needs Go alone
+	$(GO) vet ./...
+	$(GO) test ./...
+
+race: ## the same under the race detector (needs a C compiler)
+	$(GO) test -race ./...
+
+lint:
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) run $(STATICCHECK) -tags e2e ./e2e/...
+
+fuzz: ## every fuzz target for FUZZTIME
+	e2e/fuzz.sh $(FUZZTIME)
+
+setup: ## the lab's parts: packages, guest image, LiME module, Volatility 3
+	e2e/lab/setup.sh
+
+e2e: setup ## real kernel, real LiME, real OpenSSH, Volatility 3
+	SHOTGLASS_E2E=1 $(GO) test -count=1 ./transport/... ./sink/... ./acquire/...
+	SHOTGLASS_E2E=1 $(GO) test -tags e2e -count=1 -timeout 60m ./e2e/...
+
+demo: setup ## capture a real guest, verify the image
+	e2e/demo.sh
+
+lab: setup ## boot a guest to play with
+	$(GO) run ./e2e/lab/run
+
+bench: setup ## the pipeline alone, and the whole path beside its peers
+	$(GO) test -run '^$$' -bench . -benchtime 3x ./acquire/pipeline ./acquire/lime ./acquire/frame
+	$(GO) test -tags e2e -run '^$$' -bench . -benchtime 3x ./e2e/bench
+
+dist: ## reproducible static binaries with checksums
+	rm -rf dist && mkdir dist
+	for p in $(PLATFORMS); do \
+	  o=$${p%/*} a=$${p#*/}; e=; [ $$o = windows ] && e=.exe; \
+	  GOOS=$$o GOARCH=$$a $(BUILD) -o dist/shotglass-$$o-$$a$$e ./cmd/shotglass || exit 1; \
+	done
+	cd dist && sha256sum shotglass-* > SHA256SUMS
+
+clean:
+	rm -rf dist shotglass

@@ -1,0 +1,190 @@
+// Package acquire captures the memory of targets as evidence.
+//
+// [NewPlan] connects to every target, reads facts about it and decides how its
+// memory will be read; nothing is written, there or here. [Plan.Run] then
+// streams each target's memory through the pipeline into a sink, checks that the
+// image is complete, cleans the target, and writes a signed [Manifest], last. One
+// host's failure is that host's [Result], never another's.
+//
+// This package knows no AWS, no terminal and no command line.
+package acquire
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/shotglass-ir/shotglass/acquire/frame"
+	"github.com/shotglass-ir/shotglass/kernelmodules"
+	"github.com/shotglass-ir/shotglass/sink"
+	"github.com/shotglass-ir/shotglass/transport"
+)
+
+// Options say how to capture. Dialer is required; Sink is required for Run.
+type Options struct {
+	Dialer  transport.Dialer
+	Sink    sink.Sink
+	Modules kernelmodules.Store // nil: no module is offered
+
+	// SudoPassword is asked once per target on which sudo wants a password. Nil:
+	// such a target is refused.
+	SudoPassword transport.SecretFunc
+
+	// AllowUnverifiedModule lets a module be loaded whose digest nobody pinned.
+	// The manifest records it.
+	AllowUnverifiedModule bool
+
+	Compression string      // "zstd" (default) or "none"
+	Pool        *frame.Pool // nil: one is made for each Run
+
+	// Name overrides the image's name, for a single target. The default is
+	// <host>-<UTC time>-mem.lime[.zst].
+	Name string
+
+	Case     string
+	Operator string
+	Tool     Tool
+	Settings []Setting
+
+	// Signer signs the manifests; nil leaves them unsigned, which is a
+	// Problem and is told to the user.
+	Signer ssh.Signer
+
+	// StallTimeout ends a stream in which no byte came for so long. The default of
+	// 5 minutes lets a link that was away for one to two minutes come back:
+	// TCP retransmits with exponential backoff (RFC 6298 section 5.5), so the
+	// first byte after an outage can be as late again as the outage was long.
+	StallTimeout time.Duration
+	// CleanupTimeout bounds the cleaning of one target (default 90 s).
+	CleanupTimeout time.Duration
+	// Parallel is how many targets are captured at once (default: all).
+	Parallel int
+
+	Observer Observer     // nil: nobody watches
+	Log      *slog.Logger // nil: discard
+
+	// CheckSink lets the plan prove that it could write: it creates and removes a
+	// probe in the sink. A plan that writes nothing leaves it off.
+	CheckSink bool
+	// AllowLowSpace starts captures that may not fit the sink.
+	AllowLowSpace bool
+	// LimePort is the port that LiME listens on, on the target's loopback. 0
+	// picks a free one.
+	LimePort int
+
+	// Now is the examiner's clock; nil is time.Now.
+	Now func() time.Time
+
+	// LimeTimeout is LiME's timeout parameter in milliseconds. It exists so that
+	// tests can provoke LiME's silent zero fill (its own default is 1000);
+	// the default of 0 turns the hazard off, and is what evidence needs.
+	LimeTimeout int
+}
+
+func (o Options) withDefaults() Options {
+	if o.Compression == "" {
+		o.Compression = "zstd"
+	}
+	if o.StallTimeout == 0 {
+		o.StallTimeout = 5 * time.Minute
+	}
+	if o.CleanupTimeout == 0 {
+		o.CleanupTimeout = 90 * time.Second
+	}
+	if o.Observer == nil {
+		o.Observer = func(Event) {}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+// A Plan is what Run would do. Close it: it holds a connection per target.
+type Plan struct {
+	Steps []*Step // in the order of the targets
+	opts  Options
+}
+
+// A Step is the plan for one target.
+type Step struct {
+	Target transport.Target `json:"-"`
+
+	Host       string                `json:"host"` // Target.Name
+	Info       transport.Info        `json:"connection"`
+	Facts      *Facts                `json:"facts,omitempty"`
+	Privilege  string                `json:"privilege,omitempty"`
+	Source     string                `json:"source,omitempty"`
+	Candidates []Candidate           `json:"candidates,omitempty"`
+	Module     *kernelmodules.Module `json:"module,omitempty"`
+	Name       string                `json:"name,omitempty"`     // of the image
+	Expected   int64                 `json:"expected,omitempty"` // raw bytes, exact
+	// Estimate is the expected time of the stream, from the round trip alone; 0 when
+	// the round trip is not the limit.
+	Estimate time.Duration `json:"estimate_ns,omitempty"`
+	Warnings []string      `json:"warnings,omitempty"`
+	// Err says why this target cannot be captured: nothing was written.
+	Err error `json:"-"`
+
+	host *remote
+	src  Source
+}
+
+// A State is how a host ended.
+type State string
+
+// The states.
+const (
+	StateComplete State = "complete" // proven complete
+	StatePartial  State = "partial"  // kept, marked partial, with its manifest
+	StateFailed   State = "failed"   // no image
+)
+
+// A Result is how one target ended.
+type Result struct {
+	Host      string        `json:"host"`
+	State     State         `json:"state"`
+	Image     Image         `json:"image"`
+	Manifest  string        `json:"manifest,omitempty"`  // location
+	Signature string        `json:"signature,omitempty"` // location
+	Reasons   []string      `json:"reasons,omitempty"`
+	Left      []string      `json:"left,omitempty"` // on the target
+	Fix       string        `json:"fix,omitempty"`
+	Duration  time.Duration `json:"duration_ns"` // of the stream
+	// Interrupted says that the user's cancellation ended it.
+	Interrupted bool `json:"interrupted,omitempty"`
+	// Err is set unless State is complete.
+	Err error `json:"-"`
+}
+
+// A Source reads a target's memory as one LiME stream.
+type Source interface {
+	// Name is what the manifest calls it.
+	Name() string
+	// Probe says whether the source can be used. It only reads. Every refusal of
+	// every candidate is reported together.
+	Probe(ctx context.Context, h *remote) error
+	// Open touches the target and returns once bytes can flow. On error the
+	// target has been cleaned as far as could be; the Cleanup says how far.
+	Open(ctx context.Context, h *remote) (Stream, *Cleanup, error)
+}
+
+// A Stream is memory on its way.
+type Stream interface {
+	// Read returns io.EOF when the source ended the stream; whether it was whole
+	// is for the walker to say. Interrupt unblocks it.
+	Read(p []byte) (int, error)
+	// Interrupt ends a blocked Read. It may be called at any time, from any
+	// goroutine, more than once.
+	Interrupt()
+	// Cleanup removes all that the source put on the target, and checks. It
+	// is called once, also after errors; ctx bounds it.
+	Cleanup(ctx context.Context) *Cleanup
+	// Record writes what the source knows into the manifest.
+	Record(m *Manifest)
+}

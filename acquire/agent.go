@@ -1,0 +1,211 @@
+package acquire
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/shotglass-ir/shotglass/transport"
+)
+
+//go:embed agent.sh
+var agentScript string
+
+// An agent is agent.sh running on the target: it loads LiME and is sure to unload it.
+type agent struct {
+	nonce string
+	dir   string // its folder on the target
+	port  int    // LiME's, on the target's loopback
+
+	in     *io.PipeWriter
+	stderr tail
+	cancel context.CancelFunc
+
+	reports chan report   // from the target; closed when the agent has ended
+	err     error         // why it ended; valid once reports is closed
+	beats   chan struct{} // closed to stop the heartbeat
+	wg      sync.WaitGroup
+}
+
+// A report is one line of the agent: a word and its arguments.
+type report struct {
+	word string
+	args []string
+}
+
+// beatInterval is how often the agent hears that we are alive. Its lease is
+// the stall timeout and a minute.
+const beatInterval = 10 * time.Second
+
+// startAgent runs agent.sh. It lives until end, or until the connection or
+// our process dies; it does not depend on ctx's end.
+func startAgent(ctx context.Context, h *remote, dir string, port int) *agent {
+	a := &agent{
+		nonce: newNonce(), dir: dir, port: port,
+		reports: make(chan report, 64),
+		beats:   make(chan struct{}),
+	}
+	lease := h.opts.StallTimeout + time.Minute
+	cmd := h.rootCmd(agentScript, a.nonce, dir,
+		strconv.FormatInt(h.module.Size, 10), h.module.SHA256,
+		strconv.Itoa(port), fmt.Sprintf("%04X", port),
+		strconv.Itoa(int(lease.Seconds())), strconv.Itoa(h.opts.LimeTimeout))
+
+	var head bytes.Buffer
+	head.Write(h.priv.input())
+	fmt.Fprintf(&head, "%s\n", a.nonce)
+	pr, pw := io.Pipe()
+	a.in = pw
+	cmd.Stdin = io.MultiReader(&head, bytes.NewReader(h.module.Data), pr)
+	cmd.Stderr = &a.stderr
+	outr, outw := io.Pipe()
+	cmd.Stdout = outw
+
+	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	a.cancel = cancel
+	conn := h.conn
+	ended := make(chan error, 1)
+	a.wg.Go(func() {
+		err := conn.Run(runCtx, cmd)
+		outw.CloseWithError(io.EOF)
+		pr.CloseWithError(io.ErrClosedPipe) // unblocks beats
+		ended <- err
+	})
+	a.wg.Go(func() {
+		defer close(a.reports)
+		a.read(outr)
+		a.err = <-ended
+	})
+	a.wg.Go(func() {
+		t := time.NewTicker(beatInterval)
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+				if a.order("beat") != nil {
+					return
+				}
+			case <-a.beats:
+				return
+			}
+		}
+	})
+	return a
+}
+
+// read passes the agent's lines on; other lines are noise of login scripts.
+// When nobody reads the reports it drops them: the stream must never wait.
+func (a *agent) read(r io.Reader) {
+	sc := bufio.NewScanner(r)
+	sc.Buffer(make([]byte, 0, 4096), 64<<10)
+	for sc.Scan() {
+		rest, ok := strings.CutPrefix(sc.Text(), "@"+a.nonce+" ")
+		if !ok {
+			continue
+		}
+		f := strings.Fields(rest)
+		if len(f) == 0 {
+			continue
+		}
+		rep := report{f[0], f[1:]}
+		select {
+		case a.reports <- rep:
+		default:
+			select { // make room: the oldest goes
+			case <-a.reports:
+			default:
+			}
+			select {
+			case a.reports <- rep:
+			default:
+			}
+		}
+	}
+	io.Copy(io.Discard, r)
+}
+
+// order sends one line. It blocks while the link is stalled, and fails once
+// the agent has ended.
+func (a *agent) order(word string) error {
+	_, err := io.WriteString(a.in, word+"\n")
+	return err
+}
+
+// next waits for a report. The error is ctx's, or says that and why the agent
+// has ended.
+func (a *agent) next(ctx context.Context) (report, error) {
+	select {
+	case r, ok := <-a.reports:
+		if !ok {
+			return report{}, a.ended()
+		}
+		return r, nil
+	case <-ctx.Done():
+		return report{}, context.Cause(ctx)
+	}
+}
+
+func (a *agent) ended() error {
+	err := a.err
+	if err == nil {
+		err = errors.New("it ended by itself")
+	}
+	var exit *transport.ExitError
+	if msg := a.stderr.String(); msg != "" && (errors.As(err, &exit) || a.err == nil) {
+		return fmt.Errorf("%w: %q", err, msg)
+	}
+	return err
+}
+
+// stop tells the agent to unload and leave, and waits until it has, or until ctx
+// ends. It returns the agent's last word; ok says that there was one. Goroutines
+// have ended when it returns.
+func (a *agent) stop(ctx context.Context) (last report, ok bool) {
+	close(a.beats)
+	go func() { // ends with the pipe: the agent's end or cancel below close it
+		a.order("end")
+		a.in.Close()
+	}()
+	for {
+		r, err := a.next(ctx)
+		if err != nil {
+			break
+		}
+		if r.word == "done" {
+			last, ok = r, true
+			break
+		}
+	}
+	if ok { // its exit follows at once
+		wait, cancel := context.WithTimeout(ctx, 5*time.Second)
+		for {
+			if _, err := a.next(wait); err != nil {
+				break
+			}
+		}
+		cancel()
+	}
+	a.cancel()
+	for range a.reports {
+	}
+	a.wg.Wait()
+	return last, ok
+}
+
+// values reads "key=value" arguments.
+func (r report) values() map[string]string {
+	m := map[string]string{}
+	for _, s := range r.args {
+		k, v, _ := strings.Cut(s, "=")
+		m[k] = v
+	}
+	return m
+}

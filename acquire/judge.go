@@ -1,0 +1,178 @@
+package acquire
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/shotglass-ir/shotglass/acquire/lime"
+)
+
+// Names of the checks that Manifest.Complete rests on.
+const (
+	checkStream    = "stream"    // the source ended it, not a fault
+	checkRecords   = "records"   // every LiME record is whole, nothing follows
+	checkRanges    = "ranges"    // the records are the System RAM of /proc/iomem
+	checkBanner    = "banner"    // the kernel's banner lies at its place
+	checkZeroFill  = "zero fill" // zeros are memory's, not the module's
+	checkParameter = "parameter" // LiME ran without its timeout
+	checkPeer      = "peer"      // LiME served our SSH server
+	checkStored    = "stored"    // the sink took every byte
+)
+
+// needleBanner and needleRelease name what the walker looks for.
+const (
+	needleBanner  = "linux_banner"
+	needleRelease = "OSRELEASE"
+)
+
+// needles are the texts that an image of this kernel must hold.
+func needles(f *Facts) []lime.Needle {
+	var n []lime.Needle
+	if len(f.Version) > 1 && len(f.Version) < lime.MaxNeedle {
+		// linux_banner ends with a newline and a zero byte, init/version.c
+		n = append(n, lime.Needle{Name: needleBanner, Text: []byte(f.Version + "\x00")})
+	}
+	if f.Kernel != "" && len(f.Kernel) < 256 {
+		n = append(n, lime.Needle{Name: needleRelease, Text: []byte("OSRELEASE=" + f.Kernel + "\n")})
+	}
+	return n
+}
+
+// judgement is what there is to judge a capture by.
+type judgement struct {
+	facts    *Facts
+	rep      *lime.Report
+	walkErr  error // what the structure lacks
+	srcErr   error // why the stream ended early
+	sinkErr  error // why the sink took no more
+	samples  *samples
+	doubtful []uint64
+	params   []string
+	peer     *Peer
+	stalls   []time.Duration
+}
+
+// checks runs all tests. The image is complete when none of them fails and none that
+// matters is unknown.
+func (j *judgement) checks() (checks []Check, complete bool, reasons []string) {
+	add := func(c Check) {
+		checks = append(checks, c)
+	}
+	verdict := func(name string, err error, good string) {
+		if err != nil {
+			add(Check{name, Fail, err.Error()})
+			return
+		}
+		add(Check{name, Pass, good})
+	}
+	verdict(checkStream, j.srcErr, "the target ended the stream")
+	verdict(checkStored, j.sinkErr, "every byte was stored")
+	verdict(checkRecords, j.walkErr, fmt.Sprintf("%d records, all whole", len(j.rep.Ranges)))
+	add(j.ranges())
+	add(j.banner())
+	zero, param := j.zeroFill(), j.parameter()
+	add(zero)
+	add(param)
+	if j.peer != nil {
+		c := Check{checkPeer, Pass, j.peer.Detail}
+		if !j.peer.Verified {
+			c.Result = Fail
+		}
+		add(c)
+	}
+	complete = true
+	for _, c := range checks {
+		bad := c.Result == Fail
+		// Without a look at live memory, LiME's parameter is what excludes its zero fill.
+		if c.Name == checkZeroFill && c.Result == Unknown {
+			bad = param.Result != Pass || len(j.doubtful) > 0
+		}
+		// A parameter that nobody could read back proves nothing either way.
+		if c.Name == checkParameter && zero.Result == Pass {
+			bad = false
+		}
+		if bad {
+			complete = false
+			reasons = append(reasons, c.Name+": "+c.Detail)
+		}
+	}
+	return checks, complete, reasons
+}
+
+func (j *judgement) ranges() Check {
+	diffs := j.rep.Compare(j.facts.RAM)
+	if len(diffs) == 0 {
+		return Check{checkRanges, Pass, fmt.Sprintf("the records cover the %d ranges of System RAM, %d bytes, as /proc/iomem said", len(j.facts.RAM), j.facts.RAMBytes)}
+	}
+	var s []string
+	for _, d := range diffs {
+		s = append(s, d.String())
+	}
+	return Check{checkRanges, Fail, strings.Join(s, "; ")}
+}
+
+func (j *judgement) banner() Check {
+	var at []lime.Addr
+	for _, f := range j.rep.Found {
+		if f.Name == needleBanner {
+			at = f.Addrs
+		}
+	}
+	want := lime.Addr(j.facts.BannerAddress)
+	switch {
+	case j.facts.Version == "":
+		return Check{checkBanner, Unknown, "the target did not show /proc/version"}
+	case want != 0 && slices.Contains(at, want):
+		return Check{checkBanner, Pass, fmt.Sprintf("linux_banner is at %s, where kallsyms and /proc/kcore place it", want)}
+	case want != 0:
+		return Check{checkBanner, Fail, fmt.Sprintf("linux_banner is not at %s, where kallsyms and /proc/kcore place it; found at %v", want, at)}
+	case len(at) == 0:
+		return Check{checkBanner, Fail, "the text of /proc/version is nowhere in the image"}
+	default:
+		return Check{checkBanner, Pass, fmt.Sprintf("the text of /proc/version is at %v; its place is not known, since the target hides kallsyms or /proc/kcore", at)}
+	}
+}
+
+func (j *judgement) zeroFill() Check {
+	if j.samples == nil {
+		return Check{checkZeroFill, Unknown, "live memory could not be sampled: /proc/kcore is not readable or does not match System RAM"}
+	}
+	return j.samples.judge(j.rep, j.doubtful)
+}
+
+func (j *judgement) parameter() Check {
+	i := slices.IndexFunc(j.params, func(s string) bool { return strings.HasPrefix(s, "timeout=") })
+	switch {
+	case i < 0:
+		return Check{checkParameter, Unknown, "LiME's timeout parameter could not be read back"}
+	case j.params[i] != "timeout=0":
+		return Check{checkParameter, Fail, "LiME ran with " + j.params[i] + ": it fills with zeros when the reader pauses"}
+	}
+	return Check{checkParameter, Pass, "LiME ran with timeout=0, read back from the loaded module"}
+}
+
+// anomalies are what an analyst should know of an image, complete or not.
+func (j *judgement) anomalies() []string {
+	var out []string
+	for _, r := range j.rep.Ranges {
+		if r.ZeroTail >= 1<<20 && r.ZeroTail*16 >= r.Bytes {
+			out = append(out, fmt.Sprintf("range %s ends with %d zero bytes", r.Range, r.ZeroTail))
+		}
+	}
+	for _, d := range j.stalls {
+		out = append(out, fmt.Sprintf("the stream stood still for %s", d.Round(time.Millisecond)))
+	}
+	if used := j.facts.SwapUsed(); used > 0 {
+		for _, s := range j.facts.Swap {
+			if s.Used > 0 {
+				out = append(out, fmt.Sprintf("%d bytes are swapped out to %s (%s) and are not in the image as pages", s.Used, s.Name, s.Type))
+			}
+		}
+	}
+	if j.facts.LA57 && !strings.Contains(" "+j.facts.Cmdline+" ", " no5lvl ") {
+		out = append(out, "the CPU has five-level page tables (la57): Volatility 3 up to 2.11 finds no processes in such an image")
+	}
+	return out
+}

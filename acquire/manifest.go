@@ -1,0 +1,239 @@
+package acquire
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/shotglass-ir/shotglass/acquire/lime"
+	"github.com/shotglass-ir/shotglass/kernelmodules"
+	"github.com/shotglass-ir/shotglass/transport"
+)
+
+// ManifestType and ManifestVersion head every manifest. The version changes
+// only when a field changes its meaning; fields are only ever added.
+const (
+	ManifestType    = "shotglass-manifest"
+	ManifestVersion = 1
+)
+
+// Suffixes of the files beside an image.
+const (
+	ManifestSuffix  = ".json"   // the Manifest
+	SignatureSuffix = ".sig"    // after ManifestSuffix: the SSHSIG over the manifest's bytes
+	FramesSuffix    = ".frames" // the frame index, see package frame
+)
+
+// A Manifest is the record of one capture. It is written after the target was
+// cleaned, and last of all: an image without a manifest is no evidence.
+//
+// It proves integrity from receipt on: that the stored bytes are those which
+// left the pipeline. What the target's kernel chose to show is the target's word.
+type Manifest struct {
+	Type    string `json:"type"`
+	Version int    `json:"v"`
+
+	Case     string    `json:"case,omitempty"`
+	Tool     Tool      `json:"tool"`
+	Operator string    `json:"operator"` // who ran it: user@host of the examiner's machine
+	Options  []Setting `json:"options"`  // effective options and where each came from
+
+	Target TargetRecord `json:"target"`
+	Method Method       `json:"method"`
+	Module *ModuleUse   `json:"module,omitempty"`
+
+	// Complete says that the image is whole: every record, every range of
+	// /proc/iomem, the kernel's banner at its place, no unexplained zero fill.
+	// Reasons says why not.
+	Complete bool     `json:"complete"`
+	Reasons  []string `json:"reasons,omitempty"`
+
+	Image  Image        `json:"image"`
+	RAM    []lime.Range `json:"ram"`              // what /proc/iomem said before the capture
+	Stream *lime.Report `json:"stream,omitempty"` // what the image holds, per range
+	Checks []Check      `json:"checks"`           // every test that Complete rests on
+
+	Anomalies []string   `json:"anomalies,omitempty"`
+	Swap      []Swap     `json:"swap"` // not in the image: memory that was swapped out
+	Timeline  []Moment   `json:"timeline"`
+	Footprint Footprint  `json:"footprint"`
+	Created   time.Time  `json:"created"` // examiner's clock, UTC
+	Previous  *Reference `json:"previous,omitempty"`
+}
+
+// Tool is the program that made the image.
+type Tool struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Commit  string `json:"commit,omitempty"`
+	SHA256  string `json:"sha256,omitempty"` // of the executable
+	Go      string `json:"go,omitempty"`
+}
+
+// A Setting is one effective option. Secrets never appear.
+type Setting struct {
+	Name   string `json:"name"`
+	Value  string `json:"value"`
+	Origin string `json:"origin"` // flag, env, file, default
+}
+
+// TargetRecord is what is known of the target. All but Connection is the
+// target's own word.
+type TargetRecord struct {
+	Connection transport.Info `json:"connection"`
+	Facts      *Facts         `json:"facts"`
+}
+
+// Method is how memory was read, and what the other ways said.
+type Method struct {
+	Source     string      `json:"source"` // lime
+	Candidates []Candidate `json:"candidates"`
+	Parameters []string    `json:"parameters,omitempty"` // read back from the loaded module
+	Port       int         `json:"port,omitempty"`       // on the target's loopback
+	Peer       *Peer       `json:"peer,omitempty"`
+	Privilege  string      `json:"privilege"` // root, sudo, sudo with password
+}
+
+// A Candidate is one source and why it was or was not taken.
+type Candidate struct {
+	Source string `json:"source"`
+	OK     bool   `json:"ok"`
+	Reason string `json:"reason"`
+}
+
+// Peer is the check that LiME's one client was our own SSH server.
+type Peer struct {
+	Verified bool   `json:"verified"`
+	Detail   string `json:"detail"`
+}
+
+// ModuleUse is the module that was loaded.
+type ModuleUse struct {
+	kernelmodules.Module
+	Path string `json:"path"` // where it lay on the target, before it was unlinked
+}
+
+// Image is the stored image. A digest never travels without its size.
+type Image struct {
+	Name        string  `json:"name"`   // as asked for; a partial image lies under Stored.Location
+	Format      string  `json:"format"` // lime
+	Compression string  `json:"compression"`
+	Encryption  string  `json:"encryption"` // none
+	Raw         Digest  `json:"raw"`        // the LiME stream
+	Stored      Digest  `json:"stored"`     // the file
+	Location    string  `json:"location"`
+	Partial     bool    `json:"partial,omitempty"`
+	Frames      *Frames `json:"frames,omitempty"`
+}
+
+// Digest is a size with its digest.
+type Digest struct {
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"` // lower-case hex
+}
+
+// Frames refers to the side file with one digest per frame.
+type Frames struct {
+	Name      string `json:"name"`
+	Count     int    `json:"count"`
+	FrameSize int    `json:"frame_size"` // raw bytes per frame
+	Digest
+}
+
+// A Check is one test of the image.
+type Check struct {
+	Name   string `json:"name"`
+	Result string `json:"result"` // pass, fail, unknown
+	Detail string `json:"detail"`
+}
+
+// Results of a Check.
+const (
+	Pass    = "pass"
+	Fail    = "fail"
+	Unknown = "unknown"
+)
+
+// Swap is a swap area of the target, zram included.
+type Swap struct {
+	Name  string `json:"name"`
+	Type  string `json:"type"`
+	Bytes int64  `json:"bytes"`
+	Used  int64  `json:"used_bytes"`
+}
+
+// A Moment is an event with its time on the examiner's clock.
+type Moment struct {
+	Time  time.Time `json:"time"`
+	Event string    `json:"event"`
+}
+
+// Footprint is what the capture did to the target and what it left there.
+type Footprint struct {
+	TaintBefore string   `json:"taint_before"`
+	TaintAfter  string   `json:"taint_after,omitempty"`
+	Commands    int      `json:"commands"`       // SSH exec requests made
+	Sudo        int      `json:"sudo"`           // of which through sudo: each is a record in the target's log
+	BytesPushed int64    `json:"bytes_pushed"`   // module bytes written to the target
+	PushedTo    string   `json:"pushed_to"`      // folder, and the file system under it
+	Clean       bool     `json:"clean"`          // checked: no module loaded, no file, no process of ours
+	Left        []string `json:"left,omitempty"` // what is or may be left
+	Fix         string   `json:"fix,omitempty"`  // the command that removes it
+}
+
+// A Reference names another record by digest.
+type Reference struct {
+	Name   string `json:"name"`
+	SHA256 string `json:"sha256"`
+}
+
+// Marshal encodes m as it is stored: indented JSON with a final newline.
+func (m *Manifest) Marshal() ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(m); err != nil {
+		return nil, fmt.Errorf("encode manifest: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// MaxManifest bounds the size of a manifest that ParseManifest reads.
+const MaxManifest = 64 << 20
+
+// ParseManifest decodes a manifest. Unknown fields are ignored, since later
+// versions add some; another type or version is an error.
+func ParseManifest(data []byte) (*Manifest, error) {
+	if len(data) > MaxManifest {
+		return nil, fmt.Errorf("manifest has %d bytes, more than %d", len(data), MaxManifest)
+	}
+	m := new(Manifest)
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if err := dec.Decode(m); err != nil {
+		var syn *json.SyntaxError
+		if errors.As(err, &syn) {
+			line, col := position(data, syn.Offset)
+			return nil, fmt.Errorf("manifest: line %d, column %d: %w", line, col, err)
+		}
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, errors.New("manifest: data after the end of the manifest")
+	}
+	if m.Type != ManifestType {
+		return nil, fmt.Errorf("manifest: type is %q, want %q", m.Type, ManifestType)
+	}
+	if m.Version != ManifestVersion {
+		return nil, fmt.Errorf("manifest: version %d is not supported, this program reads version %d", m.Version, ManifestVersion)
+	}
+	return m, nil
+}
+
+func position(data []byte, off int64) (line, col int) {
+	before := data[:min(off, int64(len(data)))]
+	return bytes.Count(before, []byte{'\n'}) + 1, len(before) - bytes.LastIndexByte(before, '\n') - 1
+}

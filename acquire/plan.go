@@ -1,0 +1,224 @@
+package acquire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/shotglass-ir/shotglass/acquire/lime"
+	"github.com/shotglass-ir/shotglass/sink"
+	"github.com/shotglass-ir/shotglass/transport"
+)
+
+// channelWindow is the window of one channel of x/crypto/ssh, in bytes: no
+// more can be under way, so a channel carries at most this per round trip.
+const channelWindow = 2 << 20
+
+// slowRTT is the round trip from which the window, not the machines, limits the
+// rate: 2 MiB in 10 ms are 210 MB/s.
+const slowRTT = 10 * time.Millisecond
+
+// NewPlan connects to targets and plans a step for each. It reads only: nothing
+// is written on the targets or here. What stops one target is in its Step.Err;
+// the error is about all of them (bad options, ctx ended).
+func NewPlan(ctx context.Context, targets []transport.Target, opts Options) (*Plan, error) {
+	opts = opts.withDefaults()
+	if opts.Name != "" && len(targets) > 1 {
+		return nil, errors.New("one name cannot serve several targets")
+	}
+	if opts.Name != "" {
+		if err := sink.ValidName(opts.Name); err != nil {
+			return nil, err
+		}
+	}
+	p := &Plan{opts: opts}
+	names := map[string]int{}
+	stamp := opts.Now().UTC().Format("20060102T150405Z")
+	for _, t := range targets {
+		s := &Step{Target: t, Host: t.Name, Name: opts.Name}
+		if s.Name == "" {
+			s.Name = imageName(t.Name, stamp, opts.Compression)
+			if names[s.Name]++; names[s.Name] > 1 {
+				base, ext, _ := strings.Cut(s.Name, "-mem.lime")
+				s.Name = fmt.Sprintf("%s-%d-mem.lime%s", base, names[s.Name], ext)
+			}
+		}
+		p.Steps = append(p.Steps, s)
+	}
+	var g errgroup.Group
+	g.SetLimit(32) // dials in flight; an SSH handshake is mostly waiting
+	for _, s := range p.Steps {
+		g.Go(func() error {
+			s.Err = s.plan(ctx, &p.opts)
+			if s.Err == nil {
+				opts.Observer(Planned{host(s.Host), s})
+			}
+			return nil
+		})
+	}
+	g.Wait()
+	if ctx.Err() != nil {
+		p.Close()
+		return nil, context.Cause(ctx)
+	}
+	p.checkSpace(ctx)
+	return p, nil
+}
+
+// imageName is <host>-<UTC time>-mem.lime[.zst], in safe characters.
+func imageName(name, stamp, compression string) string {
+	if _, h, ok := strings.Cut(name, "@"); ok {
+		name = h
+	}
+	safe := []byte(name)
+	for i, c := range safe {
+		if sink.ValidName("a"+string(c)) != nil {
+			safe[i] = '_'
+		}
+	}
+	base := strings.TrimLeft(string(safe), ".-")
+	base = base[:min(len(base), 100)]
+	if base == "" {
+		base = "host"
+	}
+	ext := ""
+	if compression == "zstd" {
+		ext = ".zst"
+	}
+	return base + "-" + stamp + "-mem.lime" + ext
+}
+
+// plan fills the step for one target.
+func (s *Step) plan(ctx context.Context, opts *Options) error {
+	opts.Observer(Connecting{host(s.Host)})
+	h := &remote{name: s.Host, target: s.Target, opts: opts}
+	s.host = h
+	conn, err := opts.Dialer.Dial(ctx, s.Target)
+	if err != nil {
+		return err
+	}
+	h.conn = conn
+	s.Info = conn.Info()
+	h.mark("connected as %s to %s", s.Info.User, s.Info.Addr)
+	up := Connected{host: host(s.Host), RTT: s.Info.RTT}
+	if s.Info.RTT >= slowRTT {
+		up.MaxRate = channelWindow / s.Info.RTT.Seconds()
+	}
+	opts.Observer(up)
+
+	if err := h.learn(ctx); err != nil {
+		return err
+	}
+	s.Facts, s.Privilege = h.facts, h.priv.kind
+	s.Expected = lime.Total(h.facts.RAM)
+	if up.MaxRate > 0 {
+		s.Estimate = time.Duration(float64(s.Expected) / up.MaxRate * float64(time.Second))
+	}
+	s.warn()
+
+	var errs []error
+	for _, src := range []Source{limeSource{}} {
+		err := src.Probe(ctx, h)
+		c := Candidate{Source: src.Name(), OK: err == nil, Reason: "fits"}
+		if err != nil {
+			c.Reason = err.Error()
+			errs = append(errs, fmt.Errorf("%s: %w", src.Name(), err))
+		}
+		s.Candidates = append(s.Candidates, c)
+		if err == nil && s.src == nil {
+			s.src, s.Source, s.Module = src, src.Name(), h.module
+		}
+	}
+	if s.src == nil {
+		return errors.Join(errs...)
+	}
+	if c, ok := opts.Sink.(sink.Checker); ok && opts.CheckSink {
+		for _, name := range []string{s.Name, s.Name + FramesSuffix, s.Name + ManifestSuffix, s.Name + ManifestSuffix + SignatureSuffix} {
+			if err := c.Check(ctx, name); err != nil {
+				return fmt.Errorf("cannot write to %s: %w", opts.Sink, err)
+			}
+		}
+	}
+	return nil
+}
+
+// warn lists what the user should know before the capture.
+func (s *Step) warn() {
+	f := s.Facts
+	for _, sw := range f.Swap {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("swap %q (%s, %d MiB, %d MiB used) is not captured", sw.Name, sw.Type, sw.Bytes>>20, sw.Used>>20))
+	}
+	if f.ClockOffset.Abs() > f.ClockError+2*time.Second {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("the target's clock is off by %s", f.ClockOffset.Round(time.Millisecond)))
+	}
+	if dir, fstype := f.ramFolder(); fstype != "tmpfs" && fstype != "ramfs" {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("no folder in RAM was found: the module is pushed to %s, which may be on a disk", dir))
+	}
+	if !f.Kcore {
+		s.Warnings = append(s.Warnings, "/proc/kcore is not readable: zero fill can be excluded by LiME's parameters only")
+	}
+	if s.Info.HostKeyTrust == "insecure" {
+		s.Warnings = append(s.Warnings, "the host key was not checked")
+	}
+}
+
+// checkSpace refuses the steps for which the sink has no room, in the worst case
+// that nothing compresses.
+func (p *Plan) checkSpace(ctx context.Context) {
+	sc, ok := p.opts.Sink.(sink.SpaceChecker)
+	if !ok || p.opts.AllowLowSpace {
+		return
+	}
+	free, err := sc.Free(ctx)
+	if err != nil {
+		for _, s := range p.Steps {
+			if s.Err == nil {
+				s.Err = fmt.Errorf("free space of %s: %w", p.opts.Sink, err)
+			}
+		}
+		return
+	}
+	for _, s := range p.Steps {
+		if s.Err != nil {
+			continue
+		}
+		need := s.Expected + s.Expected>>8 + overhead
+		if free < need {
+			s.Err = &hinted{fmt.Errorf("%s has %d MiB left, the image may need %d MiB", p.opts.Sink, max(free, 0)>>20, need>>20),
+				"write to another place (--output), or accept that the disk may fill up with --allow-low-space"}
+			continue
+		}
+		free -= need
+	}
+}
+
+// overhead is room for the manifest, the signature and the frame index, which
+// has at most 262144 lines of some 120 bytes.
+const overhead = 32 << 20
+
+// Close ends all connections of the plan.
+func (p *Plan) Close() error {
+	for _, s := range p.Steps {
+		if s.host != nil && s.host.conn != nil {
+			s.host.conn.Close()
+		}
+	}
+	return nil
+}
+
+// address is host:port for messages.
+func (h *remote) address() string {
+	if h.conn == nil {
+		return h.name
+	}
+	host, port, err := net.SplitHostPort(h.conn.Info().Addr)
+	if err != nil || port == "22" {
+		return host
+	}
+	return net.JoinHostPort(host, port)
+}

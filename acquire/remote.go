@@ -1,0 +1,250 @@
+package acquire
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/shotglass-ir/shotglass/kernelmodules"
+	"github.com/shotglass-ir/shotglass/transport"
+)
+
+// A remote is one target during one capture: its connection, how to be root on it,
+// and the account of what was done there.
+type remote struct {
+	name   string
+	target transport.Target
+	opts   *Options
+
+	conn  transport.Conn
+	priv  privilege
+	facts *Facts
+
+	module *kernelmodules.Module
+
+	commands, sudo atomic.Int64
+
+	mu       sync.Mutex
+	timeline []Moment
+}
+
+// privilege is how commands become root.
+type privilege struct {
+	kind     string // root, sudo, sudo with password
+	password []byte
+}
+
+const (
+	privRoot     = "root"
+	privSudo     = "sudo"
+	privSudoPass = "sudo with password"
+)
+
+// mark adds a moment to the timeline.
+func (h *remote) mark(format string, args ...any) {
+	m := Moment{h.opts.Now().UTC(), fmt.Sprintf(format, args...)}
+	h.mu.Lock()
+	h.timeline = append(h.timeline, m)
+	h.mu.Unlock()
+	h.opts.Log.Info(m.Event, "host", h.name)
+}
+
+// plain runs a script as the login user.
+func (h *remote) plain(ctx context.Context, script string, args ...string) ([]byte, error) {
+	h.commands.Add(1)
+	var out limitedBuffer
+	err := h.conn.Run(ctx, &transport.Cmd{
+		Argv:   append([]string{"/bin/sh", "-c", script, "shotglass"}, args...),
+		Stdout: &out,
+	})
+	return out.Bytes(), err
+}
+
+// root runs a script as root and returns its output.
+func (h *remote) root(ctx context.Context, script string, args ...string) ([]byte, error) {
+	var out limitedBuffer
+	cmd := h.rootCmd(script, args...)
+	if p := h.priv.input(); p != nil {
+		cmd.Stdin = bytes.NewReader(p)
+	}
+	cmd.Stdout = &out
+	err := h.conn.Run(ctx, cmd)
+	return out.Bytes(), err
+}
+
+// rootCmd is the command that runs a script as root. Its standard input must
+// begin with priv.input.
+func (h *remote) rootCmd(script string, args ...string) *transport.Cmd {
+	h.commands.Add(1)
+	argv := append([]string{"/bin/sh", "-c", script, "shotglass"}, args...)
+	switch h.priv.kind {
+	case privSudo:
+		h.sudo.Add(1)
+		argv = append([]string{"sudo", "-k", "-n", "--"}, argv...)
+	case privSudoPass:
+		h.sudo.Add(1)
+		argv = append([]string{"sudo", "-k", "-S", "-p", "", "--"}, argv...)
+	}
+	return &transport.Cmd{Argv: argv}
+}
+
+// input is what sudo reads before the command does.
+func (p privilege) input() []byte {
+	if p.kind != privSudoPass {
+		return nil
+	}
+	return append(bytes.Clone(p.password), '\n')
+}
+
+// errSudo explains why commands cannot become root.
+type errSudo struct {
+	user   string
+	asked  bool // a password was given
+	reason error
+}
+
+func (e *errSudo) Error() string {
+	if e.asked {
+		return fmt.Sprintf("login %q cannot become root: sudo refused the password: %v", e.user, e.reason)
+	}
+	return fmt.Sprintf("login %q cannot become root: sudo wants a password or refuses: %v", e.user, e.reason)
+}
+
+func (e *errSudo) Unwrap() error { return e.reason }
+
+// Hint says what to do.
+func (e *errSudo) Hint() string {
+	if e.asked {
+		return "check the sudo password, or log in as root or as a user whom sudo lets run /bin/sh"
+	}
+	return "give the sudo password (--ask-sudo-password, --sudo-password-file), or log in as root or as a user whom sudo lets run /bin/sh"
+}
+
+// learn finds out how to be root and reads the facts.
+func (h *remote) learn(ctx context.Context) error {
+	before := h.opts.Now()
+	out, err := h.plain(ctx, "id -u; date -u +%s.%N")
+	after := h.opts.Now()
+	if err != nil {
+		return fmt.Errorf("run a command: %w", err)
+	}
+	words := strings.Fields(string(out))
+	if len(words) == 0 {
+		return errors.New("run a command: the target printed nothing; is its login shell restricted?")
+	}
+
+	nonce := newNonce()
+	var facts []byte
+	switch {
+	case words[0] == "0":
+		h.priv = privilege{kind: privRoot}
+		facts, err = h.root(ctx, factsScript, nonce)
+	default:
+		h.priv = privilege{kind: privSudo}
+		facts, err = h.root(ctx, factsScript, nonce)
+		if refusedBySudo(err, facts, nonce) {
+			if h.opts.SudoPassword == nil {
+				return &errSudo{user: h.conn.Info().User, reason: err}
+			}
+			password, perr := h.opts.SudoPassword(ctx, fmt.Sprintf("sudo password of %s on %s", h.conn.Info().User, h.name))
+			if errors.Is(perr, transport.ErrNoSecret) {
+				return &errSudo{user: h.conn.Info().User, reason: err}
+			} else if perr != nil {
+				return fmt.Errorf("sudo password: %w", perr)
+			}
+			h.priv = privilege{kind: privSudoPass, password: password}
+			facts, err = h.root(ctx, factsScript, nonce)
+			if refusedBySudo(err, facts, nonce) {
+				return &errSudo{user: h.conn.Info().User, asked: true, reason: err}
+			}
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("read facts: %w", err)
+	}
+	f, err := parseFacts(facts, nonce)
+	if err != nil {
+		return err
+	}
+	if len(words) > 1 {
+		f.Clock, f.ClockOffset, f.ClockError = clock(words[1], before, after)
+	}
+	h.facts = f
+	return nil
+}
+
+// refusedBySudo says that the script never ran: sudo failed, not the script.
+func refusedBySudo(err error, out []byte, nonce string) bool {
+	var exit *transport.ExitError
+	return errors.As(err, &exit) && !bytes.Contains(out, []byte("@@"+nonce))
+}
+
+// clock reads "seconds.nanoseconds"; a date without %N leaves the seconds.
+func clock(s string, before, after time.Time) (at time.Time, offset, uncertain time.Duration) {
+	sec, frac, _ := strings.Cut(s, ".")
+	secs, err := strconv.ParseInt(sec, 10, 64)
+	if err != nil {
+		return time.Time{}, 0, 0
+	}
+	nanos, err := strconv.ParseInt(frac, 10, 64)
+	uncertain = after.Sub(before) / 2
+	if err != nil || nanos < 0 || nanos >= 1e9 {
+		nanos = 5e8 // the middle of the second
+		uncertain += time.Second / 2
+	}
+	at = time.Unix(secs, nanos).UTC()
+	return at, at.Sub(before.Add(after.Sub(before) / 2)), uncertain
+}
+
+// newNonce returns 16 random hex digits.
+func newNonce() string {
+	var b [8]byte
+	rand.Read(b[:]) // never fails, see crypto/rand
+	return hex.EncodeToString(b[:])
+}
+
+// maxOutput bounds what one command of a hostile target may print.
+const maxOutput = 8 << 20
+
+// A limitedBuffer keeps the first maxOutput bytes and drops the rest.
+type limitedBuffer struct{ bytes.Buffer }
+
+func (b *limitedBuffer) Write(p []byte) (int, error) {
+	b.Buffer.Write(p[:min(len(p), max(0, maxOutput-b.Len()))])
+	return len(p), nil
+}
+
+// A tail keeps the last bytes written to it; it locks.
+type tail struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+const tailSize = 4 << 10
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.b = append(t.b, p...)
+	if n := len(t.b) - tailSize; n > 0 {
+		t.b = append(t.b[:0], t.b[n:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.TrimSpace(string(t.b))
+}
+
+var _ io.Writer = (*tail)(nil)

@@ -1,0 +1,434 @@
+package acquire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/shotglass-ir/shotglass/acquire/frame"
+	"github.com/shotglass-ir/shotglass/acquire/lime"
+	"github.com/shotglass-ir/shotglass/acquire/pipeline"
+	"github.com/shotglass-ir/shotglass/acquire/signature"
+	"github.com/shotglass-ir/shotglass/sink"
+)
+
+// Run captures every target that the plan allows, and returns one result for each
+// step, in order. When ctx ends, streams end, what came is kept as partial, targets
+// are cleaned and manifests written before Run returns: cleaning has its own
+// deadline, Options.CleanupTimeout. Run may be called once.
+func (p *Plan) Run(ctx context.Context) []Result {
+	opts := &p.opts
+	if opts.Pool == nil {
+		opts.Pool = frame.NewPool(frame.PoolOptions{})
+		defer opts.Pool.Close()
+	}
+	results := make([]Result, len(p.Steps))
+	var g errgroup.Group
+	if opts.Parallel > 0 {
+		g.SetLimit(opts.Parallel)
+	}
+	for i, s := range p.Steps {
+		g.Go(func() error {
+			res := &results[i]
+			*res = s.run(ctx, opts)
+			opts.Observer(Finished{host(s.Host), res})
+			return nil
+		})
+	}
+	g.Wait()
+	return results
+}
+
+// run captures one target.
+func (s *Step) run(ctx context.Context, opts *Options) Result {
+	res := Result{Host: s.Host, State: StateFailed}
+	fail := func(err error) Result {
+		res.Interrupted = ctx.Err() != nil
+		res.Err = err
+		return res
+	}
+	if s.Err != nil {
+		return fail(s.Err)
+	}
+	if ctx.Err() != nil {
+		return fail(context.Cause(ctx))
+	}
+	c := &capture{step: s, h: s.host, opts: opts}
+	// The object comes first: what cannot be stored must not be asked for.
+	obj, err := opts.Sink.Create(ctx, s.Name)
+	if err != nil {
+		return fail(fmt.Errorf("create %s: %w", s.Name, err))
+	}
+	c.obj = obj
+	release, err := c.reserve(ctx)
+	if err != nil {
+		return fail(errors.Join(err, obj.Abort(context.WithoutCancel(ctx))))
+	}
+	c.stream(ctx)
+	release()
+	// From here on nothing is cut short by the user: the evidence is sealed.
+	return c.seal(context.WithoutCancel(ctx), ctx.Err() != nil)
+}
+
+// A capture is one image being taken.
+type capture struct {
+	step *Step
+	h    *remote
+	opts *Options
+	obj  sink.Object
+
+	out      pipeline.Result
+	rep      *lime.Report
+	walkErr  error
+	openErr  error
+	srcErr   error
+	sinkErr  error
+	samples  *samples
+	doubtful []uint64
+	stalls   []time.Duration
+	duration time.Duration
+	clean    *Cleanup
+	src      Stream
+}
+
+// reserve keeps room for the manifest on a sink that can fill up.
+func (c *capture) reserve(ctx context.Context) (release func(), err error) {
+	r, ok := c.opts.Sink.(sink.Reserver)
+	if !ok {
+		return func() {}, nil
+	}
+	frames := c.step.Expected/int64(frame.PlanFrameSize(c.step.Expected)) + 2
+	return r.Reserve(ctx, c.step.Name, 1<<20+frames*128)
+}
+
+// stream takes the image, and cleans the target, on every path.
+func (c *capture) stream(ctx context.Context) {
+	h, name := c.h, host(c.step.Host)
+	c.sampleBefore(ctx)
+	c.opts.Observer(Preparing{name, "loading LiME"})
+	st, clean, err := c.step.src.Open(ctx, h)
+	if err != nil {
+		c.openErr, c.clean = err, clean
+		h.mark("no stream: %v", err)
+		return
+	}
+	c.src = st
+
+	walk := lime.WalkerOptions{Needles: needles(h.facts), Now: c.opts.Now}
+	if c.samples != nil {
+		for p := range c.samples.before {
+			walk.Samples = append(walk.Samples, p)
+		}
+	}
+	walker := lime.NewWalker(walk)
+	progress := &pipeline.Progress{}
+	c.opts.Observer(Streaming{name, c.step.Expected, progress})
+	h.mark("streaming, %d bytes expected", c.step.Expected)
+
+	streamCtx, cancel := context.WithCancelCause(ctx)
+	stopInterrupt := context.AfterFunc(streamCtx, st.Interrupt)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		c.watch(streamCtx, cancel, progress)
+	}()
+	begin := time.Now()
+	c.out, err = pipeline.Run(streamCtx, st, c.obj, pipeline.Options{
+		Pool: c.opts.Pool, Compression: c.opts.Compression, Expected: c.step.Expected,
+		Walker: walker, Progress: progress,
+	})
+	c.duration = time.Since(begin)
+	cancel(nil)
+	<-watched
+	stopInterrupt()
+	c.rep, c.walkErr = walker.Finish()
+
+	var src *pipeline.SourceError
+	var dst *pipeline.SinkError
+	if errors.As(err, &dst) {
+		c.sinkErr = dst
+	}
+	if errors.As(err, &src) {
+		c.srcErr = src
+	}
+	if err != nil && src == nil && dst == nil {
+		c.sinkErr = err
+	}
+	h.mark("stream ended after %d bytes", c.out.Received)
+
+	c.opts.Observer(Cleaning{name})
+	after := context.WithoutCancel(ctx)
+	if c.samples != nil && c.srcErr == nil && c.sinkErr == nil {
+		c.sampleAfter(after)
+	}
+	c.clean = st.Cleanup(after)
+	if c.clean.Clean {
+		h.mark("the target is clean")
+	} else {
+		h.mark("left on the target: %q", c.clean.Left)
+	}
+}
+
+// sampleBefore looks at live memory, to compare the image with.
+func (c *capture) sampleBefore(ctx context.Context) {
+	if c.h.facts.kcore == nil || !c.h.facts.tools["cksum"] {
+		return
+	}
+	c.opts.Observer(Preparing{host(c.step.Host), "sampling memory"})
+	zero, sums, err := takeSamples(ctx, c.h, samplePages(c.h.facts.RAM))
+	if err != nil {
+		c.h.mark("no samples of live memory: %v", err)
+		return
+	}
+	c.samples = &samples{zero: zero, before: sums}
+}
+
+// sampleAfter looks again at the pages that the image shows as zero and before did not.
+func (c *capture) sampleAfter(ctx context.Context) {
+	c.doubtful = c.samples.doubtful(c.rep)
+	if len(c.doubtful) == 0 {
+		return
+	}
+	_, c.samples.after, c.samples.err = takeSamples(ctx, c.h, c.doubtful)
+}
+
+// stallShown is the pause after which a stall is told and recorded.
+const stallShown = 10 * time.Second
+
+// errStalled ends a stream in which nothing moved.
+type errStalled struct{ after time.Duration }
+
+func (e *errStalled) Error() string { return fmt.Sprintf("no byte came for %s", e.after) }
+func (e *errStalled) Hint() string {
+	return "check the link and the target; a longer --stall-timeout waits longer"
+}
+
+// watch tells of stalls, and ends the stream after the stall timeout. A stall
+// by itself is not an end.
+func (c *capture) watch(ctx context.Context, cancel context.CancelCauseFunc, p *pipeline.Progress) {
+	name := host(c.step.Host)
+	t := time.NewTicker(min(time.Second, c.opts.StallTimeout/4))
+	defer t.Stop()
+	begin := time.Now()
+	stalled := false
+	var longest time.Duration
+	for {
+		select {
+		case <-ctx.Done():
+			if stalled {
+				c.stalls = append(c.stalls, longest)
+			}
+			return
+		case <-t.C:
+		}
+		last := begin
+		if n := p.LastByteUnixNano.Load(); n != 0 {
+			last = time.Unix(0, n)
+		}
+		quiet := time.Since(last)
+		switch {
+		case quiet >= c.opts.StallTimeout:
+			c.stalls = append(c.stalls, quiet)
+			c.h.mark("gave up after %s without a byte", quiet.Round(time.Second))
+			cancel(&errStalled{quiet.Round(time.Second)})
+			return
+		case quiet >= stallShown:
+			if !stalled {
+				c.h.mark("no byte for %s", quiet.Round(time.Second))
+			}
+			stalled, longest = true, quiet
+			c.opts.Observer(Stalled{name, quiet, c.opts.StallTimeout})
+		case stalled:
+			stalled = false
+			c.stalls = append(c.stalls, longest)
+			c.h.mark("bytes flow again after %s", longest.Round(time.Second))
+			c.opts.Observer(Resumed{name, longest})
+		}
+	}
+}
+
+// seal ends the object, writes the index, the manifest and the signature, and
+// forms the result.
+func (c *capture) seal(ctx context.Context, interrupted bool) Result {
+	res := Result{Host: c.step.Host, State: StateFailed, Interrupted: interrupted, Duration: c.duration}
+	if c.clean != nil {
+		res.Left, res.Fix = c.clean.Left, c.clean.Fix
+	}
+	if c.openErr != nil || c.out.Stored.Bytes == 0 {
+		err := errors.Join(c.openErr, c.srcErr, c.sinkErr)
+		if err == nil {
+			err = errors.New("the target sent nothing")
+		}
+		res.Err = errors.Join(err, c.obj.Abort(ctx))
+		return res
+	}
+	m := c.manifest()
+	var errs []error
+
+	receipt, err := c.end(ctx, m.Complete)
+	if err != nil {
+		errs = append(errs, err)
+		m.Complete = false
+		m.Reasons = append(m.Reasons, "stored: "+err.Error())
+	}
+	m.Image.Location, m.Image.Partial = receipt.Location, receipt.Partial
+	if receipt.Size != 0 && receipt.Size != m.Image.Stored.Bytes {
+		err := fmt.Errorf("the sink holds %d bytes, %d were written", receipt.Size, m.Image.Stored.Bytes)
+		errs = append(errs, err)
+		m.Complete = false
+		m.Reasons = append(m.Reasons, "stored: "+err.Error())
+	}
+	errs = append(errs, c.writeFrames(ctx, m))
+	if m.Complete {
+		c.h.mark("image complete: %s", receipt.Location)
+	} else {
+		c.h.mark("image partial: %s", receipt.Location)
+	}
+	m.Timeline = c.h.timeline
+	res.Manifest, res.Signature, err = c.writeManifest(ctx, m)
+	errs = append(errs, err)
+
+	res.Image, res.Reasons = m.Image, m.Reasons
+	res.State = StatePartial
+	if m.Complete {
+		res.State = StateComplete
+	}
+	if !m.Complete {
+		errs = append(errs, &PartialError{m.Reasons}, c.srcErr, c.sinkErr)
+	}
+	res.Err = errors.Join(errs...)
+	if m.Complete && res.Err != nil {
+		// No manifest, no evidence: a whole image whose record is missing is
+		// not called complete.
+		res.State = StatePartial
+	}
+	return res
+}
+
+// A PartialError says why a stored image is not complete.
+type PartialError struct{ Reasons []string }
+
+func (e *PartialError) Error() string {
+	if len(e.Reasons) == 0 {
+		return "image is partial"
+	}
+	return "image is partial: " + e.Reasons[0]
+}
+
+// end commits a complete image and keeps any other.
+func (c *capture) end(ctx context.Context, complete bool) (sink.Receipt, error) {
+	if complete {
+		r, err := c.obj.Commit(ctx)
+		if err == nil {
+			return r, nil
+		}
+		kept, kerr := c.obj.Keep(ctx)
+		if kerr != nil {
+			kept = sink.Receipt{Location: c.obj.Location(), Partial: true}
+		}
+		return kept, errors.Join(fmt.Errorf("commit image: %w", err), kerr)
+	}
+	r, err := c.obj.Keep(ctx)
+	if err != nil {
+		return sink.Receipt{Location: c.obj.Location(), Partial: true}, fmt.Errorf("keep partial image: %w", err)
+	}
+	return r, nil
+}
+
+// manifest is the record of the capture, but for where the image ended up.
+func (c *capture) manifest() *Manifest {
+	h, s, f := c.h, c.step, c.step.Facts
+	m := &Manifest{
+		Type: ManifestType, Version: ManifestVersion,
+		Case: c.opts.Case, Tool: c.opts.Tool, Operator: c.opts.Operator, Options: c.opts.Settings,
+		Target: TargetRecord{Connection: s.Info, Facts: f},
+		Method: Method{Source: s.Source, Candidates: s.Candidates, Privilege: s.Privilege},
+		RAM:    f.RAM, Stream: c.rep, Swap: f.Swap,
+		Created: c.opts.Now().UTC(),
+		Image: Image{
+			Name: s.Name, Format: "lime", Compression: c.opts.Compression, Encryption: "none",
+			Raw:    Digest{c.out.Raw.Bytes, c.out.Raw.SHA256.String()},
+			Stored: Digest{c.out.Stored.Bytes, c.out.Stored.SHA256.String()},
+		},
+		Footprint: Footprint{
+			TaintBefore: f.Tainted,
+			Commands:    int(h.commands.Load()), Sudo: int(h.sudo.Load()),
+		},
+	}
+	if c.clean != nil {
+		m.Footprint.TaintAfter, m.Footprint.Clean = c.clean.Taint, c.clean.Clean
+		m.Footprint.Left, m.Footprint.Fix = c.clean.Left, c.clean.Fix
+	}
+	c.src.Record(m)
+	j := &judgement{
+		facts: f, rep: c.rep, walkErr: c.walkErr, srcErr: c.srcErr, sinkErr: c.sinkErr,
+		samples: c.samples, doubtful: c.doubtful, stalls: c.stalls,
+		params: m.Method.Parameters, peer: m.Method.Peer,
+	}
+	m.Checks, m.Complete, m.Reasons = j.checks()
+	m.Anomalies = j.anomalies()
+	return m
+}
+
+// writeFrames stores the frame index beside the image.
+func (c *capture) writeFrames(ctx context.Context, m *Manifest) error {
+	if c.out.Index == nil || len(c.out.Index.Entries) == 0 {
+		return nil
+	}
+	name := m.Image.Name + FramesSuffix
+	sum := newDigester()
+	obj, err := c.opts.Sink.Create(ctx, name)
+	if err != nil {
+		return fmt.Errorf("write frame index: %w", err)
+	}
+	if _, err := c.out.Index.WriteTo(sum.to(obj)); err != nil {
+		return errors.Join(fmt.Errorf("write frame index: %w", err), obj.Abort(ctx))
+	}
+	if _, err := obj.Commit(ctx); err != nil {
+		return errors.Join(fmt.Errorf("write frame index: %w", err), obj.Abort(ctx))
+	}
+	m.Image.Frames = &Frames{Name: name, Count: len(c.out.Index.Entries), FrameSize: c.out.FrameSize, Digest: sum.digest()}
+	return nil
+}
+
+// writeManifest stores the manifest and its signature, last of all.
+func (c *capture) writeManifest(ctx context.Context, m *Manifest) (manifest, sig string, err error) {
+	data, err := m.Marshal()
+	if err != nil {
+		return "", "", err
+	}
+	name := m.Image.Name + ManifestSuffix
+	manifest, err = c.put(ctx, name, data)
+	if err != nil {
+		return "", "", fmt.Errorf("write manifest: %w", err)
+	}
+	if c.opts.Signer == nil {
+		return manifest, "", nil
+	}
+	armored, err := signature.Sign(data, c.opts.Signer)
+	if err != nil {
+		return manifest, "", fmt.Errorf("sign manifest: %w", err)
+	}
+	sig, err = c.put(ctx, name+SignatureSuffix, armored)
+	if err != nil {
+		return manifest, "", fmt.Errorf("write signature: %w", err)
+	}
+	return manifest, sig, nil
+}
+
+func (c *capture) put(ctx context.Context, name string, data []byte) (location string, err error) {
+	obj, err := c.opts.Sink.Create(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	if _, err = obj.Write(data); err == nil {
+		var r sink.Receipt
+		if r, err = obj.Commit(ctx); err == nil {
+			return r.Location, nil
+		}
+	}
+	return "", errors.Join(err, obj.Abort(ctx))
+}
