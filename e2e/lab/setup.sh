@@ -68,6 +68,10 @@ part() {
 		say "$name: up to date"
 		return 0
 	fi
+	if [ "$name" = guest ] && [ "$(id -u)" != 0 ]; then
+		die 'building the guest needs root' \
+			"sudo SHOTGLASS_CACHE='${lab%/lab}' ${BASH_SOURCE[0]}"
+	fi
 	say "$name: building"
 	rm -rf "$tmp"
 	mkdir -p "$tmp"
@@ -251,32 +255,31 @@ build_initramfs() {
 	rm -rf "$dir" modules
 }
 
-# build_modules makes lime.ko for the guest's kernel, and one for the other
-# flavour of the same version, which the guest's kernel must refuse.
-build_modules() {
-	local src headers release other deb
+# build_modules makes LiME for the guest's kernel; build_modules-other for the
+# other flavour of the same version, which the guest's kernel must refuse.
+build_modules() { build_lime "$(cat "$lab/guest/release")"; }
+
+build_modules-other() {
+	local release
 	release=$(cat "$lab/guest/release")
-	other=${release%-cloud-amd64}-amd64
+	build_lime "${release%-cloud-amd64}-amd64"
+}
+
+build_lime() {
+	local release=$1 deb
+	mkdir work
 	for deb in "$lab"/guest/debs/*.deb; do
-		dpkg-deb --fsys-tarfile "$deb" | tar -x
+		dpkg-deb --fsys-tarfile "$deb" | tar -x -C work
 	done
 	# The headers name each other by absolute path.
-	sed -i "s|/usr/src|$PWD/usr/src|g; s|/usr/lib|$PWD/usr/lib|g" usr/src/linux-headers-*/Makefile
-	src=$(echo usr/src/lime-forensics-*)
-	local kernel
-	for kernel in "$release" "$other"; do
-		headers=$PWD/usr/src/linux-headers-$kernel
-		rm -rf build && cp -r "$src" build
-		make -C "$headers" M="$PWD/build" modules
-		strip --strip-unneeded build/lime.ko
-		local out=this
-		[ "$kernel" = "$release" ] || out=other
-		mkdir -p "$out"
-		cp build/lime.ko "$out/lime-$kernel.ko"
-		(cd "$out" && sha256sum "lime-$kernel.ko" >"lime-$kernel.ko.sha256")
-		modinfo "$out/lime-$kernel.ko"
-	done
-	rm -rf usr lib bin etc build
+	sed -i "s|/usr/src|$PWD/work/usr/src|g; s|/usr/lib|$PWD/work/usr/lib|g" work/usr/src/linux-headers-*/Makefile
+	cp -r work/usr/src/lime-forensics-* work/lime
+	make -C "$PWD/work/usr/src/linux-headers-$release" M="$PWD/work/lime" modules
+	strip --strip-unneeded work/lime/lime.ko
+	cp work/lime/lime.ko "lime-$release.ko"
+	sha256sum "lime-$release.ko" >"lime-$release.ko.sha256"
+	modinfo "./lime-$release.ko"
+	rm -rf work
 }
 
 # build_volatility makes a venv. Its scripts name it by absolute path, so they are
@@ -299,5 +302,8 @@ part volatility 9>&- &
 part keys
 part guest
 part modules
+part modules-other
 wait $!
+# Under sudo the products are for the one who called it.
+[ -z "${SUDO_UID-}" ] || chown -R "$SUDO_UID:${SUDO_GID-$SUDO_UID}" "$lab"
 say "ready in $SECONDS s: $lab"

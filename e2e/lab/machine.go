@@ -1,0 +1,83 @@
+package lab
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+)
+
+const qemu = "qemu-system-x86_64"
+
+// machine is a QEMU process.
+type machine struct {
+	cmd    *exec.Cmd
+	stderr bytes.Buffer  // readable once done is closed
+	done   chan struct{} // closed when the process has been waited for
+	err    error         // how it ended; readable once done is closed
+}
+
+// startQEMU starts QEMU with one end of a unix socket pair as its descriptor 3,
+// and returns the other end: no path, no waiting for it to appear.
+func startQEMU(args []string) (*machine, net.Conn, error) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make QEMU's monitor: %w", err)
+	}
+	theirs := os.NewFile(uintptr(fds[1]), "qmp")
+	defer theirs.Close()
+	ours := os.NewFile(uintptr(fds[0]), "qmp")
+	defer ours.Close()
+	conn, err := net.FileConn(ours)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make QEMU's monitor: %w", err)
+	}
+
+	m := &machine{cmd: exec.Command(qemu, args...), done: make(chan struct{})}
+	m.cmd.Stderr = &m.stderr
+	m.cmd.ExtraFiles = []*os.File{theirs}
+	// QEMU must not outlive us even if we are killed. Its own group, so that a
+	// terminal's Ctrl-C reaches only us, who then close it.
+	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+
+	started := make(chan error)
+	go func() {
+		// Pdeathsig is sent when the starting *thread* ends, so that thread is kept
+		// here until QEMU has ended: https://go.dev/issue/27505.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := m.cmd.Start()
+		started <- err
+		if err == nil {
+			m.err = m.cmd.Wait()
+			close(m.done)
+		}
+	}()
+	if err := <-started; err != nil {
+		conn.Close()
+		return nil, nil, fmt.Errorf("start QEMU: %w", err)
+	}
+	return m, conn, nil
+}
+
+// kill ends the process and returns when it is gone.
+func (m *machine) kill() {
+	_ = m.cmd.Process.Kill() // fails only when it has ended already
+	<-m.done
+}
+
+var errQEMU = errors.New("QEMU ended")
+
+// exited tells whether and how the process ended by itself.
+func (m *machine) exited() error {
+	select {
+	case <-m.done:
+		return fmt.Errorf("%w: %v: %s", errQEMU, m.err, bytes.TrimSpace(m.stderr.Bytes()))
+	default:
+		return nil
+	}
+}
