@@ -1,0 +1,18 @@
+//go:build unix
+
+package signature
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+)
+
+// private refuses a key that is ours and open to others. One of another owner
+// (a mounted secret, say) is theirs to guard, as ssh sees it.
+func private(info os.FileInfo) error {
+	if s, ok := info.Sys().(*syscall.Stat_t); ok && int(s.Uid) == os.Getuid() && info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("is open to others (mode %04o): run chmod 600", info.Mode().Perm())
+	}
+	return nil
+}
