@@ -55,13 +55,12 @@ func ParseIOMem(r io.Reader) ([]Range, error) {
 			continue
 		}
 		inside = indent
-		if rng != (Range{}) {
-			if hidden = false; !rng.Valid() {
-				return nil, fmt.Errorf("iomem line %d: %q: %w", line, span, ErrBadRange)
-			}
-			if n := len(out) - 1; n >= 0 && rng.Start <= out[n].End {
-				return nil, fmt.Errorf("iomem line %d: %q is not above %s", line, span, out[n])
-			}
+		hidden = hidden && rng == (Range{})
+		if !hidden && !rng.Valid() {
+			return nil, fmt.Errorf("iomem line %d: %q: %w", line, span, ErrBadRange)
+		}
+		if n := len(out) - 1; !hidden && n >= 0 && rng.Start <= out[n].End {
+			return nil, fmt.Errorf("iomem line %d: %q is not above %s", line, span, out[n])
 		}
 		out = append(out, rng)
 	}

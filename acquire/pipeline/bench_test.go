@@ -1,0 +1,138 @@
+package pipeline
+
+import (
+	"crypto/sha256"
+	"io"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/shotglass-ir/shotglass/acquire/frame"
+	"github.com/shotglass-ir/shotglass/acquire/lime"
+)
+
+// guest returns an image of 64 MiB like that of a guest: zero of 100 pages
+// are zero; of the others two in five hold pointers, two text and one noise.
+func guest(zero int) []byte {
+	r := rand.New(rand.NewPCG(3, uint64(zero)))
+	body := make([]byte, 64<<20)
+	words := []string{"kernel ", "page ", "struct ", "return ", "0x", "lock", "\n\t", "self.", "import ", "error: "}
+	for at := 0; at < len(body); at += lime.PageSize {
+		if r.IntN(100) < zero {
+			continue
+		}
+		page := body[at:][:lime.PageSize]
+		switch r.IntN(5) {
+		case 0, 1:
+			base := r.Uint64()
+			for i := 0; i < len(page); i += 8 {
+				v := base&^0xffffff | uint64(r.Uint32N(1<<16))<<4
+				if r.IntN(3) == 0 {
+					v = uint64(r.Uint32N(256))
+				}
+				for k := range 8 {
+					page[i+k] = byte(v >> (8 * k))
+				}
+			}
+		case 2, 3:
+			for i := 0; i < len(page); {
+				i += copy(page[i:], words[r.IntN(len(words))])
+				if r.IntN(4) == 0 && i < len(page) {
+					page[i] = byte('a' + r.IntN(26))
+					i++
+				}
+			}
+		default:
+			for i := 0; i < len(page); i += 4 {
+				v := r.Uint32()
+				page[i], page[i+1], page[i+2], page[i+3] = byte(v), byte(v>>8), byte(v>>16), byte(v>>24)
+			}
+		}
+	}
+	return append(lime.AppendHeader(nil, lime.Range{Start: 1 << 20, End: 1<<20 + uint64(len(body)) - 1}), body...)
+}
+
+const banner = "Linux version 6.1.0-56-cloud-amd64 (debian-kernel@lists.debian.org) (gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0, " +
+	"GNU ld (GNU Binutils for Debian) 2.40) #1 SMP PREEMPT_DYNAMIC Debian 6.1.176-1 (2026-10-11)\n\x00"
+
+func newWalker() *lime.Walker {
+	return lime.NewWalker(lime.WalkerOptions{Needles: []lime.Needle{
+		{Name: "banner", Text: []byte(banner)},
+		{Name: "vmcoreinfo", Text: []byte("OSRELEASE=6.1.0-56-cloud-amd64\n")},
+	}})
+}
+
+// A source gives an image in the pieces that SSH gives, without an end of its own.
+type chunks struct{ rest []byte }
+
+func (c *chunks) Read(p []byte) (int, error) {
+	if len(c.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p[:min(len(p), 32<<10)], c.rest)
+	c.rest = c.rest[n:]
+	return n, nil
+}
+
+// BenchmarkRun compares the pipeline to its peer: one goroutine that digests,
+// streams through one zstd encoder and digests the output.
+func BenchmarkRun(b *testing.B) {
+	for _, image := range []struct {
+		name string
+		zero int
+	}{{"busy", 3}, {"idle", 87}} {
+		data := guest(image.zero)
+		for _, c := range compressions {
+			b.Run(image.name+"/"+c, func(b *testing.B) {
+				pool := testPool(b, 0)
+				b.SetBytes(int64(len(data)))
+				b.ReportAllocs()
+				var res Result
+				var err error
+				for b.Loop() {
+					res, err = Run(b.Context(), &chunks{data}, io.Discard, Options{Pool: pool, Compression: c, Walker: newWalker()})
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(res.Raw.Bytes)/float64(res.Stored.Bytes), "ratio")
+			})
+		}
+		b.Run(image.name+"/peer", func(b *testing.B) {
+			b.SetBytes(int64(len(data)))
+			b.ReportAllocs()
+			buf := make([]byte, 1<<20)
+			var stored int64
+			for b.Loop() {
+				raw, out := sha256.New(), sha256.New()
+				n := &sinkWriter{w: io.Discard, sum: out}
+				z, err := zstd.NewWriter(n, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(raw, z)}, &chunks{data}, buf); err != nil {
+					b.Fatal(err)
+				}
+				if err := z.Close(); err != nil {
+					b.Fatal(err)
+				}
+				stored = n.n
+			}
+			b.ReportMetric(float64(len(data))/float64(stored), "ratio")
+		})
+		b.Run(image.name+"/walker", func(b *testing.B) {
+			b.SetBytes(int64(len(data)))
+			b.ReportAllocs()
+			for b.Loop() {
+				w := newWalker()
+				for at := 0; at < len(data); at += frame.DefaultSize {
+					w.Write(data[at:min(at+frame.DefaultSize, len(data))])
+				}
+				if _, err := w.Finish(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
