@@ -54,17 +54,13 @@ func startAgent(ctx context.Context, h *remote, dir string, port int) *agent {
 		beats:   make(chan struct{}),
 	}
 	lease := h.opts.StallTimeout + time.Minute
-	cmd := h.rootCmd(agentScript, a.nonce, dir,
+	pr, pw := io.Pipe()
+	a.in = pw
+	cmd := h.rootCmd(a.nonce, agentScript, io.MultiReader(bytes.NewReader(h.module.Data), pr),
+		a.nonce, dir,
 		strconv.FormatInt(h.module.Size, 10), h.module.SHA256,
 		strconv.Itoa(port), fmt.Sprintf("%04X", port),
 		strconv.Itoa(int(lease.Seconds())), strconv.Itoa(h.opts.LimeTimeout))
-
-	var head bytes.Buffer
-	head.Write(h.priv.input())
-	fmt.Fprintf(&head, "%s\n", a.nonce)
-	pr, pw := io.Pipe()
-	a.in = pw
-	cmd.Stdin = io.MultiReader(&head, bytes.NewReader(h.module.Data), pr)
 	cmd.Stderr = &a.stderr
 	outr, outw := io.Pipe()
 	cmd.Stdout = outw

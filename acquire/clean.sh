@@ -1,14 +1,15 @@
 # Finishes what an agent left behind. Run by sh as root after the connection of
-# a capture was lost. $2$3 is the agent's folder, in two parts so that this
-# script does not find itself; $4 is LiME's port.
+# a capture was lost. $2 is the agent's nonce, which stands in its command line,
+# $3 its folder, $4 LiME's port.
 LC_ALL=C
 PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 export LC_ALL PATH
-n=$1 dir=$2$3 port=$4 patience=$5
+n=$1 agent=$2 dir=$3 port=$4 patience=$5
 nap() { sleep 1; }
 ours() {
-	for p in /proc/[0-9]*; do
-		tr '\0' ' ' 2>/dev/null <"$p/cmdline" | grep -q -F -e "$dir" && printf '%s ' "${p#/proc/}"
+	for p in $(printf '%s\n%s\n' "$agent" "$dir" | grep -l -F -f - /proc/[0-9]*/cmdline 2>/dev/null); do
+		p=${p#/proc/}
+		printf '%s ' "${p%/cmdline}"
 	done
 }
 loaded() {

@@ -228,7 +228,6 @@ func (e *errDisclosed) Hint() string {
 func (st *limeStream) checkPeer(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("LiME accepted no client within a minute"))
 	defer cancel()
-	st.first = make(chan struct{})
 	for {
 		if err := st.agent.order("check"); err != nil {
 			return fmt.Errorf("check LiME's client: %w", st.agent.ended())
@@ -307,7 +306,6 @@ type limeStream struct {
 
 	touched bool  // the folder was made
 	pushed  int64 // bytes of the module
-	first   chan struct{}
 
 	once sync.Once
 }
@@ -397,8 +395,7 @@ func (st *limeStream) reclean(ctx context.Context) *Cleanup {
 	}
 	h.conn = conn
 	nonce := newNonce()
-	cut := len(st.dir) - 8
-	out, err := h.root(ctx, cleanScript, nonce, st.dir[:cut], st.dir[cut:], fmt.Sprint(st.agent.port), "20")
+	out, err := h.root(ctx, cleanScript, nonce, st.agent.nonce, st.dir, fmt.Sprint(st.agent.port), "20")
 	if err != nil {
 		return unknown(err)
 	}

@@ -72,20 +72,32 @@ func (h *remote) plain(ctx context.Context, script string, args ...string) ([]by
 // root runs a script as root and returns its output.
 func (h *remote) root(ctx context.Context, script string, args ...string) ([]byte, error) {
 	var out limitedBuffer
-	cmd := h.rootCmd(script, args...)
-	if p := h.priv.input(); p != nil {
-		cmd.Stdin = bytes.NewReader(p)
-	}
+	cmd := h.rootCmd(newNonce(), script, nil, args...)
 	cmd.Stdout = &out
 	err := h.conn.Run(ctx, cmd)
 	return out.Bytes(), err
 }
 
-// rootCmd is the command that runs a script as root. Its standard input must
-// begin with priv.input.
-func (h *remote) rootCmd(script string, args ...string) *transport.Cmd {
+// boot reads a script from standard input and runs it, so that neither the
+// process list nor sudo's log shows it. What comes before the nonce is a password
+// that sudo did not need. dd reads byte by byte, since what follows the
+// script is the script's own input.
+const boot = `while IFS= read -r l; do [ "$l" = "$1" ] && break; done; [ "$l" = "$1" ] || exit 97; eval "$(dd bs=1 count="$2" 2>/dev/null)"`
+
+// rootCmd is the command that runs a script as root, with args as its positional
+// parameters and then stdin, if any, as its standard input. nonce is in the
+// command line, so that the processes can be found by it.
+func (h *remote) rootCmd(nonce, script string, stdin io.Reader, args ...string) *transport.Cmd {
 	h.commands.Add(1)
-	argv := append([]string{"/bin/sh", "-c", script, "shotglass"}, args...)
+	var in bytes.Buffer
+	if h.priv.kind == privSudoPass {
+		in.Write(h.priv.password)
+		in.WriteByte('\n')
+	}
+	in.WriteString(nonce + "\n")
+	script = withArgs(script, args)
+	in.WriteString(script)
+	argv := []string{"/bin/sh", "-c", boot, "shotglass", nonce, strconv.Itoa(len(script))}
 	switch h.priv.kind {
 	case privSudo:
 		h.sudo.Add(1)
@@ -94,15 +106,28 @@ func (h *remote) rootCmd(script string, args ...string) *transport.Cmd {
 		h.sudo.Add(1)
 		argv = append([]string{"sudo", "-k", "-S", "-p", "", "--"}, argv...)
 	}
-	return &transport.Cmd{Argv: argv}
+	cmd := &transport.Cmd{Argv: argv, Stdin: &in}
+	if stdin != nil {
+		cmd.Stdin = io.MultiReader(&in, stdin)
+	}
+	return cmd
 }
 
-// input is what sudo reads before the command does.
-func (p privilege) input() []byte {
-	if p.kind != privSudoPass {
-		return nil
+// withArgs sets a script's positional parameters, and takes its comments away.
+// args hold no quotes.
+func withArgs(script string, args []string) string {
+	var b strings.Builder
+	b.WriteString("set --")
+	for _, a := range args {
+		b.WriteString(" '" + a + "'")
 	}
-	return append(bytes.Clone(p.password), '\n')
+	b.WriteByte('\n')
+	for line := range strings.Lines(script) {
+		if !strings.HasPrefix(strings.TrimSpace(line), "#") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }
 
 // errSudo explains why commands cannot become root.

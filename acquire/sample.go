@@ -27,12 +27,12 @@ type samples struct {
 
 const (
 	// spread samples lie evenly over RAM.
-	spread = 64
+	spread = 32
 	// At the end of each range, samples lie at doubling distances from it, since
 	// a zero fill always reaches the end of a range.
 	tailSamples = 12
 	// maxSamples bounds the reads on the target: each is a dd and a cksum.
-	maxSamples = 192
+	maxSamples = 128
 	page       = lime.PageSize
 )
 

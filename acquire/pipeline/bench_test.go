@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"io"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
@@ -75,6 +76,20 @@ func (c *chunks) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// cpu reports the CPU time per 10^9 bytes of n: steadier than wall time on a
+// machine that is shared.
+func cpu(b *testing.B, n int) func() {
+	used := func() float64 {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+			b.Fatal(err)
+		}
+		return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
+	}
+	before := used()
+	return func() { b.ReportMetric((used()-before)/float64(b.N)/float64(n)*1e9, "cpu-s/GB") }
+}
+
 // BenchmarkRun compares the pipeline to its peer: one goroutine that digests,
 // streams through one zstd encoder and digests the output.
 func BenchmarkRun(b *testing.B) {
@@ -88,6 +103,7 @@ func BenchmarkRun(b *testing.B) {
 				pool := testPool(b, 0)
 				b.SetBytes(int64(len(data)))
 				b.ReportAllocs()
+				defer cpu(b, len(data))()
 				var res Result
 				var err error
 				for b.Loop() {
@@ -102,6 +118,7 @@ func BenchmarkRun(b *testing.B) {
 		b.Run(image.name+"/peer", func(b *testing.B) {
 			b.SetBytes(int64(len(data)))
 			b.ReportAllocs()
+			defer cpu(b, len(data))()
 			buf := make([]byte, 1<<20)
 			var stored int64
 			for b.Loop() {
@@ -124,6 +141,7 @@ func BenchmarkRun(b *testing.B) {
 		b.Run(image.name+"/walker", func(b *testing.B) {
 			b.SetBytes(int64(len(data)))
 			b.ReportAllocs()
+			defer cpu(b, len(data))()
 			for b.Loop() {
 				w := newWalker()
 				for at := 0; at < len(data); at += frame.DefaultSize {
