@@ -77,7 +77,7 @@ func imageName(name, stamp, compression string) string {
 	}
 	safe := []byte(name)
 	for i, c := range safe {
-		if sink.ValidName("a"+string(c)) != nil {
+		if sink.ValidName("a"+string(c)+"a") != nil {
 			safe[i] = '_'
 		}
 	}
