@@ -102,10 +102,10 @@ func (g *Guest) start(ctx context.Context, o Options) error {
 	}
 	g.machine = m
 	if g.qmp, err = newQMP(ctx, conn); err != nil {
-		return errors.Join(err, m.exited())
+		return m.explain(ctx, err)
 	}
 	if g.addr, err = g.forwarded(ctx); err != nil {
-		return errors.Join(err, m.exited())
+		return m.explain(ctx, err)
 	}
 	return g.Ready(ctx)
 }

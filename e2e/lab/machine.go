@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -18,7 +19,6 @@ type machine struct {
 	cmd    *exec.Cmd
 	stderr bytes.Buffer  // readable once done is closed
 	done   chan struct{} // closed when the process has been waited for
-	err    error         // how it ended; readable once done is closed
 }
 
 // startQEMU starts QEMU with one end of a unix socket pair as its descriptor 3,
@@ -53,7 +53,7 @@ func startQEMU(args []string) (*machine, net.Conn, error) {
 		err := m.cmd.Start()
 		started <- err
 		if err == nil {
-			m.err = m.cmd.Wait()
+			_ = m.cmd.Wait() // ProcessState has it
 			close(m.done)
 		}
 	}()
@@ -72,12 +72,22 @@ func (m *machine) kill() {
 
 var errQEMU = errors.New("QEMU ended")
 
-// exited tells whether and how the process ended by itself.
+// exited tells whether and how the process ended.
 func (m *machine) exited() error {
 	select {
 	case <-m.done:
-		return fmt.Errorf("%w: %v: %s", errQEMU, m.err, bytes.TrimSpace(m.stderr.Bytes()))
+		return fmt.Errorf("%w: %v: %s", errQEMU, m.cmd.ProcessState, bytes.TrimSpace(m.stderr.Bytes()))
 	default:
 		return nil
 	}
+}
+
+// explain turns a failure of the monitor into its cause: unless ctx ended it, QEMU
+// is ending and has said why.
+func (m *machine) explain(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	m.kill()
+	return errors.Join(m.exited(), err)
 }

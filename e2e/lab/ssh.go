@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"time"
@@ -107,25 +108,41 @@ func (g *Guest) SSH(ctx context.Context, user, script string) (string, error) {
 // Ready returns when the guest has let root log in, which Boot has waited for
 // already and Reset has not.
 func (g *Guest) Ready(ctx context.Context) error {
-	// QEMU accepts connections from its start; while the guest is booting they get
-	// no answer or a reset. A try is given longer each time, so that a slow machine
-	// gets through the key exchange in the end.
-	for try := 2 * time.Second; ; try = min(try*3/2, 30*time.Second) {
-		tryCtx, cancel := context.WithTimeout(ctx, try)
-		c, err := g.Dial(tryCtx, Root)
-		cancel()
-		if err == nil {
-			return c.Close()
-		}
-		if errors.Is(err, os.ErrNotExist) {
-			return err
+	// QEMU accepts connections from its start. While the guest boots they are reset,
+	// or get no answer, even later: so what waits for an answer is given up soon, and
+	// only a key exchange, slow on a busy machine, gets the time that it needs.
+	var last error
+	for wait := time.Second; ; wait = min(wait*3/2, 5*time.Second) {
+		if last = g.greeted(ctx, wait); last == nil {
+			tryCtx, cancel := context.WithTimeout(ctx, 30*time.Second)
+			var c *ssh.Client
+			c, last = g.Dial(tryCtx, Root)
+			cancel()
+			if last == nil {
+				return c.Close()
+			}
 		}
 		select {
 		case <-g.machine.done:
 			return g.machine.exited()
 		case <-ctx.Done():
-			return fmt.Errorf("wait for sshd: %w: last try: %w", ctx.Err(), err)
+			return fmt.Errorf("wait for sshd: %w: last try: %w", ctx.Err(), last)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// greeted tells whether sshd sent its version within the time.
+func (g *Guest) greeted(ctx context.Context, wait time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", g.addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	_, err = io.ReadFull(conn, make([]byte, len("SSH-")))
+	return err
 }
