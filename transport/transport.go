@@ -37,10 +37,14 @@ type Conn interface {
 	// (the fate of the command is then unknown), and ctx.Err (wrapped) when ctx
 	// ended first. Cancellation closes the channel, so that the command sees
 	// end of file on its standard input; it does not wait for the command to die.
+	// A Stdin that fails, and a Stdout or Stderr that refuses a write, end Run in
+	// the same way, with that error. No writer is used after Run returned.
 	Run(ctx context.Context, cmd *Cmd) error
 
 	// DialTCP opens a TCP connection from the target to addr ("127.0.0.1:4444")
-	// through this connection. Nothing listens on our side.
+	// through this connection. Nothing listens on our side. The address is an
+	// IP address, never a name: the target would resolve it. The error wraps
+	// ErrForwardingDenied or ErrConnRefused where the target said so.
 	// Closing ctx after DialTCP returned does not affect the connection.
 	// The returned connection does not support deadlines.
 	DialTCP(ctx context.Context, addr string) (net.Conn, error)
@@ -125,16 +129,19 @@ type Auth struct {
 	// KeyFiles are private keys (OpenSSH, PEM); a NAME-cert.pub beside a key is
 	// used too. When set, they are tried before the agent's keys.
 	KeyFiles []string
-	// Passphrase is asked for an encrypted key, with the key's path.
+	// Passphrase is asked for an encrypted key, once the server has accepted
+	// that key; the prompt holds the key's path.
 	Passphrase SecretFunc
-	// Password answers password and keyboard-interactive prompts.
+	// Password answers password and keyboard-interactive prompts. It is never
+	// passed on to jump hosts that ssh_config names.
 	Password SecretFunc
 	// NoAgent ignores SSH_AUTH_SOCK and ssh_config's IdentityAgent.
 	NoAgent bool
 }
 
 // A SecretFunc returns a secret for what prompt names. ErrNoSecret means that
-// there is none; any other error ends authentication.
+// there is none; any other error ends authentication. It must return when ctx
+// ends. The dial deadline does not run meanwhile.
 type SecretFunc func(ctx context.Context, prompt string) ([]byte, error)
 
 // ErrNoSecret is returned by a SecretFunc that has nothing to offer.
@@ -159,6 +166,21 @@ var ErrAuth = errors.New("authentication failed")
 // ErrNoExitStatus is wrapped by errors of Run when the channel ended without
 // an exit status: the connection died, or the server killed the session.
 var ErrNoExitStatus = errors.New("connection ended without an exit status")
+
+// ErrForwardingDenied is wrapped by errors of DialTCP when the server's policy
+// forbids the forwarding (AllowTcpForwarding no, PermitOpen). Asking again is
+// pointless.
+var ErrForwardingDenied = errors.New("server forbids TCP forwarding")
+
+// ErrConnRefused is wrapped by errors of DialTCP when the target tried to open
+// the connection and failed, as when nothing listens there (yet).
+var ErrConnRefused = errors.New("target could not open the connection")
+
+// A Hinter is an error that knows what to do about it. Find it with errors.As.
+type Hinter interface {
+	error
+	Hint() string
+}
 
 // An ExitError is a command's own failure.
 type ExitError struct {
@@ -198,5 +220,20 @@ func (e *HostKeyError) Error() string {
 	default:
 		return fmt.Sprintf("host key of %s is unknown: it presents %s %s (looked in %s)",
 			e.Host, e.KeyType, e.Got, strings.Join(e.Where, ", "))
+	}
+}
+
+// Hint says how to go on safely.
+func (e *HostKeyError) Hint() string {
+	const look = "ssh-keygen -lf on the host's /etc/ssh/ssh_host_*_key.pub, over a console that you trust"
+	switch {
+	case e.Revoked:
+		return "do not connect: the key was revoked, so whoever holds it may not be the host"
+	case len(e.Want) > 0:
+		return "somebody may be in the middle, or the host was reinstalled: compare with " + look +
+			"; only if it agrees, correct the record that is named, or pass --host-key " + e.Got
+	default:
+		return "compare the fingerprint with " + look +
+			"; if it agrees, pass --host-key " + e.Got + " or add the key to known_hosts"
 	}
 }
