@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/urfave/cli/v2"
+)
+
+// run is the program: it returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	c := newConsole(stdin, stdout, stderr)
+	if len(args) == 2 && args[1] == "--version" {
+		args = []string{args[0], "version"}
+	}
+	err := newApp(c, args).RunContext(ctx, args)
+	if err == nil {
+		err = c.resultErr()
+	}
+	code := exitCode(err)
+	var said *exitError // everything was printed, and a summary stands in the JSON
+	if err == nil || errors.As(err, &said) && said.Err == nil {
+		return code
+	}
+	c.fail("", err)
+	if c.json {
+		c.message("exit_error", exitMessage{code, err.Error(), hints(err)})
+	}
+	return code
+}
+
+// exitMessage is the last JSON line of a run that ended without a summary.
+type exitMessage struct {
+	Code  int      `json:"code"`
+	Error string   `json:"error"`
+	Hints []string `json:"hints,omitempty"`
+}
+
+// newApp returns the program with all its commands. Everything that urfave/cli v2 does
+// behind one's back is off: its help and version flags and commands, its suggestions,
+// its exits, the splitting of list flags at commas. The program has no flags of its
+// own, as the library does not know them after a command.
+func newApp(c *console, args []string) *cli.App {
+	noLibraryHelp()
+	app := &cli.App{
+		Name:                      "shotglass",
+		Usage:                     "capture the memory of Linux hosts over SSH, as evidence that stands up",
+		UsageText:                 "shotglass COMMAND [flags] [arguments]",
+		Description:               about,
+		HideHelp:                  true,
+		HideHelpCommand:           true,
+		HideVersion:               true,
+		DisableSliceFlagSeparator: true,
+		Writer:                    c,
+		ErrWriter:                 c.stderr,
+		Reader:                    c.stdin,
+		ExitErrHandler:            func(*cli.Context, error) {},
+		Flags:                     []cli.Flag{helpFlag()},
+		OnUsageError:              func(_ *cli.Context, err error, _ bool) error { return usagef("%s", err) },
+	}
+	app.Action = func(ctx *cli.Context) error {
+		if ctx.Bool("help") {
+			printAppHelp(c, app)
+			return nil
+		}
+		if name := ctx.Args().First(); name != "" {
+			return usagef("unknown command %q", name).fix("the commands are %s; see shotglass --help", strings.Join(commandNames(app), ", "))
+		}
+		return usagef("no command").fix("the commands are %s; see shotglass --help", strings.Join(commandNames(app), ", "))
+	}
+	for _, cmd := range []*cli.Command{
+		captureCommand(c, args), planCommand(c, args), verifyCommand(c), catCommand(c), inspectCommand(c),
+		versionCommand(c), completionCommand(c), manCommand(c), helpCommand(c),
+	} {
+		app.Commands = append(app.Commands, command(c, cmd))
+	}
+	return app
+}
+
+// noLibraryHelp keeps the library from answering --help before we can.
+var noLibraryHelp = sync.OnceFunc(func() { cli.HelpFlag = nil })
+
+const about = `shotglass reads the memory of a running Linux host with the LiME kernel module, through one SSH connection, into
+a LiME image on this machine. It proves that the image is complete, cleans the host, and writes a signed manifest
+beside the image. Results go to standard output, everything else to standard error.`
+
+func helpFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print this help to standard output", DisableDefaultText: true}
+}
+
+// command prepares a command for the house rules. All commands go through here.
+func command(c *console, cmd *cli.Command) *cli.Command {
+	run := cmd.Action
+	cmd.HideHelp = true
+	cmd.HideHelpCommand = true
+	cmd.Flags = append(slices.Clone(cmd.Flags), helpFlag())
+	cmd.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
+		return inCommand(cmd, usagef("%s", err))
+	}
+	cmd.Action = func(ctx *cli.Context) error {
+		if ctx.Bool("help") {
+			printCommandHelp(c, cmd)
+			return nil
+		}
+		// The library takes flags that follow an argument for arguments, and an
+		// argument that starts with a dash could turn into an option of ssh.
+		for _, a := range ctx.Args().Slice() {
+			switch {
+			case a == "":
+				return inCommand(cmd, usagef("an argument is empty"))
+			case a[0] == '-':
+				return inCommand(cmd, usagef("argument %q starts with a dash", a).fix("put flags before the arguments: shotglass %s", usageLine(cmd)))
+			}
+		}
+		err := run(ctx)
+		var u *usageError
+		if errors.As(err, &u) {
+			inCommand(cmd, u)
+		}
+		return err
+	}
+	return cmd
+}
+
+// inCommand completes a usage error with the command that it is about.
+func inCommand(cmd *cli.Command, u *usageError) *usageError {
+	if u.Fix == "" {
+		u.Fix = fmt.Sprintf("usage: shotglass %s; all flags: shotglass %s --help", usageLine(cmd), cmd.Name)
+	}
+	return u
+}
+
+func usageLine(cmd *cli.Command) string {
+	s := cmd.Name
+	if len(cmd.VisibleFlags()) > 1 { // more than --help
+		s += " [flags]"
+	}
+	if cmd.ArgsUsage != "" {
+		s += " " + cmd.ArgsUsage
+	}
+	return s
+}
+
+func commandNames(app *cli.App) (names []string) {
+	for _, cmd := range app.Commands {
+		names = append(names, cmd.Name)
+	}
+	return names
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/shotglass-ir/shotglass/acquire"
+)
+
+const captureText = `HOST is [user@]host[:port] or an alias of ssh_config; IPv6 addresses stand in brackets. Each host's memory becomes
+HOST-TIME-mem.lime.zst in the folder of --output, with a signed manifest beside it. Standard output gets one line
+per host, with tabs: host, state, bytes of memory, bytes stored, SHA-256 of the memory image, place.
+
+Flags stand before the hosts. A flag outweighs its environment variable. The first Ctrl-C finishes the partial images
+and cleans the targets; the second leaves at once and says what is left where.`
+
+func captureCommand(c *console, args []string) *cli.Command {
+	return &cli.Command{
+		Name: "capture", Usage: "capture the memory of hosts, completely and provably",
+		ArgsUsage: "HOST...", Description: captureText, Flags: captureFlagSet(),
+		Action: func(ctx *cli.Context) error {
+			c.json, c.quiet = ctx.Bool("json"), ctx.Bool("quiet")
+			o, err := readOptions(c, ctx, args)
+			if err != nil {
+				return err
+			}
+			return capture(ctx.Context, c, o)
+		},
+	}
+}
+
+func capture(ctx context.Context, c *console, o *captureOptions) error {
+	for _, w := range o.Warnings {
+		c.warn("%s", w)
+	}
+	w := watch(c, targetNames(o), o.view(c))
+	closed := false
+	closeView := func() {
+		if !closed {
+			closed = true
+			c.divertTo(nil)
+			w.close()
+		}
+	}
+	defer closeView()
+	c.divertTo(w.say)
+	ctx, stop := catchSignals(ctx, c.exit, func(name string) {
+		w.say("shotglass: " + name + ": finishing the partial image and cleaning the target; press Ctrl-C again to leave at once")
+	}, func() { leftBehind(c, w.hosts) })
+	defer stop()
+	defer onStatusSignal(w.showStatus)()
+
+	key, err := o.openSigner(ctx)
+	if err != nil {
+		return err
+	}
+	defer key.Close()
+	o.Engine.Observer = w.observe
+	o.Engine.CheckSink = true
+	plan, err := acquire.NewPlan(ctx, o.Targets, o.Engine)
+	if err != nil {
+		return err
+	}
+	defer plan.Close()
+	o.prompts.close()
+	results := plan.Run(ctx)
+	closeView()
+	code := captureCode(results, context.Cause(ctx))
+	if err := printResults(c, results, code); err != nil {
+		return err
+	}
+	return exitWith(code)
+}
+
+func targetNames(o *captureOptions) (names []string) {
+	for _, t := range o.Targets {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
+// view chooses how progress is shown.
+func (o *captureOptions) view(c *console) view {
+	switch {
+	case o.JSON:
+		return newJSONView(c, o.Progress != "none")
+	case o.Quiet, o.Progress == "none":
+		return &plainView{c: c, problems: true}
+	case o.Progress != "lines" && canDraw(c.stderr, os.Getenv("TERM")):
+		return newTTYView(c, len(o.Targets))
+	default:
+		return &plainView{c: c}
+	}
+}
+
+// printResults prints one line per host, or the summary that ends the JSON.
+func printResults(c *console, results []acquire.Result, code int) error {
+	if c.json {
+		s := summaryMessage{Code: code, Hosts: len(results)}
+		for _, r := range results {
+			switch r.State {
+			case acquire.StateComplete:
+				s.Complete++
+			case acquire.StatePartial:
+				s.Partial++
+			default:
+				s.Failed++
+			}
+		}
+		return c.message("summary", s)
+	}
+	for _, r := range results {
+		if _, err := fmt.Fprintln(c, resultLine(r)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resultLine is a host's line on stdout. A digest never stands without its size
+// and state.
+func resultLine(r acquire.Result) string {
+	raw, stored, sum, place := "-", "-", "-", "-"
+	if r.State != acquire.StateFailed && r.Image.Raw.SHA256 != "" {
+		raw, stored = strconv.FormatInt(r.Image.Raw.Bytes, 10), strconv.FormatInt(r.Image.Stored.Bytes, 10)
+		sum = "sha256:" + r.Image.Raw.SHA256
+	}
+	if r.Image.Location != "" {
+		place = printable(r.Image.Location)
+	}
+	return printable(r.Host) + "\t" + string(r.State) + "\t" + raw + "\t" + stored + "\t" + sum + "\t" + place
+}
+
+// captureCode is the exit code of a capture. Complete images stand, even if a
+// signal came after them.
+func captureCode(results []acquire.Result, cause error) int {
+	complete, partial, interrupted := 0, 0, false
+	for _, r := range results {
+		switch r.State {
+		case acquire.StateComplete:
+			complete++
+		case acquire.StatePartial:
+			partial++
+		}
+		interrupted = interrupted || r.Interrupted
+	}
+	var s *signalError
+	switch {
+	case complete == len(results) && complete > 0:
+		return exitOK
+	case interrupted, errors.As(cause, &s):
+		return exitInterrupted
+	case complete+partial > 0:
+		return exitPartial
+	default:
+		return exitFailed
+	}
+}

@@ -1,0 +1,133 @@
+# bash completion for shotglass; made by: shotglass completion bash
+
+_shotglass() {
+	local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" cmd="${COMP_WORDS[1]}"
+	COMPREPLY=()
+	if [ "$COMP_CWORD" -eq 1 ]; then
+		COMPREPLY=($(compgen -W "capture plan verify cat inspect version completion man help --help --version" -- "$cur"))
+		return
+	fi
+	local flags= words= files= hosts=
+	case "$cmd" in
+	capture)
+		case "$prev" in
+		--output|-o) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--name) return ;;
+		--case) return ;;
+		--operator) return ;;
+		--sign-key) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--compress) COMPREPLY=($(compgen -W "zstd none" -- "$cur")); return ;;
+		--user|-l) return ;;
+		--port|-p) return ;;
+		--jump|-J) return ;;
+		--proxy-command) return ;;
+		--ssh-config) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--known-hosts) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--host-key) return ;;
+		--dial-timeout) return ;;
+		--key|-i) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--password-file) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--sudo-password-file) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--key-passphrase-file) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--module) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--module-sha256) return ;;
+		--stall-timeout) return ;;
+		--cleanup-timeout) return ;;
+		--parallel) return ;;
+		--progress) COMPREPLY=($(compgen -W "auto bar lines none" -- "$cur")); return ;;
+		esac
+		flags="--output -o --name --case --operator --sign-key --unsigned --compress --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --dial-timeout --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --module --module-sha256 --insecure-unverified-module --stall-timeout --cleanup-timeout --parallel --json --quiet -q --progress --help -h"
+		words="" hosts=1
+		;;
+	plan)
+		case "$prev" in
+		--output|-o) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--name) return ;;
+		--case) return ;;
+		--operator) return ;;
+		--sign-key) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--compress) COMPREPLY=($(compgen -W "zstd none" -- "$cur")); return ;;
+		--user|-l) return ;;
+		--port|-p) return ;;
+		--jump|-J) return ;;
+		--proxy-command) return ;;
+		--ssh-config) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--known-hosts) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--host-key) return ;;
+		--dial-timeout) return ;;
+		--key|-i) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--password-file) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--sudo-password-file) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--key-passphrase-file) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--module) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--module-sha256) return ;;
+		--stall-timeout) return ;;
+		--cleanup-timeout) return ;;
+		--parallel) return ;;
+		--progress) COMPREPLY=($(compgen -W "auto bar lines none" -- "$cur")); return ;;
+		esac
+		flags="--output -o --name --case --operator --sign-key --unsigned --compress --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --dial-timeout --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --module --module-sha256 --insecure-unverified-module --stall-timeout --cleanup-timeout --parallel --json --quiet -q --progress --help -h"
+		words="" hosts=1
+		;;
+	verify)
+		case "$prev" in
+		--signers) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--workers) return ;;
+		esac
+		flags="--signers --workers --json --help -h"
+		words="" files=1
+		;;
+	cat)
+		case "$prev" in
+		esac
+		flags="--force -f --help -h"
+		words="" files=1
+		;;
+	inspect)
+		case "$prev" in
+		esac
+		flags="--json --help -h"
+		words="" files=1
+		;;
+	version)
+		case "$prev" in
+		esac
+		flags="--json --help -h"
+		words=""
+		;;
+	completion)
+		case "$prev" in
+		esac
+		flags="--help -h"
+		words="bash zsh fish powershell"
+		;;
+	man)
+		case "$prev" in
+		esac
+		flags="--help -h"
+		words=""
+		;;
+	help)
+		case "$prev" in
+		esac
+		flags="--help -h"
+		words="capture plan verify cat inspect version completion man help exit-codes environment secrets json evidence"
+		;;
+	*) return ;;
+	esac
+	case "$cur" in
+	-*) COMPREPLY=($(compgen -W "$flags" -- "$cur")) ;;
+	*)
+		if [ -n "$files" ]; then
+			compopt -o filenames 2>/dev/null
+			COMPREPLY=($(compgen -f -- "$cur"))
+		elif [ -n "$hosts" ]; then
+			COMPREPLY=($(compgen -A hostname -- "$cur"))
+		else
+			COMPREPLY=($(compgen -W "$words" -- "$cur"))
+		fi
+		;;
+	esac
+}
+
+complete -F _shotglass shotglass

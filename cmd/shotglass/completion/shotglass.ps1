@@ -1,0 +1,32 @@
+# PowerShell completion for shotglass; made by: shotglass completion powershell
+
+Register-ArgumentCompleter -Native -CommandName shotglass -ScriptBlock {
+	param($wordToComplete, $commandAst, $cursorPosition)
+	$commands = [ordered]@{
+		'capture' = @('capture the memory of hosts, completely and provably', @('--output', '-o', '--name', '--case', '--operator', '--sign-key', '--unsigned', '--compress', '--allow-low-space', '--user', '-l', '--port', '-p', '--jump', '-J', '--proxy-command', '--ssh-config', '--known-hosts', '--host-key', '--insecure-ignore-host-key', '--dial-timeout', '--key', '-i', '--no-agent', '--password-file', '--ask-password', '--sudo-password-file', '--ask-sudo-password', '--key-passphrase-file', '--module', '--module-sha256', '--insecure-unverified-module', '--stall-timeout', '--cleanup-timeout', '--parallel', '--json', '--quiet', '-q', '--progress', '--help', '-h'), @())
+		'plan' = @('say how hosts would be captured; write nothing', @('--output', '-o', '--name', '--case', '--operator', '--sign-key', '--unsigned', '--compress', '--allow-low-space', '--user', '-l', '--port', '-p', '--jump', '-J', '--proxy-command', '--ssh-config', '--known-hosts', '--host-key', '--insecure-ignore-host-key', '--dial-timeout', '--key', '-i', '--no-agent', '--password-file', '--ask-password', '--sudo-password-file', '--ask-sudo-password', '--key-passphrase-file', '--module', '--module-sha256', '--insecure-unverified-module', '--stall-timeout', '--cleanup-timeout', '--parallel', '--json', '--quiet', '-q', '--progress', '--help', '-h'), @())
+		'verify' = @('check images against their manifests and signatures', @('--signers', '--workers', '--json', '--help', '-h'), @())
+		'cat' = @('print the raw image to standard output', @('--force', '-f', '--help', '-h'), @())
+		'inspect' = @('tell what a LiME image holds, whoever made it', @('--json', '--help', '-h'), @())
+		'version' = @('print the version, the commit and the digest of this program', @('--json', '--help', '-h'), @())
+		'completion' = @('print a completion script for a shell', @('--help', '-h'), @('bash', 'zsh', 'fish', 'powershell'))
+		'man' = @('print the man page', @('--help', '-h'), @())
+		'help' = @('explain a command or a topic', @('--help', '-h'), @('capture', 'plan', 'verify', 'cat', 'inspect', 'version', 'completion', 'man', 'help', 'exit-codes', 'environment', 'secrets', 'json', 'evidence'))
+	}
+	$elements = @($commandAst.CommandElements | ForEach-Object { $_.ToString() })
+	$typed = $elements.Count
+	if ($wordToComplete -ne '') { $typed-- }
+	if ($typed -le 1) {
+		$commands.Keys | Where-Object { $_ -like "$wordToComplete*" } | ForEach-Object {
+			[System.Management.Automation.CompletionResult]::new($_, $_, 'ParameterValue', $commands[$_][0])
+		}
+		return
+	}
+	$command = $commands[$elements[1]]
+	if ($null -eq $command) { return }
+	$candidates = $command[2]
+	if ($wordToComplete -like '-*') { $candidates = $command[1] }
+	$candidates | Where-Object { $_ -like "$wordToComplete*" } | ForEach-Object {
+		[System.Management.Automation.CompletionResult]::new($_, $_, 'ParameterValue', $_)
+	}
+}

@@ -1,0 +1,172 @@
+#compdef shotglass
+# zsh completion for shotglass; made by: shotglass completion zsh
+
+_shotglass() {
+	local curcontext="$curcontext" state line
+	local -a commands
+	commands=(
+		'capture:capture the memory of hosts, completely and provably'
+		'plan:say how hosts would be captured; write nothing'
+		'verify:check images against their manifests and signatures'
+		'cat:print the raw image to standard output'
+		'inspect:tell what a LiME image holds, whoever made it'
+		'version:print the version, the commit and the digest of this program'
+		'completion:print a completion script for a shell'
+		'man:print the man page'
+		'help:explain a command or a topic'
+	)
+	if (( CURRENT == 2 )); then
+		_describe 'command' commands
+		return
+	fi
+	local cmd="$words[2]"
+	shift words
+	(( CURRENT-- ))
+	case "$cmd" in
+	capture)
+		_arguments -S \
+			'--output[folder for images and manifests]:file:_files' \
+			'-o[folder for images and manifests]:file:_files' \
+			'--name[NAME of the image file, for a single host (default HOST-TIME-mem.lime.zst)]:value: ' \
+			'--case[ID of the case, for the manifest]:value: ' \
+			'--operator[NAME of who captures, for the manifest]:value: ' \
+			'--sign-key[sign the manifest with this SSH key\: a private key, or the .pub of a key that ssh-agent holds]:file:_files' \
+			'--unsigned[leave the manifest unsigned\: nobody can prove later who wrote it]' \
+			'--compress[store the image as zstd|none]:value:(zstd none)' \
+			'--allow-low-space[start although the image might not fit the folder]' \
+			'--user[login NAME, where HOST names none]:value: ' \
+			'-l[login NAME, where HOST names none]:value: ' \
+			'--port[SSH PORT, where HOST names none]:value: ' \
+			'-p[SSH PORT, where HOST names none]:value: ' \
+			'--jump[go through these hosts, as in ssh -J\: (USER@)HOST(\:PORT),..., or none; the key of each is taken from ssh_config and ssh-agent too]:value: ' \
+			'-J[go through these hosts, as in ssh -J\: (USER@)HOST(\:PORT),..., or none; the key of each is taken from ssh_config and ssh-agent too]:value: ' \
+			'--proxy-command[connect through this COMMAND, as in ssh_config]:value: ' \
+			'--ssh-config[read this FILE in place of ~/.ssh/config and /etc/ssh/ssh_config, or none]:file:_files' \
+			'*--known-hosts[read host keys from this FILE in place of the usual ones]:file:_files' \
+			'*--host-key[accept this host key only\: (HOST=)SHA256\:...; HOST may be a jump host]:value: ' \
+			'--insecure-ignore-host-key[accept any host key\: anybody in between can read and forge the image. The manifest records it]' \
+			'--dial-timeout[give up connecting after this TIME]:value: ' \
+			'*--key[private key FILE, tried before the keys of ssh-agent]:file:_files' \
+			'*-i[private key FILE, tried before the keys of ssh-agent]:file:_files' \
+			'--no-agent[do not use ssh-agent for logging in]' \
+			'--password-file[read the login password from the first line of FILE; or set SHOTGLASS_PASSWORD]:file:_files' \
+			'--ask-password[ask for the login password on the terminal]' \
+			'--sudo-password-file[read sudo’s password from the first line of FILE; or set SHOTGLASS_SUDO_PASSWORD]:file:_files' \
+			'--ask-sudo-password[ask for sudo’s password on the terminal]' \
+			'--key-passphrase-file[read the passphrase of keys from the first line of FILE; or set SHOTGLASS_KEY_PASSPHRASE; else it is asked for on the terminal]:file:_files' \
+			'*--module[LiME module, or folder with modules]:file:_files' \
+			'*--module-sha256[a module with this digest may be loaded]:value: ' \
+			'--insecure-unverified-module[load a module whose digest is not pinned with --module-sha256. The manifest records it]' \
+			'--stall-timeout[give up a stream in which no byte came for this TIME]:value: ' \
+			'--cleanup-timeout[give up cleaning a host after this TIME]:value: ' \
+			'--parallel[capture at most N hosts at once]:value: ' \
+			'--json[print JSON Lines to standard output]' \
+			'--quiet[print errors only, and the result]' \
+			'-q[print errors only, and the result]' \
+			'--progress[show progress as auto|bar|lines|none]:value:(auto bar lines none)' \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'*:argument:_hosts'
+		;;
+	plan)
+		_arguments -S \
+			'--output[folder for images and manifests]:file:_files' \
+			'-o[folder for images and manifests]:file:_files' \
+			'--name[NAME of the image file, for a single host (default HOST-TIME-mem.lime.zst)]:value: ' \
+			'--case[ID of the case, for the manifest]:value: ' \
+			'--operator[NAME of who captures, for the manifest]:value: ' \
+			'--sign-key[sign the manifest with this SSH key\: a private key, or the .pub of a key that ssh-agent holds]:file:_files' \
+			'--unsigned[leave the manifest unsigned\: nobody can prove later who wrote it]' \
+			'--compress[store the image as zstd|none]:value:(zstd none)' \
+			'--allow-low-space[start although the image might not fit the folder]' \
+			'--user[login NAME, where HOST names none]:value: ' \
+			'-l[login NAME, where HOST names none]:value: ' \
+			'--port[SSH PORT, where HOST names none]:value: ' \
+			'-p[SSH PORT, where HOST names none]:value: ' \
+			'--jump[go through these hosts, as in ssh -J\: (USER@)HOST(\:PORT),..., or none; the key of each is taken from ssh_config and ssh-agent too]:value: ' \
+			'-J[go through these hosts, as in ssh -J\: (USER@)HOST(\:PORT),..., or none; the key of each is taken from ssh_config and ssh-agent too]:value: ' \
+			'--proxy-command[connect through this COMMAND, as in ssh_config]:value: ' \
+			'--ssh-config[read this FILE in place of ~/.ssh/config and /etc/ssh/ssh_config, or none]:file:_files' \
+			'*--known-hosts[read host keys from this FILE in place of the usual ones]:file:_files' \
+			'*--host-key[accept this host key only\: (HOST=)SHA256\:...; HOST may be a jump host]:value: ' \
+			'--insecure-ignore-host-key[accept any host key\: anybody in between can read and forge the image. The manifest records it]' \
+			'--dial-timeout[give up connecting after this TIME]:value: ' \
+			'*--key[private key FILE, tried before the keys of ssh-agent]:file:_files' \
+			'*-i[private key FILE, tried before the keys of ssh-agent]:file:_files' \
+			'--no-agent[do not use ssh-agent for logging in]' \
+			'--password-file[read the login password from the first line of FILE; or set SHOTGLASS_PASSWORD]:file:_files' \
+			'--ask-password[ask for the login password on the terminal]' \
+			'--sudo-password-file[read sudo’s password from the first line of FILE; or set SHOTGLASS_SUDO_PASSWORD]:file:_files' \
+			'--ask-sudo-password[ask for sudo’s password on the terminal]' \
+			'--key-passphrase-file[read the passphrase of keys from the first line of FILE; or set SHOTGLASS_KEY_PASSPHRASE; else it is asked for on the terminal]:file:_files' \
+			'*--module[LiME module, or folder with modules]:file:_files' \
+			'*--module-sha256[a module with this digest may be loaded]:value: ' \
+			'--insecure-unverified-module[load a module whose digest is not pinned with --module-sha256. The manifest records it]' \
+			'--stall-timeout[give up a stream in which no byte came for this TIME]:value: ' \
+			'--cleanup-timeout[give up cleaning a host after this TIME]:value: ' \
+			'--parallel[capture at most N hosts at once]:value: ' \
+			'--json[print JSON Lines to standard output]' \
+			'--quiet[print errors only, and the result]' \
+			'-q[print errors only, and the result]' \
+			'--progress[show progress as auto|bar|lines|none]:value:(auto bar lines none)' \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'*:argument:_hosts'
+		;;
+	verify)
+		_arguments -S \
+			'--signers[FILE of allowed signers]:file:_files' \
+			'--workers[check N frames at once]:value: ' \
+			'--json[print JSON Lines to standard output]' \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'*:argument:_files'
+		;;
+	cat)
+		_arguments -S \
+			'--force[print to a terminal too]' \
+			'-f[print to a terminal too]' \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'*:argument:_files'
+		;;
+	inspect)
+		_arguments -S \
+			'--json[print JSON Lines to standard output]' \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'*:argument:_files'
+		;;
+	version)
+		_arguments -S \
+			'--json[print JSON Lines to standard output]' \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'*:argument: '
+		;;
+	completion)
+		_arguments -S \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'*:argument:(bash zsh fish powershell)'
+		;;
+	man)
+		_arguments -S \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'*:argument: '
+		;;
+	help)
+		_arguments -S \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'*:argument:(capture plan verify cat inspect version completion man help exit-codes environment secrets json evidence)'
+		;;
+	esac
+}
+
+if [ "$funcstack[1]" = _shotglass ]; then
+	_shotglass "$@"
+else
+	compdef _shotglass shotglass
+fi

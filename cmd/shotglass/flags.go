@@ -1,0 +1,124 @@
+package main
+
+import (
+	"time"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Groups of flags, as --help prints them.
+const (
+	groupEvidence   = "Evidence"
+	groupConnection = "Connection"
+	groupAuth       = "Authentication"
+	groupModule     = "Kernel module"
+	groupRun        = "Running"
+	groupOutput     = "Output"
+)
+
+// Defaults, each the engine's own; acquire.Options says why.
+const (
+	defaultStallTimeout   = 5 * time.Minute
+	defaultCleanupTimeout = 90 * time.Second
+	// A host that has not answered within 20 s, with its jump hosts, is taken to be
+	// away; TCP has then sent its SYN five times.
+	defaultDialTimeout = 20 * time.Second
+)
+
+func env(name string) []string { return []string{"SHOTGLASS_" + name} }
+
+func jsonFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "json", Usage: "print JSON Lines to standard output", EnvVars: env("JSON"), Category: groupOutput, DisableDefaultText: true}
+}
+
+// captureFlagSet is what capture and plan understand. Passwords and passphrases are
+// never values of flags: every user of this machine could read them.
+func captureFlagSet() []cli.Flag {
+	str := func(group, name, alias, envName, usage string) *cli.StringFlag {
+		f := &cli.StringFlag{Name: name, Usage: usage, Category: group}
+		if alias != "" {
+			f.Aliases = []string{alias}
+		}
+		if envName != "" {
+			f.EnvVars = env(envName)
+		}
+		return f
+	}
+	file := func(group, name, alias, envName, usage string) *cli.StringFlag {
+		f := str(group, name, alias, envName, usage)
+		f.TakesFile = true
+		return f
+	}
+	list := func(group, name, alias, envName, usage string, takesFile bool) *cli.StringSliceFlag {
+		f := &cli.StringSliceFlag{Name: name, Usage: usage, Category: group, TakesFile: takesFile}
+		if alias != "" {
+			f.Aliases = []string{alias}
+		}
+		if envName != "" {
+			f.EnvVars = env(envName)
+		}
+		return f
+	}
+	yes := func(group, name, envName, usage string) *cli.BoolFlag {
+		f := &cli.BoolFlag{Name: name, Usage: usage, Category: group, DisableDefaultText: true}
+		if envName != "" {
+			f.EnvVars = env(envName)
+		}
+		return f
+	}
+	dur := func(group, name, envName, usage string, value time.Duration) *cli.DurationFlag {
+		return &cli.DurationFlag{Name: name, Usage: usage, Category: group, Value: value, EnvVars: env(envName)}
+	}
+
+	output := file(groupEvidence, "output", "o", "OUTPUT", "folder for images and manifests: `DIR`")
+	output.Value = "."
+	op := str(groupEvidence, "operator", "", "OPERATOR", "`NAME` of who captures, for the manifest")
+	op.DefaultText = "user@host of this machine"
+	compress := str(groupEvidence, "compress", "", "COMPRESS", "store the image as `zstd|none`")
+	compress.Value = "zstd"
+	progress := str(groupOutput, "progress", "", "PROGRESS", "show progress as `auto|bar|lines|none`")
+	progress.Value = "auto"
+	quiet := yes(groupOutput, "quiet", "QUIET", "print errors only, and the result")
+	quiet.Aliases = []string{"q"}
+
+	return []cli.Flag{
+		output,
+		str(groupEvidence, "name", "", "", "`NAME` of the image file, for a single host (default HOST-TIME-mem.lime.zst)"),
+		str(groupEvidence, "case", "", "CASE", "`ID` of the case, for the manifest"),
+		op,
+		file(groupEvidence, "sign-key", "", "SIGN_KEY", "sign the manifest with this SSH key: a private key, or the .pub of a key that ssh-agent holds: `FILE`"),
+		yes(groupEvidence, "unsigned", "", "leave the manifest unsigned: nobody can prove later who wrote it"),
+		compress,
+		yes(groupEvidence, "allow-low-space", "", "start although the image might not fit the folder"),
+
+		str(groupConnection, "user", "l", "USER", "login `NAME`, where HOST names none"),
+		&cli.IntFlag{Name: "port", Aliases: []string{"p"}, Usage: "SSH `PORT`, where HOST names none", Category: groupConnection, EnvVars: env("PORT"), DefaultText: "of ssh_config, or 22"},
+		str(groupConnection, "jump", "J", "JUMP", "go through these hosts, as in ssh -J: `[USER@]HOST[:PORT],...`, or none; the key of each is taken from ssh_config and ssh-agent too"),
+		str(groupConnection, "proxy-command", "", "PROXY_COMMAND", "connect through this `COMMAND`, as in ssh_config"),
+		file(groupConnection, "ssh-config", "", "SSH_CONFIG", "read this `FILE` in place of ~/.ssh/config and /etc/ssh/ssh_config, or none"),
+		list(groupConnection, "known-hosts", "", "KNOWN_HOSTS", "read host keys from this `FILE` in place of the usual ones", true),
+		list(groupConnection, "host-key", "", "HOST_KEY", "accept this host key only: `[HOST=]SHA256:...`; HOST may be a jump host", false),
+		yes(groupConnection, "insecure-ignore-host-key", "", "accept any host key: anybody in between can read and forge the image. The manifest records it"),
+		dur(groupConnection, "dial-timeout", "DIAL_TIMEOUT", "give up connecting after this `TIME`", defaultDialTimeout),
+
+		list(groupAuth, "key", "i", "KEY", "private key `FILE`, tried before the keys of ssh-agent", true),
+		yes(groupAuth, "no-agent", "NO_AGENT", "do not use ssh-agent for logging in"),
+		file(groupAuth, "password-file", "", "PASSWORD_FILE", "read the login password from the first line of `FILE`; or set SHOTGLASS_PASSWORD"),
+		yes(groupAuth, "ask-password", "", "ask for the login password on the terminal"),
+		file(groupAuth, "sudo-password-file", "", "SUDO_PASSWORD_FILE", "read sudo's password from the first line of `FILE`; or set SHOTGLASS_SUDO_PASSWORD"),
+		yes(groupAuth, "ask-sudo-password", "", "ask for sudo's password on the terminal"),
+		file(groupAuth, "key-passphrase-file", "", "KEY_PASSPHRASE_FILE", "read the passphrase of keys from the first line of `FILE`; or set SHOTGLASS_KEY_PASSPHRASE; else it is asked for on the terminal"),
+
+		list(groupModule, "module", "", "MODULE", "LiME module, or folder with modules: `FILE|DIR`", true),
+		list(groupModule, "module-sha256", "", "MODULE_SHA256", "a module with this digest may be loaded: `HEX`", false),
+		yes(groupModule, "insecure-unverified-module", "", "load a module whose digest is not pinned with --module-sha256. The manifest records it"),
+
+		dur(groupRun, "stall-timeout", "STALL_TIMEOUT", "give up a stream in which no byte came for this `TIME`", defaultStallTimeout),
+		dur(groupRun, "cleanup-timeout", "CLEANUP_TIMEOUT", "give up cleaning a host after this `TIME`", defaultCleanupTimeout),
+		&cli.IntFlag{Name: "parallel", Usage: "capture at most `N` hosts at once", Category: groupRun, EnvVars: env("PARALLEL"), DefaultText: "all"},
+		&cli.IntFlag{Name: "lime-port", Hidden: true, Usage: "TCP `PORT` for LiME on the host's loopback, in place of a free one", Category: groupModule},
+		&cli.IntFlag{Name: "lime-timeout", Hidden: true, Usage: "for tests only: LiME's timeout parameter in milliseconds. Anything but 0 lets LiME fill memory with zeros"},
+
+		jsonFlag(), quiet, progress,
+	}
+}

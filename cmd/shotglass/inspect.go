@@ -1,0 +1,177 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/shotglass-ir/shotglass/acquire/frame"
+	"github.com/shotglass-ir/shotglass/acquire/lime"
+)
+
+const inspectText = `Reads a LiME image of any origin, plain or compressed with zstd or gzip, and tells what it holds. It needs no manifest
+and proves nothing about integrity: see verify.
+
+Exit code 0: the structure is whole. 3: the image is cut short. 4: not a valid LiME image. 1: it could not be read.`
+
+func inspectCommand(c *console) *cli.Command {
+	return &cli.Command{
+		Name: "inspect", Usage: "tell what a LiME image holds, whoever made it",
+		ArgsUsage: "FILE...", Description: inspectText, Flags: []cli.Flag{jsonFlag()},
+		Action: func(ctx *cli.Context) error {
+			c.json = ctx.Bool("json")
+			if ctx.NArg() == 0 {
+				return usagef("no file")
+			}
+			defer exitOnSignal(c)()
+			code := exitOK
+			for _, name := range ctx.Args().Slice() {
+				in := inspect(c, name)
+				code = worse(code, in.Code)
+				if c.json {
+					if err := c.message("inspection", in); err != nil {
+						return err
+					}
+				} else if in.Report != nil {
+					printInspection(c, in)
+				}
+				if in.err != nil {
+					c.fail("", in.err)
+				}
+			}
+			if c.json {
+				c.message("summary", struct {
+					Code  int `json:"code"`
+					Files int `json:"files"`
+				}{code, ctx.NArg()})
+			}
+			return exitWith(code)
+		},
+	}
+}
+
+// An inspection is what was found in one file.
+type inspection struct {
+	File      string       `json:"file"`
+	Code      int          `json:"code"`
+	Format    frame.Format `json:"format,omitempty"`
+	Stored    int64        `json:"stored_bytes"`
+	Raw       int64        `json:"raw_bytes"`
+	Memory    uint64       `json:"memory_bytes"` // without headers
+	Pages     uint64       `json:"pages"`
+	ZeroPages uint64       `json:"zero_pages"`
+	Banners   []banner     `json:"banners"`
+	Error     string       `json:"error,omitempty"`
+	Report    *lime.Report `json:"structure,omitempty"`
+
+	err error
+}
+
+func (in *inspection) fail(code int, err error) *inspection {
+	in.Code, in.err, in.Error = code, err, err.Error()
+	return in
+}
+
+func inspect(c *console, name string) *inspection {
+	in := &inspection{File: name, Banners: []banner{}}
+	img, err := openImage(name)
+	switch {
+	case errors.Is(err, frame.ErrFormat):
+		return in.fail(exitMismatch, err)
+	case err != nil:
+		return in.fail(exitFailed, err)
+	}
+	defer img.Close()
+	in.Format, in.Stored = img.Format(), img.size
+	whole, _ := img.Size()
+	m := newMeter(c, name)
+	defer m.close()
+	walker, texts := lime.NewWalker(lime.WalkerOptions{}), newBannerFinder()
+	readErr := func() error {
+		_, err := img.WriteTo(io.MultiWriter(walker, texts, &counter{total: whole, show: m.show}))
+		return err
+	}()
+	rep, walkErr := walker.Finish()
+	in.Report, in.Raw, in.Memory = rep, rep.Bytes, rep.Size()
+	in.Pages, in.ZeroPages = rep.Pages()
+	in.Banners = texts.found(rep)
+	m.close()
+
+	var tail *frame.TailError
+	var damaged *frame.FrameError
+	switch {
+	case errors.As(readErr, &tail):
+		in.fail(exitPartial, fmt.Errorf("%s: %w", name, readErr))
+	case errors.As(readErr, &damaged):
+		in.fail(exitMismatch, fmt.Errorf("%s: %w", name, readErr))
+	case errors.Is(readErr, io.ErrUnexpectedEOF):
+		in.fail(exitPartial, fmt.Errorf("%s: %w", name, readErr))
+	case readErr != nil:
+		in.fail(exitFailed, fmt.Errorf("%s: %w", name, readErr))
+	}
+	if code := structureCode(rep, walkErr); in.err == nil || code == exitMismatch {
+		in.Code = worse(in.Code, code)
+	}
+	return in
+}
+
+// structureCode maps what the walker found: an image that only stops too early is partial.
+func structureCode(rep *lime.Report, walkErr error) int {
+	if walkErr == nil && rep.Complete {
+		return exitOK
+	}
+	for _, p := range rep.Problems {
+		if p.Kind != lime.ErrTruncatedHeader && p.Kind != lime.ErrTruncatedRecord {
+			return exitMismatch
+		}
+	}
+	if len(rep.Problems) == 0 {
+		return exitMismatch
+	}
+	return exitPartial
+}
+
+func printInspection(out io.Writer, in *inspection) {
+	rep := in.Report
+	fmt.Fprintf(out, "%s: %s, %d bytes stored, %d bytes raw\n", printable(in.File), in.Format, in.Stored, in.Raw)
+	for _, r := range rep.Ranges {
+		cut := ""
+		if r.Bytes < r.Range.Size() {
+			cut = fmt.Sprintf(", CUT SHORT after %d", r.Bytes)
+		}
+		fmt.Fprintf(out, "  range %s: %d bytes%s, %s zero pages\n", r.Range, r.Range.Size(), cut, percent(int64(r.ZeroPages), int64(r.Pages)))
+	}
+	fmt.Fprintf(out, "  memory: %s (%d bytes) in %d ranges, %s zero pages\n", size(int64(in.Memory)), in.Memory, len(rep.Ranges), percent(int64(in.ZeroPages), int64(in.Pages)))
+	for _, b := range in.Banners {
+		fmt.Fprintf(out, "  banner: %q, %d times, first at %s\n", b.Text, b.Count, b.Address)
+	}
+	if len(in.Banners) == 0 {
+		fmt.Fprintf(out, "  banner: none\n")
+	}
+	for _, p := range rep.Problems {
+		fmt.Fprintf(out, "  problem: %s\n", p)
+	}
+	if rep.More > 0 {
+		fmt.Fprintf(out, "  problem: and %d more\n", rep.More)
+	}
+	verdict := map[int]string{exitOK: "whole", exitPartial: "cut short", exitMismatch: "not valid"}[in.Code]
+	if verdict == "" {
+		verdict = "not known: the file could not be read to its end"
+	}
+	fmt.Fprintf(out, "  structure: %s\n", strings.TrimSpace(verdict))
+}
+
+// A counter counts what passes and shows it.
+type counter struct {
+	n, total int64
+	show     func(done, total int64)
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.n += int64(len(p))
+	c.show(c.n, c.total)
+	return len(p), nil
+}

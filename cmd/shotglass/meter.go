@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+)
+
+// A meter shows how far the reading of one file is: on a terminal a line that is
+// written over, elsewhere a heartbeat. It may be used from several goroutines.
+type meter struct {
+	c    *console
+	name string
+	live bool
+
+	mu    sync.Mutex
+	began time.Time
+	last  time.Time
+	drawn bool
+}
+
+func newMeter(c *console, name string) *meter {
+	now := time.Now()
+	return &meter{c: c, name: name, live: !c.json && canDraw(c.stderr, os.Getenv("TERM")), began: now, last: now}
+}
+
+func (m *meter) show(done, total int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	every := heartbeat
+	if m.live {
+		every = 200 * time.Millisecond
+	}
+	now := time.Now()
+	if now.Sub(m.last) < every {
+		return
+	}
+	m.last = now
+	line := fmt.Sprintf("%s: %s of %s (%s), %s", printable(m.name), size(done), size(total), percent(done, total), rate(float64(done)/now.Sub(m.began).Seconds()))
+	if !m.live {
+		m.c.info("%s", line)
+		return
+	}
+	m.drawn = true
+	fmt.Fprintf(m.c.stderr, "\r\x1b[K%s", line)
+}
+
+// close wipes the line.
+func (m *meter) close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.drawn {
+		io.WriteString(m.c.stderr, "\r\x1b[K")
+	}
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/shotglass-ir/shotglass/acquire"
+)
+
+// heartbeat is the time between lines about a stream that goes on.
+const heartbeat = 30 * time.Second
+
+// plainView prints one line for each change of state and a heartbeat. Its words are those of
+// the terminal view too.
+type plainView struct {
+	c *console
+	// problems only: neither changes of state nor heartbeats
+	problems bool
+}
+
+var _ view = (*plainView)(nil)
+
+func (v *plainView) interval() time.Duration { return heartbeat }
+func (v *plainView) close()                  {}
+
+func (v *plainView) event(host string, e acquire.Event, _ time.Time) {
+	if p, ok := e.(acquire.Problem); ok {
+		v.c.fail(host, p.Err)
+		return
+	}
+	if f, ok := e.(acquire.Finished); ok {
+		sayFinished(v.c, host, f.Result, v.problems)
+		return
+	}
+	if !v.problems {
+		for _, l := range eventLines(e) {
+			v.c.info("%s: %s", host, l)
+		}
+	}
+}
+
+func (v *plainView) tick(h *hosts, now time.Time, full bool) {
+	h.each(func(s *hostState) {
+		switch {
+		case s.Phase == phaseStreaming && (full || !v.problems):
+			v.c.info("%s: %s", s.Name, streamLine(s, now))
+		case full:
+			v.c.info("%s: %s", s.Name, strings.TrimSpace(s.Phase.String()+" "+s.What))
+		}
+	})
+}
+
+// streamLine says how far a stream is.
+func streamLine(s *hostState, now time.Time) string {
+	r := s.read(now)
+	line := fmt.Sprintf("%s of %s (%s), %s stored, %s", size(r.Raw), size(r.Expected), percent(r.Raw, r.Expected), size(r.Stored), rate(r.Rate))
+	switch {
+	case s.Stalled:
+		line += ", stalled"
+	case r.Left > 0:
+		line += ", " + short(r.Left) + " left"
+	}
+	return line
+}
+
+// eventLines says in words what changed.
+func eventLines(e acquire.Event) []string {
+	switch e := e.(type) {
+	case acquire.Connecting:
+		return []string{"connecting"}
+	case acquire.Connected:
+		line := "connected, round trip " + short(e.RTT)
+		if e.MaxRate > 0 {
+			line += fmt.Sprintf(": one SSH channel carries at most %s", rate(e.MaxRate))
+		}
+		return []string{line}
+	case acquire.Planned:
+		return plannedLines(e.Step)
+	case acquire.Preparing:
+		return []string{e.What}
+	case acquire.Streaming:
+		return []string{"streaming, " + size(e.Expected) + " expected"}
+	case acquire.Stalled:
+		return []string{fmt.Sprintf("no byte came for %s; giving up after %s", short(e.For), short(e.GivesUp))}
+	case acquire.Resumed:
+		return []string{fmt.Sprintf("bytes flow again after %s", short(e.After))}
+	case acquire.Cleaning:
+		return []string{"stream ended, cleaning the target"}
+	default:
+		return nil
+	}
+}
+
+func plannedLines(s *acquire.Step) []string {
+	if s == nil {
+		return nil
+	}
+	line := fmt.Sprintf("%s of memory through %s", size(s.Expected), s.Source)
+	if s.Facts != nil {
+		line += fmt.Sprintf(", kernel %q", s.Facts.Kernel)
+	}
+	if s.Privilege != "" {
+		line += ", " + s.Privilege
+	}
+	if s.Estimate > 0 {
+		line += fmt.Sprintf(", at least %s at this round trip", short(s.Estimate))
+	}
+	lines := []string{line}
+	for _, w := range stepWarnings(s) {
+		lines = append(lines, "warning: "+w)
+	}
+	return lines
+}
+
+// sayFinished tells how a host ended. Errors are told in every mode.
+func sayFinished(c *console, host string, r *acquire.Result, problems bool) {
+	if r == nil {
+		return
+	}
+	if r.State == acquire.StateComplete && !problems {
+		c.info("%s: complete, %s in %s%s", host, size(r.Image.Raw.Bytes), short(r.Duration), averageOf(r))
+	}
+	if r.State == acquire.StatePartial {
+		c.fail(host, &partialError{r})
+	} else if r.Err != nil {
+		c.fail(host, r.Err)
+	}
+	for _, l := range r.Left {
+		c.warn("%s: left on the target: %s", host, l)
+	}
+	if r.Fix != "" {
+		c.hint(r.Fix)
+	}
+}
+
+// partialError tells why an image is partial, and that it was kept.
+type partialError struct{ r *acquire.Result }
+
+func (e *partialError) Error() string {
+	msg := fmt.Sprintf("the image is partial (%s): it was kept as %s", size(e.r.Image.Raw.Bytes), e.r.Image.Location)
+	for _, reason := range e.r.Reasons {
+		msg += "\n" + reason
+	}
+	if e.r.Err != nil && len(e.r.Reasons) == 0 {
+		msg += "\n" + e.r.Err.Error()
+	}
+	return msg
+}
+
+func (e *partialError) Unwrap() error { return e.r.Err }
+
+func averageOf(r *acquire.Result) string {
+	if r.Duration <= 0 {
+		return ""
+	}
+	return " (" + rate(float64(r.Image.Raw.Bytes)/r.Duration.Seconds()) + ")"
+}

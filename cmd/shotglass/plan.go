@@ -1,0 +1,142 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/shotglass-ir/shotglass/acquire"
+)
+
+const planText = `Connects to each host, reads facts about it and says how its memory would be captured. Nothing is written, there or
+here. It takes the flags of capture; no signing key is needed.`
+
+func planCommand(c *console, args []string) *cli.Command {
+	return &cli.Command{
+		Name: "plan", Usage: "say how hosts would be captured; write nothing",
+		ArgsUsage: "HOST...", Description: planText, Flags: captureFlagSet(),
+		Action: func(ctx *cli.Context) error {
+			c.json, c.quiet = ctx.Bool("json"), ctx.Bool("quiet")
+			o, err := readOptions(c, ctx, args)
+			if err != nil {
+				return err
+			}
+			for _, w := range o.Warnings {
+				c.warn("%s", w)
+			}
+			sctx, stop := catchSignals(ctx.Context, c.exit, func(string) {}, func() {})
+			defer stop()
+			plan, err := acquire.NewPlan(sctx, o.Targets, o.Engine)
+			if err != nil {
+				return err
+			}
+			defer plan.Close()
+			return printPlan(c, plan.Steps)
+		},
+	}
+}
+
+func printPlan(c *console, steps []*acquire.Step) error {
+	failed := 0
+	for i, s := range steps {
+		if s.Err != nil {
+			failed++
+			c.fail(s.Host, s.Err)
+		}
+		if c.json {
+			if err := c.message("plan", planMessageOf(s)); err != nil {
+				return err
+			}
+			continue
+		}
+		if i > 0 {
+			fmt.Fprintln(c)
+		}
+		printStep(c, s)
+	}
+	code := exitOK
+	switch {
+	case failed == len(steps):
+		code = exitFailed
+	case failed > 0:
+		code = exitPartial
+	}
+	if c.json {
+		c.message("summary", summaryMessage{Code: code, Hosts: len(steps), Failed: failed})
+	}
+	return exitWith(code)
+}
+
+// printStep prints what is known of one host. What the host said is quoted.
+func printStep(out io.Writer, s *acquire.Step) {
+	fmt.Fprintln(out, printable(s.Host))
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	defer w.Flush()
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "  %s\t%s\n", name, printable(fmt.Sprintf(format, args...)))
+	}
+	if in := s.Info; in.Addr != "" {
+		row("login", "%s@%s, %s", in.User, in.Addr, in.Auth)
+		row("host key", "%s %s (%s)", in.HostKeyType, in.HostKey, in.HostKeyTrust)
+		for _, j := range in.Jumps {
+			row("through", "%s@%s, %s %s (%s)", j.User, j.Addr, j.HostKeyType, j.HostKey, j.HostKeyTrust)
+		}
+		if in.ProxyCommand != "" {
+			row("through", "%q", in.ProxyCommand)
+		}
+	}
+	if f := s.Facts; f != nil {
+		row("kernel", "%q (%q), %q", f.Kernel, f.Machine, f.OS)
+		row("memory", "%s in %d ranges of System RAM", size(f.RAMBytes), len(f.RAM))
+		row("clock", "%s from ours, give or take %s", short(f.ClockOffset), short(f.ClockError))
+	}
+	if s.Privilege != "" {
+		row("privilege", "%s", s.Privilege)
+	}
+	for _, cand := range s.Candidates {
+		verdict := "cannot be used"
+		if cand.OK {
+			verdict = "can be used"
+		}
+		row("source", "%s %s: %s", cand.Source, verdict, strings.ReplaceAll(cand.Reason, "\n", "; "))
+	}
+	if m := s.Module; m != nil {
+		row("module", "%s, vermagic %q", m.Origin, m.Vermagic)
+		row("", "sha256 %s, %s", m.SHA256, m.Signature)
+	}
+	if s.Expected > 0 {
+		row("image", "%s, %d bytes before compression", s.Name, s.Expected)
+	}
+	if s.Info.RTT > 0 {
+		row("round trip", "%s: %s", short(s.Info.RTT), tripMeaning(s))
+	}
+	for _, warning := range stepWarnings(s) {
+		row("warning", "%s", warning)
+	}
+	if s.Err != nil {
+		row("verdict", "cannot be captured: %s", strings.ReplaceAll(s.Err.Error(), "\n", "; "))
+	} else {
+		row("verdict", "can be captured")
+	}
+}
+
+// tripMeaning says what the round trip means for the time.
+func tripMeaning(s *acquire.Step) string {
+	if s.Estimate <= 0 {
+		return "does not limit the rate"
+	}
+	return fmt.Sprintf("limits one SSH channel to %s, so the stream takes at least %s",
+		rate(float64(s.Expected)/s.Estimate.Seconds()), short(s.Estimate))
+}
+
+// stepWarnings are the plan's warnings, and what an analyst should know.
+func stepWarnings(s *acquire.Step) []string {
+	list := s.Warnings
+	if s.Facts != nil && s.Facts.LA57 {
+		list = append(list[:len(list):len(list)], "the CPU uses five-level page tables (la57): Volatility 3 cannot walk them")
+	}
+	return list
+}

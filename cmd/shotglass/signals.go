@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/shotglass-ir/shotglass/transport"
+)
+
+// catchSignals returns a context that the first of SIGINT, SIGTERM and SIGHUP cancels,
+// with a *signalError as its cause; first is then called. The second ends the program
+// at once with 130, after last had a moment to print. A signal that was ignored when
+// the program started, as nohup does, stays so.
+func catchSignals(ctx context.Context, exit func(int), first func(name string), last func()) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	ch := make(chan os.Signal, 2)
+	for _, s := range endingSignals {
+		if !signal.Ignored(s) {
+			signal.Notify(ch, s)
+		}
+	}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		select {
+		case s := <-ch:
+			first(signalName(s))
+			cancel(&signalError{signalName(s)})
+		case <-stop:
+			return
+		}
+		select {
+		case <-ch:
+			// Printing may wait for a terminal that takes nothing; leaving does not.
+			printed := make(chan struct{})
+			go func() { defer close(printed); last() }()
+			select {
+			case <-printed:
+			case <-time.After(2 * time.Second):
+			}
+			exit(exitInterrupted)
+		case <-stop:
+		}
+	})
+	return ctx, func() {
+		signal.Stop(ch)
+		close(stop)
+		wg.Wait()
+		cancel(nil)
+	}
+}
+
+func signalName(s os.Signal) string {
+	switch s {
+	case os.Interrupt:
+		return "SIGINT"
+	case syscall.SIGTERM:
+		return "SIGTERM"
+	case syscall.SIGHUP:
+		return "SIGHUP"
+	default:
+		return s.String()
+	}
+}
+
+// leftBehind says what a program that leaves now leaves where.
+func leftBehind(c *console, h *hosts) {
+	for _, l := range leftLines(h) {
+		c.line(l)
+	}
+}
+
+func leftLines(h *hosts) []string {
+	lines := []string{"shotglass: leaving at once; this is where everything stands:"}
+	touched := false
+	h.each(func(s *hostState) {
+		fix := "ssh " + transport.Quote(s.Name) + " 'sudo rmmod lime'"
+		switch s.Phase {
+		case phaseWaiting, phaseConnecting, phasePlanned:
+			lines = append(lines, s.Name+": "+s.Phase.String()+", nothing was done to it")
+		case phasePreparing, phaseStreaming, phaseCleaning:
+			touched = true
+			lines = append(lines, s.Name+": "+s.Phase.String()+", LiME may still be loaded; the image so far has the suffix .partial and no manifest")
+			lines = append(lines, "shotglass: hint: if LiME is still there after 30 s: "+fix)
+		case phaseFinished:
+			lines = append(lines, s.Name+": finished, "+resultWords(s))
+		}
+	})
+	if touched {
+		lines = append(lines, "The agent on each target unloads LiME and removes its files by itself once this connection is gone, within 30 s.")
+	}
+	return lines
+}
+
+func resultWords(s *hostState) string {
+	if s.Result == nil {
+		return "state unknown"
+	}
+	words := string(s.Result.State)
+	if s.Result.Image.Location != "" {
+		words += ", " + s.Result.Image.Location
+	}
+	if len(s.Result.Left) > 0 {
+		words += "; left on the target: " + strings.Join(s.Result.Left, ", ")
+	}
+	return words
+}
+
+// exitOnSignal ends the program with 130 at the first signal, for commands that
+// leave nothing behind. Without it, Go would exit with 2.
+func exitOnSignal(c *console) (stop func()) {
+	_, stop = catchSignals(context.Background(), c.exit, func(string) { c.exit(exitInterrupted) }, func() {})
+	return stop
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/shotglass-ir/shotglass/acquire/signature"
+)
+
+// topics are what `shotglass help` and the man page explain beside the commands.
+var topics = []struct {
+	name, title string
+	text        func() string
+}{
+	{"exit-codes", "What the exit codes mean", exitCodesText},
+	{"environment", "Environment variables", environmentText},
+	{"secrets", "How passwords and passphrases get in", func() string { return secretsText }},
+	{"json", "The JSON Lines of --json", func() string { return jsonText }},
+	{"evidence", "What lies in the output folder, and how to check it", func() string { return evidenceText }},
+}
+
+func exitCodesText() string {
+	var b strings.Builder
+	for _, c := range exitCodes {
+		fmt.Fprintf(&b, "  %3d  %s\n", c.Code, c.Meaning)
+	}
+	b.WriteString("\nA command with several hosts or files ends with the most severe code: 130 before 4, 1, 3 and 0. Other codes, such as\n2, are not shotglass's own: treat them as failure.\n")
+	return b.String()
+}
+
+// environmentText lists every variable with its flag, from the flags themselves.
+func environmentText() string {
+	var b strings.Builder
+	b.WriteString("A flag outweighs its variable, a variable outweighs the default. The manifest records every value and where it came\nfrom. A variable of a flag that may be repeated holds one value.\n\n")
+	seen := map[string]bool{}
+	for _, f := range append(captureFlagSet(), verifyCommand(nil).Flags...) {
+		d := f.(cli.DocGenerationFlag)
+		for _, e := range d.GetEnvVars() {
+			if !seen[e] {
+				seen[e] = true
+				fmt.Fprintf(&b, "  %-32s --%s\n", e, d.Names()[0])
+			}
+		}
+	}
+	for _, s := range []string{"SHOTGLASS_PASSWORD", "SHOTGLASS_SUDO_PASSWORD", "SHOTGLASS_KEY_PASSPHRASE"} {
+		fmt.Fprintf(&b, "  %-32s see shotglass help secrets\n", s)
+	}
+	b.WriteString("  SSH_AUTH_SOCK                    the socket of ssh-agent\n")
+	return b.String()
+}
+
+const secretsText = `No flag takes a password or a passphrase as its value: every user of this machine could read it. Each of
+
+  the login password       --ask-password        --password-file FILE        SHOTGLASS_PASSWORD
+  sudo's password          --ask-sudo-password   --sudo-password-file FILE   SHOTGLASS_SUDO_PASSWORD
+  the passphrase of keys   (asked for by itself) --key-passphrase-file FILE  SHOTGLASS_KEY_PASSPHRASE
+
+comes from the terminal if --ask-... says so, else from the first line of the file, else from the variable. Questions are
+asked on the terminal itself, before the first byte of memory flows. Passwords are for the targets: jump hosts are
+reached with keys. Secrets are in no log and no manifest.
+`
+
+const jsonText = `With --json standard output is JSON Lines. Every line is an object with "v":1 and a "message_type"; fields are only ever
+added. Times are UTC, durations end in _ns and are nanoseconds, sizes are bytes.
+
+  plan          what will be done to a host; "ok", and "error" when it cannot be captured
+  state         a host's state changed: connecting, connected, preparing, streaming, stalled, resumed, cleaning, problem
+  progress      where a stream stands, every two seconds (not with --progress none)
+  result        how a host ended: "state" is complete, partial or failed
+  verification  what verify found in a file
+  inspection    what inspect found in a file
+  version       what shotglass version prints
+  summary       the last line, with the exit code
+  exit_error    in place of the summary when the command failed as a whole
+
+Errors are told on standard error too.
+`
+
+const evidenceText = `A capture leaves, with mode 0600, and never overwrites:
+
+  NAME.lime.zst            the image: plain zstd, of which zstd -d makes the LiME image; .lime with --compress none
+  NAME.lime.zst.frames     digests of its frames, with which verify names the damaged part
+  NAME.lime.zst.json       the manifest, written last; an image without one is no evidence
+  NAME.lime.zst.json.sig   the SSH signature of the manifest
+  NAME.lime.zst.partial    an image that is not complete
+
+Stock OpenSSH checks the signature:
+
+  ssh-keygen -Y verify -f allowed_signers -I NAME -n ` + signature.Namespace + ` -s IMAGE.json.sig < IMAGE.json
+
+shotglass verify --signers allowed_signers IMAGE checks everything.
+`

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/shotglass-ir/shotglass/acquire"
+	"github.com/shotglass-ir/shotglass/acquire/signature"
+	"github.com/shotglass-ir/shotglass/sink"
+)
+
+const verifyText = `FILE is an image, its partial form or its manifest; image, manifest, signature and frame index lie in one folder.
+The image is read again in full. Every mismatch is told, with its frame and its offsets.
+
+Whom to trust is said by --signers, never by the manifest: a file of allowed signers as in ssh-keygen(1), such as
+
+  echo "alice@example.org namespaces=\"` + signature.Namespace + `\" $(cat ~/.ssh/shotglass.pub)" >> allowed_signers
+
+Exit code 0: complete, intact and signed by one of them. 3: intact, and known to be partial. 4: a mismatch, or no
+trusted signature.`
+
+func verifyCommand(c *console) *cli.Command {
+	return &cli.Command{
+		Name: "verify", Usage: "check images against their manifests and signatures",
+		ArgsUsage: "FILE...", Description: verifyText,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "signers", TakesFile: true, Usage: "`FILE` of allowed signers", EnvVars: env("SIGNERS")},
+			&cli.IntFlag{Name: "workers", Usage: "check `N` frames at once", DefaultText: "one per CPU", EnvVars: env("WORKERS")},
+			jsonFlag(),
+		},
+		Action: func(ctx *cli.Context) error {
+			c.json = ctx.Bool("json")
+			o := acquire.VerifyOptions{Workers: ctx.Int("workers")}
+			if ctx.NArg() == 0 {
+				return usagef("no file")
+			}
+			if o.Workers < 0 {
+				return usagef("--workers %d is negative", o.Workers)
+			}
+			if name := ctx.String("signers"); name != "" {
+				s, err := readSigners(name)
+				if err != nil {
+					return err
+				}
+				o.Signers = s
+			}
+			sctx, stop := catchSignals(ctx.Context, c.exit, func(string) {}, func() {})
+			defer stop()
+			return verifyFiles(sctx, c, ctx.Args().Slice(), o)
+		},
+	}
+}
+
+func readSigners(name string) (*signature.AllowedSigners, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, usagef("--signers: %v", err).fix("%s", signersHint)
+	}
+	defer f.Close()
+	s, err := signature.ParseAllowedSigners(f, name)
+	if err != nil {
+		return nil, usagef("--signers: %v", err).fix("%s", signersHint)
+	}
+	return s, nil
+}
+
+const signersHint = `list whom you trust: echo "NAME namespaces=\"` + signature.Namespace + `\" $(cat KEY.pub)" >> allowed_signers; then verify --signers allowed_signers`
+
+// verifyMessage is a "verification" line.
+type verifyMessage struct {
+	File string `json:"file"`
+	Code int    `json:"code"`
+	*acquire.VerifyReport
+	Error string `json:"error,omitempty"`
+}
+
+func verifyFiles(ctx context.Context, c *console, files []string, o acquire.VerifyOptions) error {
+	code := exitOK
+	for _, name := range files {
+		meter := newMeter(c, name)
+		o.Progress = meter.show
+		rep, err := verifyFile(ctx, name, o)
+		meter.close()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		one := verdictCode(rep, err)
+		code = worse(code, one)
+		if c.json {
+			m := verifyMessage{File: name, Code: one, VerifyReport: rep}
+			if err != nil {
+				m.Error = err.Error()
+			}
+			if err := c.message("verification", m); err != nil {
+				return err
+			}
+		} else if rep != nil {
+			printVerdict(c, name, rep)
+		}
+		if err != nil {
+			c.fail(name, err)
+		} else if rep.Verdict == acquire.VerdictUntrusted {
+			c.hint(signersHint)
+		}
+	}
+	if c.json {
+		c.message("summary", struct {
+			Code  int `json:"code"`
+			Files int `json:"files"`
+		}{code, len(files)})
+	}
+	return exitWith(code)
+}
+
+func verifyFile(ctx context.Context, name string, o acquire.VerifyOptions) (*acquire.VerifyReport, error) {
+	dir, err := sink.NewDisk(filepath.Dir(name))
+	if err != nil {
+		return nil, err
+	}
+	rep, err := acquire.Verify(ctx, dir, filepath.Base(name), o)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = &hinted{err, "image, manifest (" + acquire.ManifestSuffix + "), signature and frame index lie in one folder; without a manifest there is nothing to verify against: shotglass inspect looks at the image alone"}
+	}
+	return rep, err
+}
+
+// A hinted error is an error with something that helps.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h *hinted) Unwrap() error { return h.error }
+
+// Hint says what helps.
+func (h *hinted) Hint() string { return h.hint }
+
+// verdictCode maps a verdict to an exit code. What is not known is failure.
+func verdictCode(r *acquire.VerifyReport, err error) int {
+	if err != nil || r == nil {
+		return exitFailed
+	}
+	switch r.Verdict {
+	case acquire.VerdictOK:
+		return exitOK
+	case acquire.VerdictPartial:
+		return exitPartial
+	case acquire.VerdictUntrusted, acquire.VerdictMismatch:
+		return exitMismatch
+	default:
+		return exitFailed
+	}
+}
+
+func printVerdict(out io.Writer, name string, r *acquire.VerifyReport) {
+	speed := ""
+	if r.Duration > 0 {
+		speed = fmt.Sprintf(" in %s (%s raw)", short(r.Duration), rate(float64(r.Raw)/r.Duration.Seconds()))
+	}
+	fmt.Fprintf(out, "%s: %s; %d bytes raw, %d stored, read%s\n", printable(name), r.Verdict, r.Raw, r.Stored, speed)
+	s := r.Signature
+	switch {
+	case !s.Present:
+		fmt.Fprintf(out, "  signature: none\n")
+	case !s.Valid:
+		fmt.Fprintf(out, "  signature: BAD%s\n", detail(s.Detail))
+	case !s.Trusted:
+		fmt.Fprintf(out, "  signature: good, by %s, whom nobody named as trusted%s\n", s.Fingerprint, detail(s.Detail))
+	default:
+		fmt.Fprintf(out, "  signature: good, by %q (%s)\n", s.Principal, s.Fingerprint)
+	}
+	if m := r.Manifest; m != nil {
+		fmt.Fprintf(out, "  manifest: %s of %q, sha256 of the raw image %s (%d bytes, complete: %v)\n",
+			m.Created.UTC().Format("2006-01-02T15:04:05Z"), m.Target.Connection.Target, printable(m.Image.Raw.SHA256), m.Image.Raw.Bytes, m.Complete)
+		for _, reason := range m.Reasons {
+			fmt.Fprintf(out, "  not complete: %s\n", printable(reason))
+		}
+	}
+	for _, p := range r.Problems {
+		fmt.Fprintf(out, "  mismatch: %s\n", printable(mismatchLine(p)))
+	}
+}
+
+func detail(s string) string {
+	if s == "" {
+		return ""
+	}
+	return " (" + printable(s) + ")"
+}
+
+// mismatchLine names the place of a mismatch, as far as it is known.
+func mismatchLine(m acquire.Mismatch) string {
+	line := m.What
+	if m.Frame >= 0 && m.What == "frame" {
+		line += fmt.Sprintf(" %d", m.Frame)
+	} else if m.Frame >= 0 {
+		line += fmt.Sprintf(", frame %d", m.Frame)
+	}
+	if m.StoredOffset >= 0 {
+		line += fmt.Sprintf(", stored offset %d", m.StoredOffset)
+	}
+	if m.RawOffset >= 0 {
+		line += fmt.Sprintf(", raw offset %d", m.RawOffset)
+	}
+	if m.Address != "" {
+		line += ", physical address " + m.Address
+	}
+	return line + ": " + m.Detail
+}

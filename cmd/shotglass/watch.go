@@ -1,0 +1,253 @@
+package main
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/shotglass-ir/shotglass/acquire"
+	"github.com/shotglass-ir/shotglass/acquire/pipeline"
+)
+
+// A phase is where a host is.
+type phase int
+
+const (
+	phaseWaiting phase = iota
+	phaseConnecting
+	phasePlanned
+	phasePreparing // from here on the target may hold something of ours
+	phaseStreaming
+	phaseCleaning
+	phaseFinished
+)
+
+var phaseNames = [...]string{"waiting", "connecting", "planned", "preparing", "streaming", "cleaning", "finished"}
+
+func (p phase) String() string { return phaseNames[p] }
+
+// A hostState is what is known of one host.
+type hostState struct {
+	Name     string
+	Phase    phase
+	What     string // of phasePreparing
+	Stalled  bool
+	Expected int64
+	Progress *pipeline.Progress
+	Result   *acquire.Result
+
+	began   time.Time
+	samples []sample // of the last rateWindow
+}
+
+// rateWindow is how far back a rate looks: long enough to be calm, short enough to
+// show that a link got slower.
+const rateWindow = 15 * time.Second
+
+type sample struct {
+	at  time.Time
+	raw int64
+}
+
+// A reading is what a sample of the counters says.
+type reading struct {
+	Raw      int64         `json:"raw_bytes"`
+	Stored   int64         `json:"stored_bytes"`
+	Expected int64         `json:"expected_bytes,omitempty"`
+	Rate     float64       `json:"bytes_per_second"`
+	Left     time.Duration `json:"left_ns,omitempty"` // 0 when not known
+}
+
+// read samples the counters at now.
+func (h *hostState) read(now time.Time) reading {
+	r := reading{Expected: h.Expected}
+	if h.Progress == nil {
+		return r
+	}
+	r.Raw, r.Stored = h.Progress.RawBytes.Load(), h.Progress.StoredBytes.Load()
+	if len(h.samples) == 0 {
+		h.samples = append(h.samples, sample{h.began, 0})
+	}
+	h.samples = append(h.samples, sample{now, r.Raw})
+	for len(h.samples) > 2 && now.Sub(h.samples[1].at) >= rateWindow {
+		h.samples = h.samples[1:]
+	}
+	first := h.samples[0]
+	if d := now.Sub(first.at); d > 0 {
+		r.Rate = float64(r.Raw-first.raw) / d.Seconds()
+	}
+	if r.Rate > 0 && r.Expected > r.Raw {
+		r.Left = time.Duration(float64(r.Expected-r.Raw) / r.Rate * float64(time.Second))
+	}
+	return r
+}
+
+// hosts are the states of all hosts. It is safe for concurrent use.
+type hosts struct {
+	mu    sync.Mutex
+	order []string
+	state map[string]*hostState
+}
+
+func newHosts(names []string) *hosts {
+	h := &hosts{order: slices.Clone(names), state: map[string]*hostState{}}
+	for _, n := range names {
+		h.state[n] = &hostState{Name: n}
+	}
+	return h
+}
+
+// apply records an event. It never waits for anything but the lock.
+func (h *hosts) apply(name string, e acquire.Event, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.state[name]
+	if s == nil {
+		s = &hostState{Name: name}
+		h.state[name] = s
+		h.order = append(h.order, name)
+	}
+	switch e := e.(type) {
+	case acquire.Connecting:
+		s.Phase = phaseConnecting
+	case acquire.Planned:
+		s.Phase = phasePlanned
+		if e.Step != nil {
+			s.Expected = e.Step.Expected
+		}
+	case acquire.Preparing:
+		s.Phase, s.What = phasePreparing, e.What
+	case acquire.Streaming:
+		s.Phase, s.Expected, s.Progress, s.began = phaseStreaming, e.Expected, e.Progress, now
+	case acquire.Stalled:
+		s.Stalled = true
+	case acquire.Resumed:
+		s.Stalled = false
+	case acquire.Cleaning:
+		s.Phase, s.Stalled = phaseCleaning, false
+	case acquire.Finished:
+		s.Phase, s.Result, s.Stalled = phaseFinished, e.Result, false
+	}
+}
+
+// each calls f for every host in order. f must not keep the state.
+func (h *hosts) each(f func(*hostState)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, n := range h.order {
+		f(h.state[n])
+	}
+}
+
+// A view shows what happens. Its methods are called from one goroutine.
+type view interface {
+	// event shows a change of state.
+	event(host string, e acquire.Event, at time.Time)
+	// tick shows where every host stands; full asks for all of it, as SIGUSR1 does.
+	tick(h *hosts, now time.Time, full bool)
+	// interval is the time between ticks.
+	interval() time.Duration
+	close()
+}
+
+// A watcher takes events from the engine and gives them to a view from a goroutine
+// of its own, so that a slow terminal or a full pipe never holds up a capture.
+type watcher struct {
+	console *console
+	hosts   *hosts
+	view    view
+
+	mu     sync.Mutex
+	queue  []queued
+	wake   chan struct{}
+	end    chan struct{}
+	ended  chan struct{}
+	status chan struct{}
+}
+
+// A queued thing is an event, or a line of the story when e is nil.
+type queued struct {
+	host string
+	e    acquire.Event
+	at   time.Time
+	line string
+}
+
+// watch starts a watcher; close ends it.
+func watch(c *console, names []string, v view) *watcher {
+	w := &watcher{
+		console: c, hosts: newHosts(names), view: v,
+		wake: make(chan struct{}, 1), end: make(chan struct{}), ended: make(chan struct{}), status: make(chan struct{}, 1),
+	}
+	go w.run()
+	return w
+}
+
+// observe is the acquire.Observer.
+func (w *watcher) observe(e acquire.Event) { w.observeAs(e.Host(), e) }
+
+func (w *watcher) observeAs(host string, e acquire.Event) {
+	now := time.Now()
+	w.hosts.apply(host, e, now)
+	w.add(queued{host: host, e: e, at: now})
+}
+
+// say queues a line of the story.
+func (w *watcher) say(line string) { w.add(queued{line: line}) }
+
+func (w *watcher) add(q queued) {
+	w.mu.Lock()
+	w.queue = append(w.queue, q)
+	w.mu.Unlock()
+	poke(w.wake)
+}
+
+// showStatus makes the view show where everything stands, soon.
+func (w *watcher) showStatus() { poke(w.status) }
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// close shows what is queued and ends the view.
+func (w *watcher) close() {
+	close(w.end)
+	<-w.ended
+}
+
+func (w *watcher) run() {
+	defer close(w.ended)
+	defer w.view.close()
+	t := time.NewTicker(w.view.interval())
+	defer t.Stop()
+	for {
+		select {
+		case <-w.wake:
+			w.drain()
+		case now := <-t.C:
+			w.view.tick(w.hosts, now, false)
+		case <-w.status:
+			w.view.tick(w.hosts, time.Now(), true)
+		case <-w.end:
+			w.drain()
+			return
+		}
+	}
+}
+
+func (w *watcher) drain() {
+	w.mu.Lock()
+	q := w.queue
+	w.queue = nil
+	w.mu.Unlock()
+	for _, e := range q {
+		if e.e == nil {
+			w.console.line(e.line)
+			continue
+		}
+		w.view.event(e.host, e.e, e.at)
+	}
+}
