@@ -54,6 +54,9 @@ func (limeSource) Probe(ctx context.Context, h *remote) error {
 	if f.Container != "" {
 		refuse("connect to the host of the container", "the login is inside a container (%s)", f.Container)
 	}
+	if p := h.opts.LimePort; p != 0 && f.ports[p] {
+		refuse("choose another, or let shotglass choose", "port %d is taken on the target", p)
+	}
 	if err := chooseModule(ctx, h); err != nil {
 		errs = append(errs, err)
 	}

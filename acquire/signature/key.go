@@ -80,13 +80,14 @@ func LoadPublicKey(path string) (ssh.PublicKey, error) {
 }
 
 // AgentSigner returns the signer of an agent for pub, as ssh-keygen -Y sign -f
-// KEY.pub finds it. conn is a connection to the agent; it must stay open for as long as the
-// signer is used.
-func AgentSigner(conn io.ReadWriter, pub ssh.PublicKey) (ssh.Signer, error) {
+// KEY.pub finds it. It takes the agent and not a connection, since a second
+// agent.NewClient on one connection waits for ever for the answers that the first
+// one reads.
+func AgentSigner(a agent.Agent, pub ssh.PublicKey) (ssh.Signer, error) {
 	if err := usable(pub); err != nil {
 		return nil, fmt.Errorf("signing key: %w", err)
 	}
-	signers, err := agent.NewClient(conn).Signers()
+	signers, err := a.Signers()
 	if err != nil {
 		return nil, fmt.Errorf("ssh agent: %w", err)
 	}

@@ -247,7 +247,7 @@ func TestLoadSigner(t *testing.T) {
 }
 
 // serveAgent is an agent that holds keys, at the other end of the connection.
-func serveAgent(t *testing.T, names ...string) net.Conn {
+func serveAgent(t *testing.T, names ...string) (agent.Agent, net.Conn) {
 	t.Helper()
 	ring := agent.NewKeyring()
 	for _, name := range names {
@@ -265,7 +265,7 @@ func serveAgent(t *testing.T, names ...string) net.Conn {
 		ours.Close()
 		<-done
 	})
-	return ours
+	return agent.NewClient(ours), ours
 }
 
 func TestAgentSigner(t *testing.T) {
@@ -277,7 +277,8 @@ func TestAgentSigner(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := signature.AgentSigner(serveAgent(t, names...), loaded)
+		client, _ := serveAgent(t, names...)
+		s, err := signature.AgentSigner(client, loaded)
 		if name == "weak" {
 			if err == nil {
 				t.Error("AgentSigner took a weak key")
@@ -292,12 +293,13 @@ func TestAgentSigner(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	_, err := signature.AgentSigner(serveAgent(t, "rsa", "ecdsa"), signer(t, "ed25519").PublicKey())
+	two, _ := serveAgent(t, "rsa", "ecdsa")
+	_, err := signature.AgentSigner(two, signer(t, "ed25519").PublicKey())
 	if err == nil || !strings.Contains(err.Error(), "does not hold the key SHA256:") || !strings.Contains(err.Error(), "2 others") {
 		t.Errorf("AgentSigner of another key: %v", err)
 	}
-	dead := serveAgent(t)
-	dead.Close()
+	dead, conn := serveAgent(t)
+	conn.Close()
 	if _, err := signature.AgentSigner(dead, signer(t, "rsa").PublicKey()); err == nil {
 		t.Error("AgentSigner over a dead connection succeeded")
 	}
@@ -345,12 +347,13 @@ func TestRealAgent(t *testing.T) {
 	if out, err := add.CombinedOutput(); err != nil {
 		t.Fatalf("ssh-add: %v\n%s", err, out)
 	}
+	client := agent.NewClient(conn)
 	for _, name := range []string{"id.pub", "id-cert.pub"} {
 		pub, err := signature.LoadPublicKey(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := signature.AgentSigner(conn, pub)
+		s, err := signature.AgentSigner(client, pub)
 		if err != nil {
 			t.Fatal(err)
 		}

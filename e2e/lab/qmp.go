@@ -85,7 +85,8 @@ func (g *Guest) SetLink(ctx context.Context, up bool) error {
 }
 
 // Reset is the reset button: the guest reboots without a shutdown, its disk as it
-// was. Ready tells when it is back.
+// was. Ready tells when it is back, which takes half a minute: overwriting a
+// kernel that it has translated is slow work for QEMU.
 func (g *Guest) Reset(ctx context.Context) error {
 	_, err := g.QMP(ctx, "system_reset", nil)
 	return err

@@ -51,7 +51,7 @@ install_debs() {
 	{
 		apt-get -q update &&
 			DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends "${missing[@]}"
-	} >"$lab/apt.log" 2>&1 || status=$?
+	} >"$lab/apt.log" 2>&1 9>&- || status=$?
 	[ -z "$made" ] || rm -f "$policy"
 	[ "$status" = 0 ] || die "apt-get failed: $(tail -n 3 "$lab/apt.log")" "cat $lab/apt.log"
 	case " ${missing[*]} " in
@@ -138,11 +138,9 @@ fetch_debs() {
 	set -e
 	export APT_CONFIG=$MMDEBSTRAP_APT_CONFIG
 	release=$(basename "$1"/lib/modules/*)
-	version=$(dpkg-query --admindir="$1/var/lib/dpkg" -W -f '${source:Version}' "linux-image-$release")
-	base=${release%-cloud-amd64}
+		base=${release%-cloud-amd64}
 	apt-get -q download busybox-static lime-forensics-dkms linux-kbuild-6.1 \
 		"linux-headers-$release" "linux-headers-$base-common" "linux-headers-$base-amd64"
-	echo "kernel source version $version"
 }
 
 customize_guest() {
@@ -298,7 +296,7 @@ flock -n 9 || { say 'another setup is running, waiting for it' && flock 9; }
 
 install_debs
 [ $SECONDS -lt 2 ] || say "packages: installed in $SECONDS s"
-part volatility 9>&- &
+part volatility &
 part keys
 part guest
 part modules
