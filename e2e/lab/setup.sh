@@ -138,7 +138,7 @@ fetch_debs() {
 	set -e
 	export APT_CONFIG=$MMDEBSTRAP_APT_CONFIG
 	release=$(basename "$1"/lib/modules/*)
-		base=${release%-cloud-amd64}
+	base=${release%-cloud-amd64}
 	apt-get -q download busybox-static lime-forensics-dkms linux-kbuild-6.1 \
 		"linux-headers-$release" "linux-headers-$base-common" "linux-headers-$base-amd64"
 }
