@@ -90,7 +90,10 @@ func Open(r io.ReaderAt, size int64) (*Reader, error) {
 		return f, nil
 	case magic == zstdMagic, magic&^15 == skipMagic:
 		f.format = FormatZstd
-		return f, f.frames()
+		if err := f.frames(); err != nil {
+			return nil, err
+		}
+		return f, nil
 	case bytes.HasPrefix(head, []byte("age-encryption.org/v1")):
 		return nil, fmt.Errorf("%w: encrypted with age", ErrFormat)
 	}

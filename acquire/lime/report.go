@@ -9,7 +9,7 @@ type Report struct {
 	Ranges   []RangeReport  `json:"ranges"`   // in stream order
 	Found    []Found        `json:"found,omitempty"`
 	Samples  []Sample       `json:"samples,omitempty"`
-	Problems []*FormatError `json:"problems,omitempty"` // in stream order, the first maxProblems
+	Problems []*FormatError `json:"problems,omitempty"` // in stream order, the first 16
 	More     int            `json:"more_problems,omitempty"`
 }
 

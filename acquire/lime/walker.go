@@ -133,7 +133,11 @@ func (w *Walker) Finish() (*Report, error) {
 			}
 		}
 		w.problem(kind, w.rep.Bytes-int64(w.nhdr), nil, fmt.Sprintf("%d of %d bytes", w.nhdr, HeaderSize))
-	case w.lost:
+	case w.lost: // the last defect is why
+		if n := len(w.rep.Problems); n > 0 && w.rep.More == 0 {
+			p := w.rep.Problems[n-1]
+			p.Detail += fmt.Sprintf(" (%d bytes from there to the end)", w.rep.Bytes-p.Offset)
+		}
 	case !w.seen:
 		w.problem(ErrEmpty, 0, nil, "")
 	}

@@ -412,6 +412,25 @@ func TestSharedPool(t *testing.T) {
 	wg.Wait()
 }
 
+// What a run allocates does not depend on how many blocks pass, except for
+// the index as it grows.
+func TestNoAllocationPerBlock(t *testing.T) {
+	pool := testPool(t, 2)
+	allocs := func(frames int, c string) float64 {
+		in := image(frames * testFrame)
+		return testing.AllocsPerRun(5, func() {
+			if _, err := Run(t.Context(), bytes.NewReader(in), io.Discard, Options{Pool: pool, Compression: c, FrameSize: testFrame, Walker: newWalker()}); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	for _, c := range compressions {
+		if few, many := allocs(100, c), allocs(1100, c); many-few > 50 {
+			t.Errorf("%s: %v allocations for 1000 blocks more", c, many-few)
+		}
+	}
+}
+
 func TestMemoryPerHost(t *testing.T) {
 	n, err := MemoryPerHost(Options{Pool: testPool(t, 2)})
 	if err != nil || n < 9<<20 || n > 10<<20 {
