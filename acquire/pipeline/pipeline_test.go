@@ -24,6 +24,8 @@ import (
 
 const testFrame = 8192
 
+var raceEnabled bool
+
 // image returns a LiME image of one range with content bytes: pages of zeros,
 // text and noise.
 func image(content int) []byte {
@@ -415,6 +417,9 @@ func TestSharedPool(t *testing.T) {
 // What a run allocates does not depend on how many blocks pass, except for
 // the index as it grows.
 func TestNoAllocationPerBlock(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
 	pool := testPool(t, 2)
 	allocs := func(frames int, c string) float64 {
 		in := image(frames * testFrame)
