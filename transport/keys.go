@@ -134,9 +134,12 @@ func (k *keyFile) unlock(ask func(prompt string) ([]byte, error)) (ssh.Signer, e
 			}
 			return nil, &keyError{path: k.path, err: err, hint: hint}
 		}
+		if try > 0 && bytes.Equal(secret, last) {
+			return nil, &keyError{path: k.path, err: errors.New("wrong passphrase")}
+		}
 		raw, err := ssh.ParseRawPrivateKeyWithPassphrase(k.encrypted, secret)
 		if errors.Is(err, x509.IncorrectPasswordError) {
-			if try < 2 && !bytes.Equal(secret, last) {
+			if try < 2 {
 				last = secret
 				continue
 			}

@@ -301,7 +301,10 @@ func (s *Server) forward(nch ssh.NewChannel) {
 		return
 	}
 	defer ch.Close()
-	s.wg.Go(func() { ssh.DiscardRequests(reqs) })
+	s.wg.Go(func() {
+		ssh.DiscardRequests(reqs)
+		nc.Close() // the channel is closed, not only at its end of file
+	})
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		io.Copy(nc, ch)
