@@ -1,3 +1,5 @@
+//go:build unix
+
 package transport_test
 
 import (
@@ -305,4 +307,3 @@ func TestUserCertificate(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
-
