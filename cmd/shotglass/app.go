@@ -61,7 +61,7 @@ func newApp(c *console, args []string) *cli.App {
 		Reader:                    c.stdin,
 		ExitErrHandler:            func(*cli.Context, error) {},
 		Flags:                     []cli.Flag{helpFlag()},
-		OnUsageError:              func(_ *cli.Context, err error, _ bool) error { return usagef("%s", err) },
+		OnUsageError:              func(_ *cli.Context, err error, _ bool) error { return usagef("%s", lower(err)) },
 	}
 	app.Action = func(ctx *cli.Context) error {
 		if ctx.Bool("help") {
@@ -100,7 +100,7 @@ func command(c *console, cmd *cli.Command) *cli.Command {
 	cmd.HideHelpCommand = true
 	cmd.Flags = append(slices.Clone(cmd.Flags), helpFlag())
 	cmd.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
-		return inCommand(cmd, usagef("%s", err))
+		return inCommand(cmd, usagef("%s", lower(err)))
 	}
 	cmd.Action = func(ctx *cli.Context) error {
 		if ctx.Bool("help") {
@@ -125,6 +125,12 @@ func command(c *console, cmd *cli.Command) *cli.Command {
 		return err
 	}
 	return cmd
+}
+
+// lower makes the library's errors look like ours.
+func lower(err error) string {
+	msg := err.Error()
+	return strings.ToLower(msg[:min(1, len(msg))]) + msg[min(1, len(msg)):]
 }
 
 // inCommand completes a usage error with the command that it is about.

@@ -82,14 +82,10 @@ func (v *jsonView) tick(h *hosts, now time.Time, full bool) {
 	if !v.every && !full {
 		return
 	}
-	var lines []progressMessage
-	h.each(func(s *hostState) {
-		if s.Phase == phaseStreaming {
-			lines = append(lines, progressMessage{now.UTC(), s.Name, s.Stalled, s.read(now)})
+	for _, l := range h.look(now) {
+		if l.Phase == phaseStreaming {
+			v.c.message("progress", progressMessage{now.UTC(), l.Name, l.Stalled, l.reading})
 		}
-	})
-	for _, l := range lines {
-		v.c.message("progress", l)
 	}
 }
 

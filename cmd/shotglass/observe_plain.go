@@ -41,22 +41,22 @@ func (v *plainView) event(host string, e acquire.Event, _ time.Time) {
 }
 
 func (v *plainView) tick(h *hosts, now time.Time, full bool) {
-	h.each(func(s *hostState) {
+	for _, l := range h.look(now) {
 		switch {
-		case s.Phase == phaseStreaming && (full || !v.problems):
-			v.c.info("%s: %s", s.Name, streamLine(s, now))
+		case l.Phase == phaseStreaming && (full || !v.problems):
+			v.c.info("%s: %s", l.Name, streamLine(l))
 		case full:
-			v.c.info("%s: %s", s.Name, strings.TrimSpace(s.Phase.String()+" "+s.What))
+			v.c.info("%s: %s", l.Name, strings.TrimSpace(l.Phase.String()+" "+l.What))
 		}
-	})
+	}
 }
 
 // streamLine says how far a stream is.
-func streamLine(s *hostState, now time.Time) string {
-	r := s.read(now)
+func streamLine(l look) string {
+	r := l.reading
 	line := fmt.Sprintf("%s of %s (%s), %s stored, %s", size(r.Raw), size(r.Expected), percent(r.Raw, r.Expected), size(r.Stored), rate(r.Rate))
 	switch {
-	case s.Stalled:
+	case l.Stalled:
 		line += ", stalled"
 	case r.Left > 0:
 		line += ", " + short(r.Left) + " left"

@@ -22,6 +22,7 @@ type ttyView struct {
 	plain plainView
 	out   io.Writer
 	many  bool
+	opts  []mpb.ContainerOption // for tests
 
 	progress *mpb.Progress
 	bars     map[string]*hostBar
@@ -57,7 +58,7 @@ func (v *ttyView) start() {
 	if v.progress != nil {
 		return
 	}
-	v.progress = mpb.New(mpb.WithOutput(v.out), mpb.WithWidth(40), mpb.WithRefreshRate(200*time.Millisecond))
+	v.progress = mpb.New(append(v.opts, mpb.WithOutput(v.out), mpb.WithWidth(40), mpb.WithRefreshRate(200*time.Millisecond))...)
 	v.c.setAbove(v.progress)
 	if v.many {
 		v.total = v.add("all hosts", 1<<20)
@@ -113,21 +114,17 @@ func (v *ttyView) tick(h *hosts, now time.Time, full bool) {
 		return
 	}
 	var all reading
-	h.each(func(s *hostState) {
-		if s.Phase != phaseStreaming {
-			all.Expected += s.Expected
-			if s.Progress != nil {
-				all.Raw += s.Progress.RawBytes.Load()
-			}
-			return
+	for _, l := range h.look(now) {
+		all.Raw, all.Expected = all.Raw+l.Raw, all.Expected+l.reading.Expected
+		if l.Phase != phaseStreaming {
+			continue
 		}
-		r := s.read(now)
-		all.Raw, all.Expected, all.Rate = all.Raw+r.Raw, all.Expected+r.Expected, all.Rate+r.Rate
-		if b := v.bars[s.Name]; b != nil {
-			b.bar.SetCurrent(r.Raw)
-			b.say(barWords(r, s.Stalled))
+		all.Rate += l.Rate
+		if b := v.bars[l.Name]; b != nil {
+			b.bar.SetCurrent(l.Raw)
+			b.say(barWords(l.reading, l.Stalled))
 		}
-	})
+	}
 	if v.total != nil {
 		v.total.bar.SetTotal(all.Expected+1, false)
 		v.total.bar.SetCurrent(all.Raw)

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/transport"
 )
 
@@ -78,7 +79,7 @@ func leftBehind(c *console, h *hosts) {
 func leftLines(h *hosts) []string {
 	lines := []string{"shotglass: leaving at once; this is where everything stands:"}
 	touched := false
-	h.each(func(s *hostState) {
+	for _, s := range h.look(time.Now()) {
 		fix := "ssh " + transport.Quote(s.Name) + " 'sudo rmmod lime'"
 		switch s.Phase {
 		case phaseWaiting, phaseConnecting, phasePlanned:
@@ -88,25 +89,25 @@ func leftLines(h *hosts) []string {
 			lines = append(lines, s.Name+": "+s.Phase.String()+", LiME may still be loaded; the image so far has the suffix .partial and no manifest")
 			lines = append(lines, "shotglass: hint: if LiME is still there after 30 s: "+fix)
 		case phaseFinished:
-			lines = append(lines, s.Name+": finished, "+resultWords(s))
+			lines = append(lines, s.Name+": finished, "+resultWords(s.Result))
 		}
-	})
+	}
 	if touched {
-		lines = append(lines, "The agent on each target unloads LiME and removes its files by itself once this connection is gone, within 30 s.")
+		lines = append(lines, "The agent on each target unloads LiME and removes its files by itself once this connection is gone: within 30 s, or two minutes when the link is dead.")
 	}
 	return lines
 }
 
-func resultWords(s *hostState) string {
-	if s.Result == nil {
+func resultWords(r *acquire.Result) string {
+	if r == nil {
 		return "state unknown"
 	}
-	words := string(s.Result.State)
-	if s.Result.Image.Location != "" {
-		words += ", " + s.Result.Image.Location
+	words := string(r.State)
+	if r.Image.Location != "" {
+		words += ", " + r.Image.Location
 	}
-	if len(s.Result.Left) > 0 {
-		words += "; left on the target: " + strings.Join(s.Result.Left, ", ")
+	if len(r.Left) > 0 {
+		words += "; left on the target: " + strings.Join(r.Left, ", ")
 	}
 	return words
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/signature"
@@ -65,6 +66,6 @@ func agentSigner(path string) (ssh.Signer, io.Closer, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("ssh-agent: %w", err)
 	}
-	signer, err := signature.AgentSigner(conn, pub)
+	signer, err := signature.AgentSigner(agent.NewClient(conn), pub)
 	return signer, conn, err
 }

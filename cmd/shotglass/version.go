@@ -14,21 +14,21 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire"
 )
 
-// version is set by releases: -ldflags "-X main.version=1.2.3".
-var version string
+// version and commit are set by releases: -ldflags "-X main.version=1.2.3 -X main.commit=...".
+var version, commit string
 
 // toolInfo says what this program is. Its digest ties a manifest to one binary.
 func toolInfo() acquire.Tool {
-	t := acquire.Tool{Name: "shotglass", Version: version, Go: runtime.Version()}
+	t := acquire.Tool{Name: "shotglass", Version: version, Commit: commit, Go: runtime.Version()}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if t.Version == "" && info.Main.Version != "(devel)" {
 			t.Version = info.Main.Version
 		}
 		for _, s := range info.Settings {
 			switch {
-			case s.Key == "vcs.revision":
+			case s.Key == "vcs.revision" && commit == "":
 				t.Commit = s.Value + t.Commit
-			case s.Key == "vcs.modified" && s.Value == "true":
+			case s.Key == "vcs.modified" && s.Value == "true" && commit == "":
 				t.Commit += "+modified"
 			}
 		}

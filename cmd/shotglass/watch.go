@@ -118,25 +118,36 @@ func (h *hosts) apply(name string, e acquire.Event, now time.Time) {
 	case acquire.Preparing:
 		s.Phase, s.What = phasePreparing, e.What
 	case acquire.Streaming:
-		s.Phase, s.Expected, s.Progress, s.began = phaseStreaming, e.Expected, e.Progress, now
+		s.Phase, s.What, s.Expected, s.Progress, s.began = phaseStreaming, "", e.Expected, e.Progress, now
 	case acquire.Stalled:
 		s.Stalled = true
 	case acquire.Resumed:
 		s.Stalled = false
 	case acquire.Cleaning:
-		s.Phase, s.Stalled = phaseCleaning, false
+		s.Phase, s.What, s.Stalled = phaseCleaning, "", false
 	case acquire.Finished:
-		s.Phase, s.Result, s.Stalled = phaseFinished, e.Result, false
+		s.Phase, s.What, s.Result, s.Stalled = phaseFinished, "", e.Result, false
 	}
 }
 
-// each calls f for every host in order. f must not keep the state.
-func (h *hosts) each(f func(*hostState)) {
+// A look is the state of a host at one moment.
+type look struct {
+	hostState
+	reading
+}
+
+// look returns the states of all hosts in order, and samples their counters. The lock
+// is not held while somebody prints them.
+func (h *hosts) look(now time.Time) []look {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	var out []look
 	for _, n := range h.order {
-		f(h.state[n])
+		s := h.state[n]
+		r := s.read(now)
+		out = append(out, look{*s, r})
 	}
+	return out
 }
 
 // A view shows what happens. Its methods are called from one goroutine.

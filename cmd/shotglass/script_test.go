@@ -1,0 +1,153 @@
+//go:build testscript
+
+// The scripts need golang.org/x/tools in go.mod, for package txtar.
+
+package main
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/shotglass-ir/shotglass/acquire/frame"
+	"github.com/shotglass-ir/shotglass/acquire/lime"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"shotglass": main})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		UpdateScripts:       *update,
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("SSH_AUTH_SOCK", "")
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"code":   codeCmd,
+			"mklime": mklimeCmd,
+			"mkkey":  mkkeyCmd,
+			"chop":   chopCmd,
+			"flip":   flipCmd,
+		},
+	})
+}
+
+// codeCmd runs shotglass and checks its exit code: code 64 capture --nope.
+func codeCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: code N [arguments of shotglass]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	have := 0
+	if err := ts.Exec("shotglass", args[1:]...); err != nil {
+		exit, ok := err.(interface{ ExitCode() int })
+		if !ok {
+			ts.Fatalf("shotglass: %v", err)
+		}
+		have = exit.ExitCode()
+	}
+	if have != want {
+		ts.Fatalf("exit code %d, want %d", have, want)
+	}
+}
+
+// mklimeCmd makes an image of two ranges: mklime FILE raw|zstd|gzip. The first page
+// of the second range holds a kernel banner, every other page is zero.
+func mklimeCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: mklime FILE raw|zstd|gzip")
+	}
+	var raw bytes.Buffer
+	w := lime.NewWriter(&raw)
+	ts.Check(w.Begin(lime.Range{Start: 0x1000, End: 0x2fff}))
+	ts.Check(w.Zero(0x2000))
+	ts.Check(w.Begin(lime.Range{Start: 0x100000, End: 0x2fffff}))
+	page := make([]byte, lime.PageSize)
+	copy(page, "Linux version 6.1.0-test (me@here) (gcc 12) #1 SMP Debian\n")
+	_, err := w.Write(page)
+	ts.Check(err)
+	ts.Check(w.Zero(0x200000 - lime.PageSize))
+	ts.Check(w.Close())
+	var out bytes.Buffer
+	switch args[1] {
+	case "raw":
+		out = raw
+	case "zstd":
+		pool := frame.NewPool(frame.PoolOptions{Workers: 1})
+		defer pool.Close()
+		fw, err := frame.NewWriter(&out, frame.Options{Pool: pool})
+		ts.Check(err)
+		_, err = fw.Write(raw.Bytes())
+		ts.Check(err)
+		ts.Check(fw.Close())
+	case "gzip":
+		gw := gzip.NewWriter(&out)
+		_, err := gw.Write(raw.Bytes())
+		ts.Check(err)
+		ts.Check(gw.Close())
+	default:
+		ts.Fatalf("unknown storage %q", args[1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), out.Bytes(), 0o600))
+}
+
+// mkkeyCmd makes a key pair: mkkey FILE [passphrase].
+func mkkeyCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: mkkey FILE [passphrase]")
+	}
+	pub, priv, err := ed25519.GenerateKey(rand.Reader)
+	ts.Check(err)
+	block, err := ssh.MarshalPrivateKey(priv, "")
+	if len(args) > 1 {
+		block, err = ssh.MarshalPrivateKeyWithPassphrase(priv, "", []byte(args[1]))
+	}
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), pem.EncodeToMemory(block), 0o600))
+	sshPub, err := ssh.NewPublicKey(pub)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".pub"), ssh.MarshalAuthorizedKey(sshPub), 0o600))
+}
+
+// chopCmd cuts bytes off the end of a file: chop FILE N.
+func chopCmd(ts *testscript.TestScript, neg bool, args []string) {
+	data, n := fileAndNumber(ts, args)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data[:len(data)-n], 0o600))
+}
+
+// flipCmd inverts one byte of a file: flip FILE OFFSET.
+func flipCmd(ts *testscript.TestScript, neg bool, args []string) {
+	data, n := fileAndNumber(ts, args)
+	data[n] ^= 0xff
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o600))
+}
+
+func fileAndNumber(ts *testscript.TestScript, args []string) ([]byte, int) {
+	if len(args) != 2 {
+		ts.Fatalf("want FILE N")
+	}
+	data, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	if n < 0 || n >= len(data) {
+		ts.Fatalf("%s has %d bytes", args[0], len(data))
+	}
+	return data, n
+}
+
