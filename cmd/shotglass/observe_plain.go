@@ -138,17 +138,37 @@ func sayFinished(c *console, host string, r *acquire.Result, problems bool) {
 type partialError struct{ r *acquire.Result }
 
 func (e *partialError) Error() string {
-	msg := fmt.Sprintf("the image is partial (%s): it was kept as %s", size(e.r.Image.Raw.Bytes), e.r.Image.Location)
+	msg := fmt.Sprintf("the image is partial (%s); it is kept in %s", size(e.r.Image.Raw.Bytes), e.r.Image.Location)
+	if len(e.r.Reasons) == 0 {
+		msg = fmt.Sprintf("the image is whole (%s, %s), but its record is not: it proves nothing", size(e.r.Image.Raw.Bytes), e.r.Image.Location)
+	}
 	for _, reason := range e.r.Reasons {
 		msg += "\n" + reason
 	}
-	if e.r.Err != nil && len(e.r.Reasons) == 0 {
-		msg += "\n" + e.r.Err.Error()
+	for _, err := range leaves(e.r.Err) {
+		if _, known := err.(*acquire.PartialError); !known && !strings.Contains(msg, err.Error()) {
+			msg += "\n" + err.Error()
+		}
 	}
 	return msg
 }
 
 func (e *partialError) Unwrap() error { return e.r.Err }
+
+// leaves takes joined errors apart.
+func leaves(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var out []error
+		for _, e := range joined.Unwrap() {
+			out = append(out, leaves(e)...)
+		}
+		return out
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
+}
 
 func averageOf(r *acquire.Result) string {
 	if r.Duration <= 0 {

@@ -150,4 +150,3 @@ func fileAndNumber(ts *testscript.TestScript, args []string) ([]byte, int) {
 	}
 	return data, n
 }
-

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -32,6 +33,7 @@ func verifyCommand(c *console) *cli.Command {
 		ArgsUsage: "FILE...", Description: verifyText,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "signers", TakesFile: true, Usage: "`FILE` of allowed signers", EnvVars: env("SIGNERS")},
+			&cli.StringFlag{Name: "at", Usage: "the signer must be trusted at this `TIME`, as 2006-01-02T15:04:05Z", DefaultText: "now"},
 			&cli.IntFlag{Name: "workers", Usage: "check `N` frames at once", DefaultText: "one per CPU", EnvVars: env("WORKERS")},
 			jsonFlag(),
 		},
@@ -43,6 +45,12 @@ func verifyCommand(c *console) *cli.Command {
 			}
 			if o.Workers < 0 {
 				return usagef("--workers %d is negative", o.Workers)
+			}
+			if at := ctx.String("at"); at != "" {
+				var err error
+				if o.At, err = time.Parse(time.RFC3339, at); err != nil {
+					return usagef("--at %q: want a time such as 2006-01-02T15:04:05Z", at)
+				}
 			}
 			if name := ctx.String("signers"); name != "" {
 				s, err := readSigners(name)
@@ -164,7 +172,7 @@ func printVerdict(out io.Writer, name string, r *acquire.VerifyReport) {
 	if r.Duration > 0 {
 		speed = fmt.Sprintf(" in %s (%s raw)", short(r.Duration), rate(float64(r.Raw)/r.Duration.Seconds()))
 	}
-	fmt.Fprintf(out, "%s: %s; %d bytes raw, %d stored, read%s\n", printable(name), r.Verdict, r.Raw, r.Stored, speed)
+	fmt.Fprintf(out, "%s: %s; %d bytes raw, %d bytes stored, %d frames, read%s\n", printable(name), r.Verdict, r.Raw, r.Stored, r.Frames, speed)
 	s := r.Signature
 	switch {
 	case !s.Present:
@@ -174,7 +182,7 @@ func printVerdict(out io.Writer, name string, r *acquire.VerifyReport) {
 	case !s.Trusted:
 		fmt.Fprintf(out, "  signature: good, by %s, whom nobody named as trusted%s\n", s.Fingerprint, detail(s.Detail))
 	default:
-		fmt.Fprintf(out, "  signature: good, by %q (%s)\n", s.Principal, s.Fingerprint)
+		fmt.Fprintf(out, "  signature: good, by %q (%s), trusted by %s\n", s.Principal, s.Fingerprint, printable(s.Source))
 	}
 	if m := r.Manifest; m != nil {
 		fmt.Fprintf(out, "  manifest: %s of %q, sha256 of the raw image %s (%d bytes, complete: %v)\n",

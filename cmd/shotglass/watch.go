@@ -36,6 +36,8 @@ type hostState struct {
 	Progress *pipeline.Progress
 	Result   *acquire.Result
 
+	stallTold time.Time
+
 	began   time.Time
 	samples []sample // of the last rateWindow
 }
@@ -97,8 +99,9 @@ func newHosts(names []string) *hosts {
 	return h
 }
 
-// apply records an event. It never waits for anything but the lock.
-func (h *hosts) apply(name string, e acquire.Event, now time.Time) {
+// apply records an event, and reports whether it is news. It never waits for anything
+// but the lock.
+func (h *hosts) apply(name string, e acquire.Event, now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.state[name]
@@ -119,8 +122,13 @@ func (h *hosts) apply(name string, e acquire.Event, now time.Time) {
 		s.Phase, s.What = phasePreparing, e.What
 	case acquire.Streaming:
 		s.Phase, s.What, s.Expected, s.Progress, s.began = phaseStreaming, "", e.Expected, e.Progress, now
-	case acquire.Stalled:
+	case acquire.Stalled: // comes every second
+		news := !s.Stalled || now.Sub(s.stallTold) >= heartbeat
 		s.Stalled = true
+		if news {
+			s.stallTold = now
+		}
+		return news
 	case acquire.Resumed:
 		s.Stalled = false
 	case acquire.Cleaning:
@@ -128,6 +136,7 @@ func (h *hosts) apply(name string, e acquire.Event, now time.Time) {
 	case acquire.Finished:
 		s.Phase, s.What, s.Result, s.Stalled = phaseFinished, "", e.Result, false
 	}
+	return true
 }
 
 // A look is the state of a host at one moment.
@@ -199,8 +208,9 @@ func (w *watcher) observe(e acquire.Event) { w.observeAs(e.Host(), e) }
 
 func (w *watcher) observeAs(host string, e acquire.Event) {
 	now := time.Now()
-	w.hosts.apply(host, e, now)
-	w.add(queued{host: host, e: e, at: now})
+	if w.hosts.apply(host, e, now) {
+		w.add(queued{host: host, e: e, at: now})
+	}
 }
 
 // say queues a line of the story.

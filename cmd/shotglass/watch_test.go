@@ -38,6 +38,9 @@ func story(t *testing.T, newView func(c *console) view) (stdout, stderr string) 
 			time.Sleep(time.Second)
 		}
 		w.observeAs("web1", acquire.Stalled{For: 10 * time.Second, GivesUp: 5 * time.Minute})
+		for range 9 { // the engine repeats itself
+			w.observeAs("web1", acquire.Stalled{For: 11 * time.Second, GivesUp: 5 * time.Minute})
+		}
 		w.observeAs("web1", acquire.Problem{Err: withHint(errors.New("manifest is not signed"), "do this")})
 		w.showStatus()
 		synctest.Wait()
@@ -160,6 +163,24 @@ func TestObserverNeverBlocks(t *testing.T) {
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+func TestPartialError(t *testing.T) {
+	r := &acquire.Result{Reasons: []string{"stream: lost", "ranges: short"}}
+	r.Image.Location = "/x.partial"
+	r.Err = errors.Join(&acquire.PartialError{Reasons: r.Reasons}, errors.Join(withHint(errors.New("link died"), "look at the link")), errors.New("stream: lost"))
+	var errs strings.Builder
+	newConsole(nil, nil, &errs).fail("web1", &partialError{r})
+	want := "shotglass: error: web1: the image is partial (0 B); it is kept in /x.partial\n" +
+		"shotglass: error:   stream: lost\nshotglass: error:   ranges: short\nshotglass: error:   link died\n" +
+		"shotglass: hint: look at the link\n"
+	if errs.String() != want {
+		t.Errorf("have\n%swant\n%s", errs.String(), want)
+	}
+	r.Reasons, r.Err = nil, errors.New("manifest: disk full")
+	if msg := (&partialError{r}).Error(); !strings.Contains(msg, "its record is not") || !strings.Contains(msg, "disk full") {
+		t.Error(msg)
+	}
+}
 
 func TestLeftBehind(t *testing.T) {
 	h := newHosts([]string{"waiting", "busy host", "done"})

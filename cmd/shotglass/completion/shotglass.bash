@@ -72,9 +72,10 @@ _shotglass() {
 	verify)
 		case "$prev" in
 		--signers) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--at) return ;;
 		--workers) return ;;
 		esac
-		flags="--signers --workers --json --help -h"
+		flags="--signers --at --workers --json --help -h"
 		words="" files=1
 		;;
 	cat)

@@ -82,6 +82,7 @@ complete -c shotglass -n '__fish_seen_subcommand_from plan' -f -l progress -r -d
 complete -c shotglass -n '__fish_seen_subcommand_from plan' -f -l help -s h -d 'print this help to standard output'
 complete -r -c shotglass -n '__fish_shotglass_no_subcommand' -a 'verify' -d 'check images against their manifests and signatures'
 complete -c shotglass -n '__fish_seen_subcommand_from verify' -l signers -r -d 'FILE of allowed signers'
+complete -c shotglass -n '__fish_seen_subcommand_from verify' -f -l at -r -d 'the signer must be trusted at this TIME, as 2006-01-02T15:04:05Z'
 complete -c shotglass -n '__fish_seen_subcommand_from verify' -f -l workers -r -d 'check N frames at once'
 complete -c shotglass -n '__fish_seen_subcommand_from verify' -f -l json -d 'print JSON Lines to standard output'
 complete -c shotglass -n '__fish_seen_subcommand_from verify' -f -l help -s h -d 'print this help to standard output'

@@ -116,6 +116,7 @@ _shotglass() {
 	verify)
 		_arguments -S \
 			'--signers[FILE of allowed signers]:file:_files' \
+			'--at[the signer must be trusted at this TIME, as 2006-01-02T15\:04\:05Z]:value: ' \
 			'--workers[check N frames at once]:value: ' \
 			'--json[print JSON Lines to standard output]' \
 			'--help[print this help to standard output]' \
