@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/shotglass-ir/shotglass/kernelmodules"
@@ -129,6 +130,7 @@ func (s limeSource) Open(ctx context.Context, h *remote) (Stream, *Cleanup, erro
 			return st, nil, nil
 		}
 		clean = st.Cleanup(context.WithoutCancel(ctx))
+		err = st.explain(err)
 		if !errors.Is(err, errPortTaken) || h.opts.LimePort != 0 || i == tries-1 || !clean.Clean || ctx.Err() != nil {
 			return nil, clean, err
 		}
@@ -184,25 +186,38 @@ func (st *limeStream) awaitListening(ctx context.Context) error {
 		case "failed":
 			return fmt.Errorf("load LiME: %s failed on the target: %q", strings.Join(r.args, " "), st.agent.stderr.String())
 		case "insmod": // it ended without having listened
-			return st.insmodError(r)
+			return &errInsmod{strings.Join(r.args, " ")}
 		}
 	}
 }
 
-func (st *limeStream) insmodError(r report) error {
+// errInsmod: insmod ended before LiME listened. What it said is complete only
+// once the agent has ended: see explain.
+type errInsmod struct{ code string }
+
+func (e *errInsmod) Error() string { return "load LiME: insmod exited " + e.code }
+
+// explain adds what insmod said, and what that means. The agent has ended.
+func (st *limeStream) explain(err error) error {
+	e, ok := errors.AsType[*errInsmod](err)
+	if !ok {
+		return err
+	}
 	msg := st.agent.stderr.String()
-	code := strings.Join(r.args, " ")
-	switch {
-	case strings.Contains(msg, "Address already in use"):
-		return fmt.Errorf("load LiME: %w: %q", errPortTaken, msg)
-	case strings.Contains(msg, "Invalid module format"), strings.Contains(msg, "Unknown symbol"):
-		return &hinted{fmt.Errorf("load LiME: the kernel refuses the module: insmod exited %s: %q", code, msg),
+	says := func(texts ...string) bool {
+		return slices.ContainsFunc(texts, func(s string) bool { return strings.Contains(msg, s) })
+	}
+	switch err = fmt.Errorf("%w: %q", e, msg); {
+	case says("Address already in use"):
+		return fmt.Errorf("%w: %w", errPortTaken, err)
+	case says("Invalid module format", "Unknown symbol"):
+		return &hinted{fmt.Errorf("the kernel refuses the module: %w", err),
 			"build the module for exactly this kernel; the target's kernel log says what does not fit"}
-	case strings.Contains(msg, "Key was rejected"), strings.Contains(msg, "Operation not permitted"), strings.Contains(msg, "Required key not available"):
-		return &hinted{fmt.Errorf("load LiME: the kernel refuses the module: insmod exited %s: %q", code, msg),
+	case says("Key was rejected", "Operation not permitted", "Required key not available"):
+		return &hinted{fmt.Errorf("the kernel refuses the module: %w", err),
 			"the kernel wants a module that is signed with a key it trusts"}
 	}
-	return fmt.Errorf("load LiME: insmod exited %s: %q", code, msg)
+	return err
 }
 
 // hinted adds what to do to an error.
@@ -310,15 +325,35 @@ type limeStream struct {
 	touched bool  // the folder was made
 	pushed  int64 // bytes of the module
 
-	once sync.Once
+	ended atomic.Bool // Read has returned its last error
+	once  sync.Once
+	kill  *time.Timer // closes the connection if closing the channel does not help
 }
 
-func (st *limeStream) Read(p []byte) (int, error) { return st.conn.Read(p) }
+func (st *limeStream) Read(p []byte) (int, error) {
+	n, err := st.conn.Read(p)
+	if err != nil {
+		st.ended.Store(true)
+	}
+	return n, err
+}
 
+// unblock is how long a closed channel may take to end its reads. The end needs
+// the server's answer (RFC 4254 section 5.3), which a dead link does not bring.
+const unblock = 3 * time.Second
+
+// Interrupt closes the channel, and the whole connection if that does not end
+// the reads. The agent cleans the target in both cases.
 func (st *limeStream) Interrupt() {
 	st.once.Do(func() {
+		conn := st.h.conn
+		st.kill = time.AfterFunc(unblock, func() {
+			if !st.ended.Load() {
+				conn.Close()
+			}
+		})
 		if st.conn != nil {
-			st.conn.Close()
+			go st.conn.Close() // on a stalled link it may block until conn is closed
 		}
 	})
 }
@@ -335,6 +370,7 @@ type Cleanup struct {
 // new connection when the old one is dead.
 func (st *limeStream) Cleanup(ctx context.Context) *Cleanup {
 	st.Interrupt()
+	st.kill.Stop()
 	ctx, cancel := context.WithTimeout(ctx, st.h.opts.CleanupTimeout)
 	defer cancel()
 

@@ -238,9 +238,9 @@ func (c *capture) watch(ctx context.Context, cancel context.CancelCauseFunc, p *
 		case quiet >= stallShown:
 			if !stalled {
 				c.h.mark("no byte for %s", quiet.Round(time.Second))
+				c.opts.Observer(Stalled{name, quiet, c.opts.StallTimeout})
 			}
 			stalled, longest = true, quiet
-			c.opts.Observer(Stalled{name, quiet, c.opts.StallTimeout})
 		case stalled:
 			stalled = false
 			c.stalls = append(c.stalls, longest)
@@ -257,7 +257,7 @@ func (c *capture) seal(ctx context.Context, interrupted bool) Result {
 	if c.clean != nil {
 		res.Left, res.Fix = c.clean.Left, c.clean.Fix
 	}
-	if c.openErr != nil || c.out.Stored.Bytes == 0 {
+	if c.openErr != nil || c.out.Received == 0 {
 		err := errors.Join(c.openErr, c.srcErr, c.sinkErr)
 		if err == nil {
 			err = errors.New("the target sent nothing")

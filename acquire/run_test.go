@@ -1,0 +1,320 @@
+//go:build unix
+
+package acquire
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/shotglass-ir/shotglass/acquire/kcore"
+	"github.com/shotglass-ir/shotglass/sink"
+	"github.com/shotglass-ir/shotglass/transport"
+)
+
+func TestRunComplete(t *testing.T) {
+	noLeak(t)
+	f := newFake(t)
+	dir := t.TempDir()
+	var events []Event
+	res := f.capture(t.Context(), dir, func(o *Options) {
+		o.Observer = func(e Event) { events = append(events, e) }
+	})
+	if res.State != StateComplete || res.Err != nil || len(res.Left) != 0 {
+		t.Fatalf("%+v", res)
+	}
+	m := manifestIn(t, dir)
+	if !m.Complete || m.Image.Raw.Bytes != int64(len(f.image)) || !m.Footprint.Clean || m.Footprint.TaintAfter != "4097" || m.Footprint.BytesPushed != 6 {
+		t.Errorf("manifest %+v", m)
+	}
+	if _, ok := events[len(events)-1].(Finished); !ok {
+		t.Errorf("last event %T", events[len(events)-1])
+	}
+	f.clean()
+}
+
+// partialCases end in a partial image.
+func TestRunPartial(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		serve  func(c net.Conn, image []byte)
+		reason string
+	}{
+		{"cut in a record", func(c net.Conn, b []byte) { c.Write(b[:3<<20]) }, "records: "},
+		{"cut between records", func(c net.Conn, b []byte) { c.Write(b[:32+0x9fbff-0xfff]) }, "ranges: "},
+		{"cut in a header", func(c net.Conn, b []byte) { c.Write(b[:32+0x9fbff-0xfff+5]) }, "records: "},
+		{"a byte too much", func(c net.Conn, b []byte) { c.Write(append(b, 0)) }, "records: "},
+		{"without the banner", func(c net.Conn, b []byte) {
+			c.Write([]byte(strings.Replace(string(b), "Linux version", "Linux vorsion", 1)))
+		}, "banner: "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			noLeak(t)
+			f := newFake(t)
+			f.serve = tt.serve
+			dir := t.TempDir()
+			res := f.capture(t.Context(), dir, nil)
+			if res.State != StatePartial || res.Err == nil || !strings.HasSuffix(res.Image.Location, ".partial") {
+				t.Fatalf("%+v", res)
+			}
+			m := manifestIn(t, dir)
+			if m.Complete || !strings.HasPrefix(strings.Join(m.Reasons, "\n"), tt.reason) {
+				t.Errorf("complete %t, reasons %q", m.Complete, m.Reasons)
+			}
+			f.clean()
+		})
+	}
+}
+
+func TestRunNothingSent(t *testing.T) {
+	noLeak(t)
+	f := newFake(t)
+	f.serve = func(net.Conn, []byte) {}
+	dir := t.TempDir()
+	res := f.capture(t.Context(), dir, nil)
+	if res.State != StateFailed || res.Err == nil {
+		t.Fatalf("%+v", res)
+	}
+	if e, _ := os.ReadDir(dir); len(e) != 0 {
+		t.Errorf("left %v", e)
+	}
+	f.clean()
+}
+
+func TestRunStalled(t *testing.T) {
+	noLeak(t)
+	f := newFake(t)
+	f.serve = func(c net.Conn, b []byte) {
+		c.Write(b[:1<<20])
+		c.Read(make([]byte, 1)) // until it is closed
+	}
+	dir := t.TempDir()
+	res := f.capture(t.Context(), dir, func(o *Options) { o.StallTimeout = time.Second })
+	var stall *errStalled
+	if res.State != StatePartial || !errors.As(res.Err, &stall) {
+		t.Fatalf("%+v", res)
+	}
+	if m := manifestIn(t, dir); m.Image.Raw.Bytes != 1<<20 || len(m.Anomalies) == 0 {
+		t.Errorf("%d bytes, anomalies %q", m.Image.Raw.Bytes, m.Anomalies)
+	}
+	f.clean()
+}
+
+func TestRunInterrupted(t *testing.T) {
+	noLeak(t)
+	f := newFake(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	f.serve = func(c net.Conn, b []byte) {
+		c.Write(b[:1<<20])
+		cancel(errors.New("ctrl-c"))
+		c.Read(make([]byte, 1))
+	}
+	dir := t.TempDir()
+	res := f.capture(ctx, dir, nil)
+	if res.State != StatePartial || !res.Interrupted {
+		t.Fatalf("%+v", res)
+	}
+	if m := manifestIn(t, dir); m.Complete || !m.Footprint.Clean {
+		t.Errorf("complete %t, clean %t", m.Complete, m.Footprint.Clean)
+	}
+	f.clean()
+}
+
+// TestRunConnectionLost: the agent's word is missing, so a second connection checks.
+func TestRunConnectionLost(t *testing.T) {
+	noLeak(t)
+	f := newFake(t)
+	f.mute = true
+	f.serve = func(c net.Conn, b []byte) {
+		c.Write(b[:1<<20])
+		f.server.Kill()
+	}
+	dir := t.TempDir()
+	res := f.capture(t.Context(), dir, nil)
+	if res.State != StatePartial || len(res.Left) != 0 || f.cleaned != 1 {
+		t.Fatalf("cleaned %d times: %+v", f.cleaned, res)
+	}
+	f.clean()
+}
+
+// TestRunGone: nobody can be asked any more; the user is told what may be left, and the
+// command that removes it.
+func TestRunGone(t *testing.T) {
+	noLeak(t)
+	f := newFake(t)
+	f.mute = true
+	f.serve = func(c net.Conn, b []byte) {
+		c.Write(b[:1<<20])
+		go f.server.Close()
+	}
+	dir := t.TempDir()
+	res := f.capture(t.Context(), dir, func(o *Options) { o.CleanupTimeout = 3 * time.Second })
+	if res.State != StatePartial || len(res.Left) != 1 || !strings.Contains(res.Fix, "rmmod lime") {
+		t.Fatalf("%+v", res)
+	}
+	if m := manifestIn(t, dir); m.Footprint.Clean || len(m.Footprint.Left) != 1 {
+		t.Errorf("%+v", m.Footprint)
+	}
+}
+
+func TestRunLeft(t *testing.T) {
+	noLeak(t)
+	f := newFake(t)
+	f.leave = true
+	res := f.capture(t.Context(), t.TempDir(), nil)
+	if res.State != StateComplete || len(res.Left) != 1 || res.Fix == "" {
+		t.Fatalf("%+v", res)
+	}
+}
+
+func TestRunPortTaken(t *testing.T) {
+	noLeak(t)
+	f := newFake(t)
+	f.insmod = func(try int) (int, string) {
+		if try < 3 {
+			return 1, "insmod: ERROR: could not insert module lime.ko: Address already in use"
+		}
+		return 0, ""
+	}
+	if res := f.capture(t.Context(), t.TempDir(), nil); res.State != StateComplete || f.agents != 3 {
+		t.Fatalf("%d agents: %+v", f.agents, res)
+	}
+	f.clean()
+	f.agents, f.insmod = 0, func(int) (int, string) { return 1, "Address already in use" }
+	dir := t.TempDir()
+	if res := f.capture(t.Context(), dir, nil); res.State != StateFailed || !errors.Is(res.Err, errPortTaken) || f.agents != tries {
+		t.Fatalf("%d agents: %+v", f.agents, res)
+	}
+	if e, _ := os.ReadDir(dir); len(e) != 0 {
+		t.Errorf("left %v", e)
+	}
+}
+
+func TestRunDisclosed(t *testing.T) {
+	noLeak(t)
+	f := newFake(t)
+	f.foreign = true
+	dir := t.TempDir()
+	res := f.capture(t.Context(), dir, nil)
+	var d *errDisclosed
+	if res.State != StateFailed || !errors.As(res.Err, &d) || !strings.Contains(d.detail, "uid 1000") {
+		t.Fatalf("%+v", res)
+	}
+	if e, _ := os.ReadDir(dir); len(e) != 0 {
+		t.Errorf("left %v", e)
+	}
+	f.clean()
+}
+
+// roomSink takes some bytes of the image, then has no room.
+type roomSink struct {
+	sink.Sink
+	room int
+}
+
+type roomObject struct {
+	sink.Object
+	s *roomSink
+}
+
+func (s *roomSink) Create(ctx context.Context, name string) (sink.Object, error) {
+	o, err := s.Sink.Create(ctx, name)
+	if err != nil || strings.HasSuffix(name, ".json") || strings.HasSuffix(name, ".frames") {
+		return o, err
+	}
+	return &roomObject{o, s}, nil
+}
+
+func (o *roomObject) Write(p []byte) (int, error) {
+	n, err := o.Object.Write(p[:min(len(p), o.s.room)])
+	o.s.room -= n
+	if err == nil && n < len(p) {
+		err = syscall.ENOSPC
+	}
+	return n, err
+}
+
+func TestRunDiskFull(t *testing.T) {
+	noLeak(t)
+	f := newFake(t)
+	dir := t.TempDir()
+	res := f.capture(t.Context(), dir, func(o *Options) {
+		o.Sink, o.Compression = &roomSink{o.Sink, 2<<20 + 100}, "none"
+	})
+	if res.State != StatePartial || !errors.Is(res.Err, syscall.ENOSPC) {
+		t.Fatalf("%+v", res)
+	}
+	if m := manifestIn(t, dir); m.Image.Stored.Bytes != 2<<20+100 || m.Complete {
+		t.Errorf("%+v", m.Image)
+	}
+	f.clean()
+}
+
+// TestRunNames: what is there is never overwritten, and the target not touched.
+func TestRunNameTaken(t *testing.T) {
+	f := newFake(t)
+	dir := t.TempDir()
+	for _, taken := range []string{"image.lime", "image.lime.partial"} {
+		if err := os.WriteFile(dir+"/"+taken, []byte("evidence"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		res := f.capture(t.Context(), dir, func(o *Options) { o.Name = "image.lime" })
+		if res.State != StateFailed || !errors.Is(res.Err, sink.ErrExists) || f.agents != 0 {
+			t.Fatalf("%+v", res)
+		}
+		if b, _ := os.ReadFile(dir + "/" + taken); string(b) != "evidence" {
+			t.Fatalf("%s holds %q", taken, b)
+		}
+		os.Remove(dir + "/" + taken)
+	}
+}
+
+// TestRunZeroFill: pages that live memory held before and after are zero in the image.
+func TestRunZeroFill(t *testing.T) {
+	f := newFake(t)
+	// One segment maps all of the fake's RAM at offset 0 of a fake kcore.
+	m, err := kcore.NewMap([]kcore.Segment{{Offset: 0, Virtual: 1 << 47, Physical: 0x1000, Size: 0x4ff000}}, f.ram)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(pages func(page uint64, look int) string) Result {
+		f.pages = pages
+		f.looks = 0
+		tg := f.server.Target()
+		tg.Name = "fake"
+		p, err := NewPlan(t.Context(), []transport.Target{tg}, f.options(t.TempDir()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		p.Steps[0].host.facts.kcore = m
+		return p.Run(t.Context())[0]
+	}
+	// kcore's page n is physical page n+1; every fourth page of each range is zero.
+	zero := func(n uint64) bool { return n+1 < 0x100 && n%4 == 1 || n+1 >= 0x100 && (n+1-0x100)%4 == 1 }
+	truth := func(n uint64, _ int) string {
+		if zero(n) {
+			return "999"
+		}
+		return "1"
+	}
+	if res := run(truth); res.State != StateComplete {
+		t.Errorf("a true image: %+v", res)
+	}
+	if f.looks != 1 {
+		t.Errorf("%d looks at memory, one suffices", f.looks)
+	}
+	// All in use before and after: the zeros are a lie.
+	if res := run(func(uint64, int) string { return "1" }); res.State != StatePartial || !strings.Contains(strings.Join(res.Reasons, ";"), "zero fill") {
+		t.Errorf("a zero fill: %+v", res)
+	}
+	// In use before and something else after: freed and used again, which proves nothing.
+	if res := run(func(_ uint64, look int) string { return map[int]string{1: "1", 2: "2"}[look] }); res.State != StateComplete {
+		t.Errorf("pages that came and went: %+v", res)
+	}
+}
