@@ -3,6 +3,10 @@ package acquire
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/shotglass-ir/shotglass/acquire/signature"
@@ -14,6 +18,10 @@ type VerifyOptions struct {
 	// Signers are the keys that are trusted. Nil: the signature is checked
 	// against the key that it carries, and reported as untrusted.
 	Signers *signature.AllowedSigners
+	// At is when the trusted keys must be valid; the zero value means now, as
+	// in ssh-keygen -Y verify. The manifest's own time is no answer: whoever
+	// holds an expired key chooses it.
+	At time.Time
 	// Workers is how many frames are checked at once (default: GOMAXPROCS).
 	Workers int
 	// Progress, if set, is called now and then with stored bytes done and in all.
@@ -35,6 +43,7 @@ type VerifyReport struct {
 	Manifest  *Manifest      `json:"manifest,omitempty"`
 	Signature SignatureState `json:"signature"`
 	Problems  []Mismatch     `json:"problems,omitempty"`
+	Frames    int            `json:"frames"`       // checked
 	Stored    int64          `json:"stored_bytes"` // read
 	Raw       int64          `json:"raw_bytes"`    // decoded
 	Duration  time.Duration  `json:"duration_ns"`
@@ -47,12 +56,13 @@ type SignatureState struct {
 	Trusted     bool   `json:"trusted"` // that key stands in the allowed signers
 	Principal   string `json:"principal,omitempty"`
 	Fingerprint string `json:"fingerprint,omitempty"`
+	Source      string `json:"source,omitempty"` // file:line that vouches for the key
 	Detail      string `json:"detail,omitempty"`
 }
 
 // A Mismatch is one thing that does not agree with the manifest.
 type Mismatch struct {
-	What         string `json:"what"`              // stored digest, raw digest, frame, structure, ranges, manifest, signature...
+	What         string `json:"what"`              // one of the constants below
 	Frame        int    `json:"frame"`             // -1 when it is not about one frame
 	StoredOffset int64  `json:"stored_offset"`     // of the frame, -1 when unknown
 	RawOffset    int64  `json:"raw_offset"`        // of the frame, -1 when unknown
@@ -60,10 +70,184 @@ type Mismatch struct {
 	Detail       string `json:"detail"`
 }
 
+// What a Mismatch is about.
+const (
+	mismatchManifest  = "manifest"      // cannot be read, or contradicts itself
+	mismatchSignature = "signature"     // does not hold
+	mismatchName      = "name"          // files and manifest have different names, or there are two images
+	mismatchIndex     = "frames"        // the side file with the digests of the frames
+	mismatchStored    = "stored digest" // size or SHA-256 of the file
+	mismatchRaw       = "raw digest"    // size or SHA-256 of the LiME stream
+	mismatchFrame     = "frame"         // one damaged frame
+	mismatchTable     = "seek table"    // what follows the frames in a compressed image
+	mismatchAppended  = "appended"      // bytes after the end
+	mismatchStructure = "structure"     // records are not those of the manifest
+	mismatchComplete  = "complete"      // called complete, and records are not whole
+	mismatchRanges    = "ranges"        // called complete, and not the target's System RAM
+	mismatchBanner    = "banner"        // the kernel's banner is elsewhere
+)
+
 // Verify re-reads the image called name against its manifest and signature, which
-// lie beside it in where. name may be the image, its partial form, or its
-// manifest. An error means that verification could not be done (no such file,
-// cancelled); what was found wrong is in the report.
+// lie beside it in where. name may be the image, its partial form, its
+// manifest, or another file of the set. An error means that verification could
+// not be done (no such file, cancelled); what was found wrong is in the report.
+//
+// Everything but opts is taken for hostile. Files are found by name alone, never by
+// what the manifest calls them.
 func Verify(ctx context.Context, where sink.Opener, name string, opts VerifyOptions) (*VerifyReport, error) {
-	return nil, errors.ErrUnsupported
+	begin := time.Now()
+	v := &verification{where: where, name: imageOf(name), opts: opts, rep: &VerifyReport{}}
+	if v.opts.At.IsZero() {
+		v.opts.At = begin
+	}
+	if err := sink.ValidName(v.name); err != nil {
+		return nil, err
+	}
+	if err := v.run(ctx); err != nil {
+		return nil, err
+	}
+	v.rep.Duration = time.Since(begin)
+	v.rep.Verdict = v.verdict()
+	return v.rep, nil
+}
+
+// imageOf returns the image that a file of its set belongs to.
+func imageOf(name string) string {
+	for _, suffix := range []string{ManifestSuffix + SignatureSuffix, SignatureSuffix, ManifestSuffix, FramesSuffix, sink.PartialSuffix} {
+		if base, ok := strings.CutSuffix(name, suffix); ok {
+			return base
+		}
+	}
+	return name
+}
+
+// A verification is one Verify.
+type verification struct {
+	where sink.Opener
+	name  string // of the image
+	opts  VerifyOptions
+	m     *Manifest
+	rep   *VerifyReport
+}
+
+func (v *verification) run(ctx context.Context) error {
+	v.rep.Image = v.location(v.name)
+	data, err := v.read(ctx, v.name+ManifestSuffix, MaxManifest)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("no manifest, no evidence: looked for %s beside the image %s: %w", v.location(v.name+ManifestSuffix), v.name, err)
+	case errors.Is(err, errTooLarge):
+		v.mismatch(mismatchManifest, "%v; the image was not read", err)
+		return nil
+	case err != nil:
+		return fmt.Errorf("read manifest: %w", err)
+	}
+	if err := v.signature(ctx, data); err != nil {
+		return err
+	}
+	if v.m, err = ParseManifest(data); err != nil {
+		v.mismatch(mismatchManifest, "%v; the image was not read", err)
+		return nil
+	}
+	v.rep.Manifest = v.m
+	v.claims()
+
+	r, err := v.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return v.image(ctx, r)
+}
+
+// verdict sums the report up, worst first.
+func (v *verification) verdict() string {
+	switch {
+	case len(v.rep.Problems) > 0 || v.m == nil:
+		return VerdictMismatch
+	case !v.rep.Signature.Trusted:
+		return VerdictUntrusted
+	case !v.m.Complete:
+		return VerdictPartial
+	}
+	return VerdictOK
+}
+
+// mismatch reports what is not about a place in the image.
+func (v *verification) mismatch(what, format string, args ...any) {
+	v.report(Mismatch{What: what, Frame: -1, StoredOffset: -1, RawOffset: -1, Detail: fmt.Sprintf(format, args...)})
+}
+
+func (v *verification) report(m Mismatch) { v.rep.Problems = append(v.rep.Problems, m) }
+
+// signature checks who vouches for the manifest's bytes. A missing signature is
+// not a mismatch: nobody vouches.
+func (v *verification) signature(ctx context.Context, data []byte) error {
+	s, name := &v.rep.Signature, v.name+ManifestSuffix+SignatureSuffix
+	armored, err := v.read(ctx, name, maxSignature)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		s.Detail = "there is no " + name
+		return nil
+	case errors.Is(err, errTooLarge):
+		s.Present, s.Detail = true, err.Error()
+		v.mismatch(mismatchSignature, "%v", err)
+		return nil
+	case err != nil:
+		return fmt.Errorf("read signature: %w", err)
+	}
+	s.Present = true
+	id, err := signature.Verify(data, armored, v.opts.Signers, v.opts.At)
+	s.Fingerprint = id.Fingerprint
+	switch {
+	case err == nil:
+		s.Valid, s.Trusted = true, true
+		s.Principal, s.Source = strings.Join(id.Principals, ","), id.Source
+	case errors.Is(err, signature.ErrUntrusted):
+		s.Valid, s.Detail = true, err.Error()
+	default:
+		s.Detail = err.Error()
+		v.mismatch(mismatchSignature, "%v", err)
+	}
+	return nil
+}
+
+// maxSignature bounds an armored signature; RSA with 16384 bits has 6 KiB.
+const maxSignature = 64 << 10
+
+// errTooLarge says that a file cannot be what its name says.
+var errTooLarge = errors.New("file is too large")
+
+// read returns the content of a small file.
+func (v *verification) read(ctx context.Context, name string, limit int64) ([]byte, error) {
+	r, err := v.where.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	if r.Size() > limit {
+		return nil, fmt.Errorf("%w: %s has %d bytes, more than %d", errTooLarge, name, r.Size(), limit)
+	}
+	return io.ReadAll(io.LimitReader(ctxReader{ctx, r}, limit))
+}
+
+// A ctxReader stops reading when ctx ends.
+type ctxReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r ctxReader) Read(p []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	return r.r.Read(p)
+}
+
+// location names a file for people.
+func (v *verification) location(name string) string {
+	if s, ok := v.where.(fmt.Stringer); ok {
+		return strings.TrimSuffix(s.String(), "/") + "/" + name
+	}
+	return name
 }
