@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 // run is the program: it returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	c := newConsole(stdin, stdout, stderr)
+	unsetEmpty()
 	if len(args) == 2 && args[1] == "--version" {
 		args = []string{args[0], "version"}
 	}
@@ -32,6 +34,15 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		c.message("exit_error", exitMessage{code, err.Error(), hints(err)})
 	}
 	return code
+}
+
+// unsetEmpty makes an empty variable mean the same as none, as people expect.
+func unsetEmpty() {
+	for _, e := range os.Environ() {
+		if name, value, _ := strings.Cut(e, "="); value == "" && strings.HasPrefix(name, "SHOTGLASS_") {
+			os.Unsetenv(name)
+		}
+	}
 }
 
 // exitMessage is the last JSON line of a run that ended without a summary.

@@ -50,7 +50,7 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 	defer closeView()
 	c.divertTo(w.say)
 	ctx, stop := catchSignals(ctx, c.exit, func(name string) {
-		w.say("shotglass: " + name + ": finishing the partial image and cleaning the target; press Ctrl-C again to leave at once")
+		w.say(goodbye(name, w.hosts))
 	}, func() { leftBehind(c, w.hosts) })
 	defer stop()
 	defer onStatusSignal(w.showStatus)()

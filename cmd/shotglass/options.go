@@ -50,6 +50,11 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 	if e.Operator == "" {
 		e.Operator = operator()
 	}
+	for i := range e.Settings {
+		if e.Settings[i].Name == "operator" {
+			e.Settings[i].Value = e.Operator
+		}
+	}
 	e.Compression = ctx.String("compress")
 	e.AllowUnverifiedModule = ctx.Bool("insecure-unverified-module")
 	e.AllowLowSpace = ctx.Bool("allow-low-space")

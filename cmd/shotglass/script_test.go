@@ -1,7 +1,3 @@
-//go:build testscript
-
-// The scripts need golang.org/x/tools in go.mod, for package txtar.
-
 package main
 
 import (

@@ -15,13 +15,13 @@ import (
 
 // catchSignals returns a context that the first of SIGINT, SIGTERM and SIGHUP cancels,
 // with a *signalError as its cause; first is then called. The second ends the program
-// at once with 130, after last had a moment to print. A signal that was ignored when
-// the program started, as nohup does, stays so.
+// at once with 130, after last had a moment to print. SIGHUP stays ignored when it was
+// at the start: that is what nohup asks for.
 func catchSignals(ctx context.Context, exit func(int), first func(name string), last func()) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	ch := make(chan os.Signal, 2)
 	for _, s := range endingSignals {
-		if !signal.Ignored(s) {
+		if s != syscall.SIGHUP || !signal.Ignored(s) {
 			signal.Notify(ch, s)
 		}
 	}
@@ -67,6 +67,16 @@ func signalName(s os.Signal) string {
 	default:
 		return s.String()
 	}
+}
+
+// goodbye is what the first signal is answered with.
+func goodbye(name string, h *hosts) string {
+	for _, l := range h.look(time.Now()) {
+		if l.Phase >= phasePreparing && l.Phase < phaseFinished {
+			return "shotglass: " + name + ": finishing the partial image and cleaning the target; press Ctrl-C again to leave at once"
+		}
+	}
+	return "shotglass: " + name + ": stopping; press Ctrl-C again to leave at once"
 }
 
 // leftBehind says what a program that leaves now leaves where.

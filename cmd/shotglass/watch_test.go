@@ -185,7 +185,13 @@ func TestPartialError(t *testing.T) {
 func TestLeftBehind(t *testing.T) {
 	h := newHosts([]string{"waiting", "busy host", "done"})
 	now := time.Now()
+	if s := goodbye("SIGINT", h); strings.Contains(s, "partial") {
+		t.Errorf("nothing was touched yet, but: %s", s)
+	}
 	h.apply("busy host", acquire.Preparing{}, now)
+	if s := goodbye("SIGINT", h); !strings.Contains(s, "finishing the partial image") || !strings.Contains(s, "again") {
+		t.Error(s)
+	}
 	h.apply("busy host", acquire.Streaming{Progress: new(pipeline.Progress)}, now)
 	res := &acquire.Result{State: acquire.StatePartial, Left: []string{"a folder"}}
 	res.Image.Location = "/x.partial"
