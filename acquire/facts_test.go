@@ -203,3 +203,27 @@ func TestImageName(t *testing.T) {
 		}
 	}
 }
+
+func TestValidImageName(t *testing.T) {
+	for name, ok := range map[string]bool{
+		"web1.lime": true, strings.Repeat("a", 191): true, strings.Repeat("a", 192): false,
+		"x.json": false, "x.sig": false, "x.frames": false, "x.partial": false, "../x": false, "": false,
+	} {
+		if err := validImageName(name); (err == nil) != ok {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+// TestHostileVersion: what the target says must not stop the walker.
+func TestHostileVersion(t *testing.T) {
+	for _, v := range []string{"\x00Linux\n", "", "\n", strings.Repeat("x", 5000) + "\n"} {
+		lime.NewWalker(lime.WalkerOptions{Needles: needles(&Facts{Version: v, Kernel: "\x00"})})
+	}
+}
+
+func TestParseManifestBounded(t *testing.T) {
+	if _, err := ParseManifest([]byte(`{"ram":[` + strings.Repeat("{},", maxElements+1) + `{}]}`)); err == nil || !strings.Contains(err.Error(), "elements") {
+		t.Errorf("error %v", err)
+	}
+}

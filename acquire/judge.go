@@ -30,7 +30,7 @@ const (
 // needles are the texts that an image of this kernel must hold.
 func needles(f *Facts) []lime.Needle {
 	var n []lime.Needle
-	if len(f.Version) > 1 && len(f.Version) < lime.MaxNeedle {
+	if len(f.Version) > 1 && len(f.Version) < lime.MaxNeedle && f.Version[0] != 0 {
 		// linux_banner ends with a newline and a zero byte, init/version.c
 		n = append(n, lime.Needle{Name: needleBanner, Text: []byte(f.Version + "\x00")})
 	}

@@ -202,14 +202,22 @@ func (m *Manifest) Marshal() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// MaxManifest bounds the size of a manifest that ParseManifest reads.
-const MaxManifest = 64 << 20
+// MaxManifest bounds the size of a manifest that ParseManifest reads. maxElements
+// bounds what it holds: a manifest of empty elements would take a hundred times
+// its size in memory. One of 24 TB has less than a million.
+const (
+	MaxManifest = 64 << 20
+	maxElements = 2 << 20
+)
 
 // ParseManifest decodes a manifest. Unknown fields are ignored, since later
 // versions add some; another type or version is an error.
 func ParseManifest(data []byte) (*Manifest, error) {
 	if len(data) > MaxManifest {
 		return nil, fmt.Errorf("manifest has %d bytes, more than %d", len(data), MaxManifest)
+	}
+	if n := bytes.Count(data, []byte{','}); n > maxElements {
+		return nil, fmt.Errorf("manifest has %d elements, more than %d", n, maxElements)
 	}
 	m := new(Manifest)
 	dec := json.NewDecoder(bytes.NewReader(data))

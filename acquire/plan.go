@@ -32,7 +32,7 @@ func NewPlan(ctx context.Context, targets []transport.Target, opts Options) (*Pl
 		return nil, errors.New("one name cannot serve several targets")
 	}
 	if opts.Name != "" {
-		if err := sink.ValidName(opts.Name); err != nil {
+		if err := validImageName(opts.Name); err != nil {
 			return nil, err
 		}
 	}
@@ -68,6 +68,25 @@ func NewPlan(ctx context.Context, targets []transport.Target, opts Options) (*Pl
 	}
 	p.checkSpace(ctx)
 	return p, nil
+}
+
+// besides are the suffixes of the files that lie beside an image.
+var besides = []string{FramesSuffix, ManifestSuffix, ManifestSuffix + SignatureSuffix}
+
+// validImageName refuses names that could not carry the files beside the image, or
+// could be taken for one of them.
+func validImageName(name string) error {
+	for _, suffix := range besides {
+		if err := sink.ValidName(name + suffix); err != nil {
+			return err
+		}
+	}
+	for _, suffix := range []string{FramesSuffix, ManifestSuffix, SignatureSuffix, sink.PartialSuffix} {
+		if strings.HasSuffix(name, suffix) {
+			return fmt.Errorf("name %q: must not end in %s, which the files beside an image do", name, suffix)
+		}
+	}
+	return sink.ValidName(name)
 }
 
 // imageName is <host>-<UTC time>-mem.lime[.zst], in safe characters.
@@ -138,8 +157,8 @@ func (s *Step) plan(ctx context.Context, opts *Options) error {
 		return errors.Join(errs...)
 	}
 	if c, ok := opts.Sink.(sink.Checker); ok && opts.CheckSink {
-		for _, name := range []string{s.Name, s.Name + FramesSuffix, s.Name + ManifestSuffix, s.Name + ManifestSuffix + SignatureSuffix} {
-			if err := c.Check(ctx, name); err != nil {
+		for _, suffix := range append([]string{""}, besides...) {
+			if err := c.Check(ctx, s.Name+suffix); err != nil {
 				return fmt.Errorf("cannot write to %s: %w", opts.Sink, err)
 			}
 		}

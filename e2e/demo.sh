@@ -36,8 +36,8 @@ ssh-keygen -Y verify -f demo-out/signers -I investigator -n manifest@shotglass-i
 
 printf '\n$ %s\n' "./shotglass cat $image > demo-out/raw.lime; vol -f demo-out/raw.lime banners.Banners"
 ./shotglass cat "$image" >demo-out/raw.lime
-"$LAB_VOLATILITY" -q -f demo-out/raw.lime banners.Banners
+"$LAB_VOLATILITY" -q -f demo-out/raw.lime banners.Banners | tee demo-out/banners
 want=$(sed -n 's/.*"banner_address": \([0-9]*\).*/\1/p' "$image.json")
 printf 'The manifest places linux_banner at 0x%x.\n' "$want"
-"$LAB_VOLATILITY" -q -f demo-out/raw.lime banners.Banners | grep -q "$(printf '^0x%x[[:space:]]' "$want")"
-rm demo-out/raw.lime
+grep -q "$(printf '^0x%x[[:space:]]' "$want")" demo-out/banners
+rm demo-out/raw.lime demo-out/banners
