@@ -131,8 +131,9 @@ type Step struct {
 	// Err says why this target cannot be captured: nothing was written.
 	Err error `json:"-"`
 
-	host *remote
-	src  Source
+	host    *remote
+	src     Source
+	planned time.Time
 }
 
 // A State is how a host ended.
@@ -170,7 +171,8 @@ type Source interface {
 	// every candidate is reported together.
 	Probe(ctx context.Context, h *remote) error
 	// Open touches the target and returns once bytes can flow. On error the
-	// target has been cleaned as far as could be; the Cleanup says how far.
+	// target has been cleaned as far as could be; the Cleanup says how far, and
+	// the Stream, if there is one, can only Record what was done.
 	Open(ctx context.Context, h *remote) (Stream, *Cleanup, error)
 }
 

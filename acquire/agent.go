@@ -41,9 +41,13 @@ type report struct {
 	args []string
 }
 
-// beatInterval is how often the agent hears that we are alive. Its lease is
-// the stall timeout and a minute.
+// beatInterval is how often the agent hears that we are alive.
 const beatInterval = 10 * time.Second
+
+// lease is how long the agent waits for a beat before it cleans by itself: longer
+// than a stalled link may come back. It looks four times a lease, so that up to a
+// quarter more may pass.
+func (o *Options) lease() time.Duration { return o.StallTimeout + time.Minute }
 
 // startAgent runs agent.sh. It lives until end, or until the connection or
 // our process dies; it does not depend on ctx's end.
@@ -53,14 +57,13 @@ func startAgent(ctx context.Context, h *remote, dir string, port int) *agent {
 		reports: make(chan report, 64),
 		beats:   make(chan struct{}),
 	}
-	lease := h.opts.StallTimeout + time.Minute
 	pr, pw := io.Pipe()
 	a.in = pw
 	cmd := h.rootCmd(a.nonce, agentScript, io.MultiReader(bytes.NewReader(h.module.Data), pr),
 		a.nonce, dir,
 		strconv.FormatInt(h.module.Size, 10), h.module.SHA256,
 		strconv.Itoa(port), fmt.Sprintf("%04X", port),
-		strconv.Itoa(int(lease.Seconds())), strconv.Itoa(h.opts.LimeTimeout))
+		strconv.Itoa(int(h.opts.lease().Seconds())), strconv.Itoa(h.opts.LimeTimeout))
 	cmd.Stderr = &a.stderr
 	outr, outw := io.Pipe()
 	cmd.Stdout = outw
@@ -127,6 +130,11 @@ func (a *agent) read(r io.Reader) {
 	}
 	io.Copy(io.Discard, r)
 }
+
+// abandon ends the agent without a word: it cleans when its standard input ends.
+// It is for the time in which the module is still on its way, and orders would
+// wait behind it.
+func (a *agent) abandon() { a.cancel() }
 
 // order sends one line. It blocks while the link is stalled, and fails once
 // the agent has ended.

@@ -8,13 +8,17 @@ PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 export LC_ALL PATH
 n=$1 dir=$2 size=$3 sum=$4 port=$5 hex=$6 lease=$7 timeout=$8
 ko=$dir/lime.ko
-up= rc= stop= rp= wp= ip=
+up= rc= stop= rp= wp= ip= made=
 umask 077
-trap '' HUP PIPE INT QUIT
+# USR1 is a beat; ignored until watch has its trap, since its default kills.
+trap '' HUP PIPE INT QUIT USR1
 trap 'stop=1' TERM
 
 say() { printf '@%s %s\n' "$n" "$*" 2>/dev/null; }
-nap() { sleep 0.1 2>/dev/null || sleep 1; }
+# nap: a tenth of a second where sleep can, counted in tick.
+tick=1
+sleep 0.1 2>/dev/null || tick=10
+nap() { if [ "$tick" = 1 ]; then sleep 0.1; else sleep 1; fi; }
 
 # look PID: sets st to its state letter (empty when it is gone) and pp to its parent.
 look() {
@@ -24,15 +28,28 @@ look() {
 	st=$1 pp=$2
 }
 alive() { look "$1"; [ -n "$st" ] && [ "$st" != Z ]; }
+# mine PID: alive and a child of the agent; a number that was given away again is not.
+mine() { alive "$1" && [ "$pp" = "$$" ]; }
 
 # halt: ends insmod. It can be interrupted while LiME waits for a client or for
 # room to send.
 halt() {
 	for sig in TERM KILL; do
 		i=0
-		alive "$ip" && kill -"$sig" "$ip" 2>/dev/null
-		while alive "$ip" && [ "$i" -lt 30 ]; do nap; i=$((i + 1)); done
+		mine "$ip" && kill -"$sig" "$ip" 2>/dev/null
+		while mine "$ip" && [ "$i" -lt 30 ]; do nap; i=$((i + tick)); done
 	done
+}
+
+# lime: the module is loaded, and it is ours: its path is our port. Where the
+# path cannot be read, it counts as ours if we have seen it listen.
+lime() {
+	grep -q '^lime ' /proc/modules || return 1
+	if read -r l 2>/dev/null </sys/module/lime/parameters/path; then
+		[ "$l" = "tcp:$port" ]
+	else
+		[ -n "$up" ]
+	fi
 }
 
 # peers: the sockets on LiME's port, and the sockets of our own ancestors, of which
@@ -53,105 +70,132 @@ peers() {
 orders() {
 	while IFS= read -r c <&3; do
 		case $c in
-		beat) kill -USR1 "$wp" 2>/dev/null ;;
+		beat) mine "$wp" && kill -USR1 "$wp" 2>/dev/null ;;
 		check) peers ;;
+		kill)
+			halt
+			break
+			;;
 		end) break ;;
 		esac
 	done
 	# The stream's connection is closed by now, which ends insmod by itself.
 	i=0
-	while alive "$ip" && [ "$i" -lt 20 ]; do nap; i=$((i + 1)); done
+	while mine "$ip" && [ "$i" -lt 20 ]; do nap; i=$((i + tick)); done
 	halt
 }
 
 # watch: ends it all when no beat came for the time of the lease: a link that
-# died without a word leaves standard input open.
+# died without a word leaves standard input open. It looks four times a lease.
 watch() {
-	beat=1 s=
+	silent=0 beat= s=
 	trap 'beat=1' USR1
 	trap 'kill "$s" 2>/dev/null; exit 0' TERM
-	while [ "$beat" = 1 ]; do
-		beat=0
-		sleep "$lease" &
+	while [ "$silent" -lt 4 ]; do
+		sleep $(((lease + 3) / 4)) &
 		s=$!
 		while alive "$s"; do wait "$s"; done
+		silent=$((silent + 1))
+		[ -z "$beat" ] || silent=0
+		beat=
 	done
 	say lease expired
-	kill -KILL "$ip" 2>/dev/null
+	read -r me l </proc/self/stat
+	look "$me"
+	[ "$pp" = "$$" ] || exit 0
 	kill -TERM "$$"
+	for p in /proc/[0-9]*; do
+		p=${p#/proc/}
+		[ "$p" = "$me" ] || ! mine "$p" || kill -KILL "$p" 2>/dev/null
+	done
 }
 
+# drop: removes the folder, once. When it is gone its name is nobody's.
 drop() {
+	[ -n "$made" ] || return
 	rm -f "$ko"
-	[ -d "$dir" ] && rmdir "$dir"
+	rmdir "$dir" && made=
 }
 
 mkdir -m 700 "$dir" || { say failed mkdir; exit 1; }
+made=1
 say dir "$dir"
-dd bs=1 count="$size" of="$ko" 2>/dev/null
+exec 3<&0
+watch </dev/null 3<&- &
+wp=$!
+dd bs=1 count="$size" of="$ko" <&3 2>/dev/null
 set -- $(sha256sum "$ko")
+failed=
 if [ "$1" != "$sum" ]; then
-	say failed digest "$1"
+	failed="digest $1"
+elif grep -q '^lime ' /proc/modules; then
+	failed="loaded"
+fi
+if [ -n "$failed" ] || [ -n "$stop" ]; then
+	say failed "$failed"
 	drop
+	mine "$wp" && kill -TERM "$wp" 2>/dev/null
 	exit 1
 fi
 say pushed "$size"
 
-exec 3<&0
 insmod "$ko" "path=tcp:$port" format=lime localhostonly=1 "timeout=$timeout" </dev/null >/dev/null 3<&- &
 ip=$!
-watch </dev/null 3<&- &
-wp=$!
 orders </dev/null &
 rp=$!
 exec 3<&- </dev/null
 
 i=0
-while [ -z "$stop" ] && alive "$ip" && [ "$i" -lt 600 ]; do
-	if grep -q -i ": 0100007F:$hex 00000000:0000 0A" /proc/net/tcp; then
+while [ -z "$stop" ] && mine "$ip" && [ "$i" -lt 600 ]; do
+	if grep -q -i ": 0100007F:$hex 00000000:0000 0A" /proc/net/tcp && lime; then
 		up=1
 		break
 	fi
 	nap
-	i=$((i + 1))
+	i=$((i + tick))
 done
-rm -f "$ko"
-rmdir "$dir"
+drop
 if [ -n "$up" ]; then
 	for p in path format localhostonly timeout; do
 		read -r l 2>/dev/null <"/sys/module/lime/parameters/$p" && say param "$p=$l"
 	done
 	say listening "$port"
-elif alive "$ip"; then
+elif mine "$ip"; then
 	say failed listen
 	halt
 fi
 
-while :; do
-	[ -z "$stop" ] || halt
+while mine "$ip"; do
+	if [ -n "$stop" ]; then
+		halt
+		break
+	fi
 	wait "$ip"
 	rc=$?
-	alive "$ip" || break
-	[ -z "$stop" ] || break
 done
-say insmod "$rc"
-while [ -z "$stop" ] && alive "$rp"; do wait "$rp"; done
-alive "$rp" && kill -TERM "$rp" 2>/dev/null
-
-mod=gone
-if [ -n "$up" ] || [ "$rc" = 0 ]; then
-	i=0
-	while grep -q '^lime ' /proc/modules; do
-		[ "$i" -ge 50 ] && mod=loaded && break
-		rmmod lime 2>/dev/null
-		i=$((i + 1))
-		grep -q '^lime ' /proc/modules && nap
-	done
+if ! mine "$ip"; then # its status, where a signal had cut the wait short
+	wait "$ip" 2>/dev/null
+	l=$?
+	[ "$l" = 127 ] || rc=$l
 fi
+say insmod "$rc"
+while [ -z "$stop" ] && mine "$rp"; do wait "$rp"; done
+mine "$rp" && kill -TERM "$rp" 2>/dev/null
+
+i=0
+while lime && [ "$i" -lt 50 ]; do
+	rmmod lime 2>/dev/null
+	i=$((i + tick))
+	lime && nap
+done
 drop
-where=gone
-[ -e "$dir" ] && where=left
-kill -TERM "$wp" 2>/dev/null
+mine "$wp" && kill -TERM "$wp" 2>/dev/null
 wait "$wp"
+# What is left is looked up, not assumed.
+mod=gone where=gone pids=
+lime && mod=loaded
+[ -n "$made" ] && where=left
+mine "$ip" && pids=$ip
+mine "$rp" && { nap; mine "$rp" && pids=$pids,$rp; }
 read -r l 2>/dev/null </proc/sys/kernel/tainted
-say done "insmod=$rc" "module=$mod" "dir=$where" "tainted=$l"
+say done "insmod=$rc" "module=$mod" "dir=$where" "pids=$pids" "tainted=$l"

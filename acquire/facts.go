@@ -71,6 +71,10 @@ type Facts struct {
 	kcore     *kcore.Map
 }
 
+// maxAddress is beyond the physical addresses of every processor that Linux runs on
+// (52 bits on x86-64 and arm64, 57 on s390x hold no such RAM).
+const maxAddress = 1 << 53
+
 // errPrivilege says that the facts were read without enough privilege.
 var errPrivilege = errors.New("not privileged: /proc/iomem hides its addresses")
 
@@ -141,6 +145,9 @@ func parseFacts(out []byte, nonce string) (*Facts, error) {
 		return f, fmt.Errorf("read /proc/iomem: %w", err)
 	}
 	for _, r := range f.RAM {
+		if r.End >= maxAddress {
+			return f, fmt.Errorf("read /proc/iomem: System RAM at %s, beyond any machine's address space", r)
+		}
 		f.RAMBytes += int64(r.End - r.Start + 1)
 	}
 	if f.Kernel == "" || f.Machine == "" {

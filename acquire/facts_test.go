@@ -145,8 +145,12 @@ func TestJudgePeer(t *testing.T) {
 		{"ours", []socket{listen, row(port, 5000, 1, 0, 9), row(5000, port, 1, 0, 100)}, true, true},
 		{"ours behind a stranger", []socket{listen, row(port, 5001, 1, 0, 9), row(5001, port, 1, 1000, theirs), row(port, 5000, 1, 0, 0), row(5000, port, 1, 0, 100)}, true, false},
 		{"a stranger that has gone", []socket{listen, row(port, 5001, 8, 0, 9), row(port, 5000, 1, 0, 0), row(5000, port, 1, 0, 100)}, true, false},
+		{"a listener of a user", []socket{listen, row(port, 5000, 1, 0, 9), row(5000, port, 1, 0, 100)}, true, false},
 		{"ours before a stranger", []socket{row(port, 5001, 1, 0, 0), row(5001, port, 1, 1000, theirs), row(port, 5000, 1, 0, 9), row(5000, port, 1, 0, 100)}, true, true},
 	} {
+		if tt.name == "a listener of a user" {
+			tt.rows[0].uid = 1000
+		}
 		p, decided := judgePeer(tt.rows, owners, port)
 		if decided != tt.decided || p.Verified != tt.verified {
 			t.Errorf("%s: %+v, decided %t", tt.name, p, decided)
@@ -225,5 +229,31 @@ func TestHostileVersion(t *testing.T) {
 func TestParseManifestBounded(t *testing.T) {
 	if _, err := ParseManifest([]byte(`{"ram":[` + strings.Repeat("{},", maxElements+1) + `{}]}`)); err == nil || !strings.Contains(err.Error(), "elements") {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestFreePort(t *testing.T) {
+	h := &remote{opts: &Options{}, facts: &Facts{ephemeral: [2]int{1024, 65535}, ports: map[int]bool{}}}
+	if p, err := freePort(h); err != nil || p < 10000 {
+		t.Errorf("all ports are ephemeral: %d, %v", p, err)
+	}
+	for p := range 65536 {
+		h.facts.ports[p] = true
+	}
+	if p, err := freePort(h); err == nil {
+		t.Errorf("no port is free: %d", p)
+	}
+	h.facts.ports, h.facts.ephemeral = map[int]bool{}, [2]int{32768, 60999}
+	for range 1000 {
+		if p, err := freePort(h); err != nil || p >= 32768 && p <= 60999 {
+			t.Fatalf("%d, %v", p, err)
+		}
+	}
+}
+
+func TestHostileRAM(t *testing.T) {
+	text := replaceSection(debian12(t), "iomem", "00001000-7fffffffffffffff : System RAM\n8000000000000000-fffffffffffff000 : System RAM\n")
+	if _, err := parseFacts([]byte(text), testNonce); err == nil {
+		t.Error("RAM of 16 EiB was accepted")
 	}
 }

@@ -41,6 +41,8 @@ type fakeTarget struct {
 	insmod   func(try int) (code int, text string) // nil: it listens
 	foreign  bool                                  // another client came first
 	leave    bool                                  // the module cannot be unloaded
+	early    bool                                  // LiME ends with 0 before we see it listen
+	exit     int                                   // insmod's exit status after the stream
 	mute     bool                                  // the agent dies without a last word
 	pages    func(page uint64, look int) string    // checksum of a sampled page; nil: of the image
 	tempered func(facts string) string
@@ -88,8 +90,9 @@ var bootLine = regexp.MustCompile(`'?shotglass'? '?([0-9a-f]{16})'? '?([0-9]+)'?
 
 // exec plays the target's shell.
 func (f *fakeTarget) exec(cmd string, stdin io.Reader, stdout, stderr io.Writer) int {
-	if strings.Contains(cmd, "id -u; date") {
-		fmt.Fprintf(stdout, "0\n%d.000000000\n", time.Now().Unix())
+	if strings.Contains(cmd, "id -u") {
+		words := strings.Fields(cmd)
+		fmt.Fprintf(stdout, "welcome!\n\n@%s 0 %d.000000000\n", strings.Trim(words[len(words)-1], "'"), time.Now().Unix())
 		return 0
 	}
 	m := bootLine.FindStringSubmatch(strings.TrimSpace(cmd))
@@ -106,7 +109,11 @@ func (f *fakeTarget) exec(cmd string, stdin io.Reader, stdout, stderr io.Writer)
 	if _, err := io.ReadFull(in, script); err != nil {
 		return 1
 	}
-	head, body, _ := strings.Cut(string(script), "\n")
+	name, script2, _ := strings.Cut(string(script), "\n")
+	if name != "BOOT='"+m[1]+"'" {
+		f.t.Errorf("script begins with %q", name)
+	}
+	head, body, _ := strings.Cut(script2, "\n")
 	args := strings.Fields(strings.ReplaceAll(strings.TrimPrefix(head, "set --"), "'", ""))
 	switch {
 	case strings.Contains(body, "s uid; id -u"):
@@ -122,7 +129,7 @@ func (f *fakeTarget) exec(cmd string, stdin io.Reader, stdout, stderr io.Writer)
 		if !f.leave {
 			f.loaded = false
 		}
-		fmt.Fprintf(stdout, "@%s done module=%s dir=gone boot=x tainted=4097 pids=\n", args[0], map[bool]string{true: "loaded", false: "gone"}[f.loaded])
+		fmt.Fprintf(stdout, "@%s done module=%s dir=gone boot=x machine=5f7c5e7c0f0b4b0e9d0a5c1f2b3d4e5f tainted=4097 pids=\n", args[0], map[bool]string{true: "loaded", false: "gone"}[f.loaded])
 		return 0
 	}
 	f.t.Errorf("unknown script %q", body)
@@ -175,7 +182,7 @@ func (f *fakeTarget) agent(args []string, in *bufio.Reader, stdout, stderr io.Wr
 		if !f.leave {
 			f.loaded = false
 		}
-		say("done insmod=%d module=%s dir=gone tainted=4097", rc, map[bool]string{true: "loaded", false: "gone"}[f.loaded])
+		say("done insmod=%d module=%s dir=gone pids= tainted=4097", rc, map[bool]string{true: "loaded", false: "gone"}[f.loaded])
 		return 0
 	}
 	if f.insmod != nil {
@@ -185,6 +192,11 @@ func (f *fakeTarget) agent(args []string, in *bufio.Reader, stdout, stderr io.Wr
 			io.Copy(io.Discard, in)
 			return finish(code)
 		}
+	}
+	if f.early {
+		say("insmod 0")
+		io.Copy(io.Discard, in)
+		return finish(0)
 	}
 	f.mu.Lock()
 	f.loaded = true
@@ -220,8 +232,8 @@ func (f *fakeTarget) agent(args []string, in *bufio.Reader, stdout, stderr io.Wr
 	if f.mute {
 		return -1
 	}
-	say("insmod 0")
-	return finish(0)
+	say("insmod %d", f.exit)
+	return finish(f.exit)
 }
 
 // dial plays LiME's port.
@@ -275,6 +287,17 @@ func (f *fakeTarget) capture(ctx context.Context, dir string, edit func(*Options
 	}
 	defer p.Close()
 	return p.Run(ctx)[0]
+}
+
+// onRecord fails unless the folder holds a manifest without an image that gives the reason.
+func (f *fakeTarget) onRecord(dir, reason string) {
+	f.t.Helper()
+	if m := manifestIn(f.t, dir); m.Complete || m.Image.Stored.Bytes != 0 || !strings.Contains(strings.Join(m.Reasons, ";"), reason) || m.Module == nil || len(m.Timeline) == 0 {
+		f.t.Errorf("manifest %+v", m)
+	}
+	if e, _ := os.ReadDir(dir); len(e) != 1 {
+		f.t.Errorf("left %v", e)
+	}
 }
 
 // clean fails if the target still has the module.

@@ -19,6 +19,7 @@ const (
 	checkParameter = "parameter" // LiME ran without its timeout
 	checkPeer      = "peer"      // LiME served our SSH server
 	checkStored    = "stored"    // the sink took every byte
+	checkInsmod    = "insmod"    // the module's own exit: it was not killed, it did not fail
 )
 
 // needleBanner and needleRelease name what the walker looks for.
@@ -51,6 +52,7 @@ type judgement struct {
 	doubtful []uint64
 	params   []string
 	peer     *Peer
+	insmod   string // exit status, empty when not known
 	stalls   []time.Duration
 }
 
@@ -82,16 +84,20 @@ func (j *judgement) checks() (checks []Check, complete bool, reasons []string) {
 		}
 		add(c)
 	}
+	add(j.insmodExit())
 	complete = true
 	for _, c := range checks {
 		bad := c.Result == Fail
-		// Without a look at live memory, LiME's parameter is what excludes its zero fill.
-		if c.Name == checkZeroFill && c.Result == Unknown {
-			bad = param.Result != Pass || len(j.doubtful) > 0
-		}
-		// A parameter that nobody could read back proves nothing either way.
-		if c.Name == checkParameter && zero.Result == Pass {
-			bad = false
+		if c.Result == Unknown {
+			switch c.Name {
+			case checkZeroFill: // without a look at live memory, LiME's parameter excludes its zero fill
+				bad = param.Result != Pass
+			case checkParameter: // and the other way round
+				bad = zero.Result != Pass
+			case checkInsmod: // its exit says little, and the connection is needed to learn it
+			default:
+				bad = true
+			}
 		}
 		if bad {
 			complete = false
@@ -99,6 +105,18 @@ func (j *judgement) checks() (checks []Check, complete bool, reasons []string) {
 		}
 	}
 	return checks, complete, reasons
+}
+
+// insmodExit: LiME's init returns 0 also after a failure, but a killed insmod, or one that
+// never loaded anything, says so.
+func (j *judgement) insmodExit() Check {
+	switch j.insmod {
+	case "":
+		return Check{checkInsmod, Unknown, "the target did not tell insmod's exit status"}
+	case "0":
+		return Check{checkInsmod, Pass, "insmod exited 0"}
+	}
+	return Check{checkInsmod, Fail, fmt.Sprintf("insmod exited %q", j.insmod)}
 }
 
 func (j *judgement) ranges() Check {
@@ -148,7 +166,7 @@ func (j *judgement) parameter() Check {
 	case i < 0:
 		return Check{checkParameter, Unknown, "LiME's timeout parameter could not be read back"}
 	case j.params[i] != "timeout=0":
-		return Check{checkParameter, Fail, "LiME ran with " + j.params[i] + ": it fills with zeros when the reader pauses"}
+		return Check{checkParameter, Fail, fmt.Sprintf("LiME ran with %q: it fills with zeros when the reader pauses", j.params[i])}
 	}
 	return Check{checkParameter, Pass, "LiME ran with timeout=0, read back from the loaded module"}
 }

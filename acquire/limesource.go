@@ -8,8 +8,10 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,6 +37,7 @@ func (limeSource) Probe(ctx context.Context, h *remote) error {
 	refuse := func(hint, format string, args ...any) {
 		errs = append(errs, &refusal{fmt.Sprintf(format, args...), hint})
 	}
+	moduleErr := chooseModule(ctx, h)
 	if f.LimeLoaded {
 		refuse("another capture may be running, or one was interrupted less than 30 s ago: wait and try again; if nobody uses it, unload it with 'rmmod lime'",
 			"LiME is already loaded on the target")
@@ -42,10 +45,10 @@ func (limeSource) Probe(ctx context.Context, h *remote) error {
 	if f.ModulesDisabled {
 		refuse("the kernel takes no modules until it is rebooted", "kernel.modules_disabled is 1")
 	}
-	if f.Lockdown == "integrity" || f.Lockdown == "confidentiality" {
-		refuse("load a module signed for this kernel, or take a snapshot of the machine", "the kernel is locked down (%s): unsigned modules are refused", f.Lockdown)
-	} else if f.SigEnforce && (h.module == nil || !h.module.Signed) {
-		refuse("sign the module with a key that the target trusts", "the kernel takes only signed modules (module.sig_enforce)")
+	// Lockdown of either level wants signed modules (kernel_lockdown(7)).
+	if locked := f.Lockdown == "integrity" || f.Lockdown == "confidentiality"; (locked || f.SigEnforce) && (h.module == nil || !h.module.Signed) {
+		refuse("give a module that is signed with a key which the target trusts, or take a snapshot of the machine",
+			"the kernel takes only signed modules (lockdown %q, module.sig_enforce %t)", f.Lockdown, f.SigEnforce)
 	}
 	for _, t := range []string{"insmod", "rmmod", "sha256sum", "dd", "grep", "mkdir", "sleep"} {
 		if !f.tools[t] {
@@ -53,18 +56,22 @@ func (limeSource) Probe(ctx context.Context, h *remote) error {
 		}
 	}
 	if f.Container != "" {
-		refuse("connect to the host of the container", "the login is inside a container (%s)", f.Container)
+		refuse("connect to the host of the container", "the login is inside a container (%q)", f.Container)
 	}
 	if p := h.opts.LimePort; p != 0 && f.ports[p] {
 		refuse("choose another, or let shotglass choose", "port %d is taken on the target", p)
 	}
-	if err := chooseModule(ctx, h); err != nil {
-		errs = append(errs, err)
+	if moduleErr != nil {
+		errs = append(errs, moduleErr)
+	}
+	port, err := freePort(h)
+	if err != nil {
+		return errors.Join(append(errs, err)...)
 	}
 	// A refused connection shows that the server forwards; a denied one, that it does not.
 	dialCtx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	c, err := h.conn.DialTCP(dialCtx, net.JoinHostPort("127.0.0.1", fmt.Sprint(freePort(h))))
+	c, err := h.conn.DialTCP(dialCtx, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	switch {
 	case err == nil:
 		c.Close()
@@ -103,17 +110,19 @@ func chooseModule(ctx context.Context, h *remote) error {
 }
 
 // freePort picks a port on which nothing listens, outside the range from which the
-// kernel takes ports for outgoing connections.
-func freePort(h *remote) int {
+// kernel takes ports for outgoing connections, if that leaves any.
+func freePort(h *remote) (int, error) {
 	if p := h.opts.LimePort; p != 0 {
-		return p
+		return p, nil
 	}
-	for {
+	for i := range 2000 {
 		p := 10000 + rand.IntN(55000)
-		if !h.facts.ports[p] && (p < h.facts.ephemeral[0] || p > h.facts.ephemeral[1]) {
-			return p
+		outgoing := p >= h.facts.ephemeral[0] && p <= h.facts.ephemeral[1]
+		if !h.facts.ports[p] && (!outgoing || i >= 1000) {
+			return p, nil
 		}
 	}
+	return 0, &refusal{"no TCP port is free on the target", "name one with --lime-port"}
 }
 
 // tries is how often LiME is started when another program takes the port
@@ -123,48 +132,106 @@ const tries = 3
 // Open loads LiME and connects to it. No byte of memory has been read for us yet
 // when it fails, but a stranger may have got some: see errDisclosed.
 func (s limeSource) Open(ctx context.Context, h *remote) (Stream, *Cleanup, error) {
-	var clean *Cleanup
-	for i := range tries {
+	for try := 1; ; try++ {
+		if ctx.Err() != nil {
+			return nil, nil, context.Cause(ctx)
+		}
 		st, err := s.open(ctx, h)
 		if err == nil {
 			return st, nil, nil
 		}
-		clean = st.Cleanup(context.WithoutCancel(ctx))
+		if st == nil {
+			return nil, nil, err
+		}
+		clean := st.Cleanup(context.WithoutCancel(ctx))
 		err = st.explain(err)
-		if !errors.Is(err, errPortTaken) || h.opts.LimePort != 0 || i == tries-1 || !clean.Clean || ctx.Err() != nil {
-			return nil, clean, err
+		if !errors.Is(err, errPortTaken) || h.opts.LimePort != 0 || try == tries || !clean.Clean {
+			return st, clean, err
 		}
 		h.mark("port %d was taken on the target, trying another", st.agent.port)
 		h.facts.ports[st.agent.port] = true
 	}
-	panic("unreachable")
 }
 
 // errPortTaken: insmod failed with EADDRINUSE.
 var errPortTaken = errors.New("the port is taken on the target")
 
+// Limits of the steps before the stream. Pushing 27 KB takes a second; a module
+// that is not stripped has 2 MB, and dd reads it byte by byte.
+const (
+	pushLimit   = 10 * time.Minute
+	listenLimit = 3 * time.Minute
+)
+
+// open returns the stream with an error too, so that it can be cleaned.
 func (limeSource) open(ctx context.Context, h *remote) (*limeStream, error) {
 	base, fstype := h.facts.ramFolder()
+	port, err := freePort(h)
+	if err != nil {
+		return nil, err
+	}
 	st := &limeStream{h: h, fstype: fstype, dir: path.Join(base, ".sg-"+newNonce())}
-	st.agent = startAgent(ctx, h, st.dir, freePort(h))
-	h.mark("loading LiME from %s (%s), port %d on the target's loopback", st.dir, fstype, st.agent.port)
+	st.agent = startAgent(ctx, h, st.dir, port)
+	h.mark("loading LiME from %s (%s), port %d on the target's loopback", st.dir, fstype, port)
 
-	ctx, cancel := context.WithTimeoutCause(ctx, 3*time.Minute, errors.New("LiME did not start to listen within 3 minutes"))
+	pushCtx, cancel := context.WithTimeoutCause(ctx, pushLimit, fmt.Errorf("the module was not pushed within %s", pushLimit))
+	defer cancel()
+	if err := st.awaitPush(pushCtx); err != nil {
+		return st, err
+	}
+	ctx, cancel = context.WithTimeoutCause(ctx, listenLimit, fmt.Errorf("LiME did not start to serve within %s", listenLimit))
 	defer cancel()
 	if err := st.awaitListening(ctx); err != nil {
 		return st, err
 	}
 	h.mark("LiME listens, its file is unlinked")
-	conn, err := h.conn.DialTCP(ctx, net.JoinHostPort("127.0.0.1", fmt.Sprint(st.agent.port)))
+	conn, err := h.conn.DialTCP(ctx, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	if err != nil {
 		return st, fmt.Errorf("connect to LiME: %w", err)
 	}
 	st.conn = conn
 	if err := st.checkPeer(ctx); err != nil {
+		if _, ok := errors.AsType[*errDisclosed](err); ok {
+			st.agent.order("kill") // at once: somebody is reading
+		}
 		return st, err
 	}
 	h.mark("LiME's client is our own SSH server: %s", st.peer.Detail)
 	return st, nil
+}
+
+// awaitPush follows the agent until the module lies on the target and is whole.
+func (st *limeStream) awaitPush(ctx context.Context) error {
+	for {
+		r, err := st.agent.next(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				st.agent.abandon()
+			}
+			return fmt.Errorf("push the module: %w", err)
+		}
+		switch r.word {
+		case "dir":
+			st.touched = true
+		case "pushed":
+			st.pushed = st.h.module.Size
+			return nil
+		case "failed":
+			return st.agentFailed(r)
+		}
+	}
+}
+
+// agentFailed explains why the agent gave up.
+func (st *limeStream) agentFailed(r report) error {
+	what := strings.Join(r.args, " ")
+	switch {
+	case what == "loaded":
+		return &refusal{"LiME was loaded by somebody else meanwhile", "wait for that capture to end, then try again"}
+	case strings.HasPrefix(what, "digest"):
+		return fmt.Errorf("push the module: it arrived altered: %q", what)
+	}
+	return fmt.Errorf("load LiME: %q failed on the target: %q", what, st.agent.stderr.String())
 }
 
 // awaitListening follows the agent until LiME listens.
@@ -175,27 +242,33 @@ func (st *limeStream) awaitListening(ctx context.Context) error {
 			return fmt.Errorf("load LiME: %w", err)
 		}
 		switch r.word {
-		case "dir":
-			st.touched = true
-		case "pushed":
-			st.pushed = st.h.module.Size
 		case "param":
 			st.params = append(st.params, strings.Join(r.args, " "))
 		case "listening":
 			return nil
 		case "failed":
-			return fmt.Errorf("load LiME: %s failed on the target: %q", strings.Join(r.args, " "), st.agent.stderr.String())
-		case "insmod": // it ended without having listened
-			return &errInsmod{strings.Join(r.args, " ")}
+			return st.agentFailed(r)
+		case "insmod": // it ended without having been seen to listen
+			return insmodEnded(r)
 		}
 	}
+}
+
+// insmodEnded is why insmod ended before the stream began. LiME ends with 0 only
+// after it has served a client, and that was not us.
+func insmodEnded(r report) error {
+	code := strings.Join(r.args, " ")
+	if code == "0" {
+		return &errDisclosed{"a client that came before us has been served"}
+	}
+	return &errInsmod{code}
 }
 
 // errInsmod: insmod ended before LiME listened. What it said is complete only
 // once the agent has ended: see explain.
 type errInsmod struct{ code string }
 
-func (e *errInsmod) Error() string { return "load LiME: insmod exited " + e.code }
+func (e *errInsmod) Error() string { return fmt.Sprintf("load LiME: insmod exited %q", e.code) }
 
 // explain adds what insmod said, and what that means. The agent has ended.
 func (st *limeStream) explain(err error) error {
@@ -247,9 +320,7 @@ func (st *limeStream) checkPeer(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("LiME accepted no client within a minute"))
 	defer cancel()
 	for {
-		if err := st.agent.order("check"); err != nil {
-			return fmt.Errorf("check LiME's client: %w", st.agent.ended())
-		}
+		st.agent.order("check") // it fails only when the agent has ended: next says why
 		var rows []socket
 		owners := map[string]string{}
 		for {
@@ -266,7 +337,7 @@ func (st *limeStream) checkPeer(ctx context.Context) error {
 				owners[r.args[1]] = strings.Join(append([]string{r.args[0]}, r.args[2:]...), " ")
 			}
 			if r.word == "insmod" {
-				return fmt.Errorf("check LiME's client: insmod ended (%s) before the capture began", strings.Join(r.args, " "))
+				return insmodEnded(r)
 			}
 			if r.word == "checked" {
 				break
@@ -292,9 +363,17 @@ func (st *limeStream) checkPeer(ctx context.Context) error {
 // "socket:[inode]" to the process among our ancestors that holds it. It is
 // undecided while LiME has accepted nobody.
 func judgePeer(rows []socket, owners map[string]string, port int) (p Peer, decided bool) {
+	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	for _, s := range rows {
-		if s.localPort != port || s.state == tcpListen || s.inode == 0 {
-			continue // not LiME's side, or still in the accept queue
+		if s.localPort != port {
+			continue
+		}
+		// LiME's sockets are the kernel's: they belong to root.
+		if s.uid != 0 || s.local != loopback {
+			return Peer{Detail: fmt.Sprintf("port %d at %s belongs to uid %d, not to the kernel", port, s.local, s.uid)}, true
+		}
+		if s.state == tcpListen || s.inode == 0 {
+			continue // the listener, or still in the accept queue
 		}
 		i := slices.IndexFunc(rows, func(c socket) bool {
 			return c.localPort == s.remotePort && c.local == s.remote && c.remotePort == port
@@ -360,10 +439,11 @@ func (st *limeStream) Interrupt() {
 
 // A Cleanup says what a capture left on the target.
 type Cleanup struct {
-	Clean bool     // checked: nothing is left
-	Left  []string // what is or may be left
-	Fix   string   // the command that removes it
-	Taint string   // /proc/sys/kernel/tainted afterwards
+	Clean  bool     // checked: nothing is left
+	Left   []string // what is or may be left
+	Fix    string   // the command that removes it
+	Taint  string   // /proc/sys/kernel/tainted afterwards
+	Insmod string   // insmod's exit status; empty when not known
 }
 
 // Cleanup unloads LiME and removes what was pushed, through the agent, or over a
@@ -374,22 +454,12 @@ func (st *limeStream) Cleanup(ctx context.Context) *Cleanup {
 	ctx, cancel := context.WithTimeout(ctx, st.h.opts.CleanupTimeout)
 	defer cancel()
 
-	// The agent needs at most 10 s; a stalled link gets a third of the time.
-	patience, stopWait := context.WithTimeout(ctx, st.h.opts.CleanupTimeout/3)
+	// The agent needs some seconds; a stalled link gets half of the time.
+	patience, stopWait := context.WithTimeout(ctx, st.h.opts.CleanupTimeout/2)
 	last, ok := st.agent.stop(patience)
 	stopWait()
 	if ok {
-		v := last.values()
-		c := &Cleanup{Taint: v["tainted"]}
-		if v["module"] != "gone" {
-			c.Left = append(c.Left, "kernel module lime is loaded")
-		}
-		if v["dir"] != "gone" {
-			c.Left = append(c.Left, "folder "+st.dir)
-		}
-		c.Clean = len(c.Left) == 0
-		c.fix(st)
-		return c
+		return st.account(last.values())
 	}
 	if !st.touched && errorIsExit(st.agent.err) {
 		return &Cleanup{Clean: true, Taint: st.h.facts.Tainted} // the agent said no before it wrote anything
@@ -397,44 +467,63 @@ func (st *limeStream) Cleanup(ctx context.Context) *Cleanup {
 	return st.reclean(ctx)
 }
 
-func errorIsExit(err error) bool {
-	var exit *transport.ExitError
-	return errors.As(err, &exit)
+// account reads the last word of agent.sh or clean.sh, which is foreign.
+func (st *limeStream) account(v map[string]string) *Cleanup {
+	c := &Cleanup{Taint: digits(v["tainted"]), Insmod: digits(v["insmod"])}
+	if v["module"] != "gone" {
+		c.Left = append(c.Left, "kernel module lime is loaded")
+	}
+	if v["dir"] != "gone" {
+		c.Left = append(c.Left, "folder "+st.dir)
+	}
+	if v["pids"] != "" {
+		c.Left = append(c.Left, fmt.Sprintf("processes %q", v["pids"]))
+	}
+	c.Clean = len(c.Left) == 0
+	c.fix(st)
+	return c
 }
 
-// reclean connects anew and finishes what the agent may have left. The agent
-// cleans by itself once its channel is closed.
+// digits keeps numbers and drops everything else.
+func digits(s string) string {
+	if strings.Trim(s, "0123456789") != "" {
+		return ""
+	}
+	return s
+}
+
+func errorIsExit(err error) bool {
+	_, ok := errors.AsType[*transport.ExitError](err)
+	return ok
+}
+
+// reclean finishes what the agent may have left, over a new connection unless the old
+// one still answers. The agent cleans by itself once its channel is closed.
 func (st *limeStream) reclean(ctx context.Context) *Cleanup {
 	h := st.h
-	h.mark("connection lost before the target said that it is clean, connecting again")
-	h.conn.Close()
 	unknown := func(err error) *Cleanup {
 		c := &Cleanup{Left: []string{
-			fmt.Sprintf("not checked (%v): kernel module lime may be loaded, folder %s may exist; the agent on the target removes both by itself when its channel closes or after %s without a sign of life",
-				err, st.dir, h.opts.StallTimeout+time.Minute)}}
+			fmt.Sprintf("not checked (%v): kernel module lime may be loaded, folder %s may exist; the agent on the target removes both by itself when its channel closes, or within %s of the last sign of life",
+				err, st.dir, h.opts.lease()*5/4)}}
 		c.fix(st)
 		return c
 	}
-	var conn transport.Conn
-	var err error
-	for {
-		conn, err = h.opts.Dialer.Dial(ctx, h.target)
-		if err == nil {
-			break
-		}
-		var key *transport.HostKeyError
-		if errors.As(err, &key) || errors.Is(err, transport.ErrAuth) {
+	first := h.conn.Info()
+	ping, cancel := context.WithTimeout(ctx, 5*time.Second)
+	_, err := h.conn.Ping(ping)
+	cancel()
+	if err != nil {
+		h.mark("connection lost before the target said that it is clean, connecting again")
+		h.conn.Close()
+		if err := st.redial(ctx); err != nil {
 			return unknown(err)
 		}
-		select {
-		case <-ctx.Done():
-			return unknown(fmt.Errorf("could not connect again: %w", err))
-		case <-time.After(2 * time.Second):
-		}
 	}
-	h.conn = conn
+	if key := h.conn.Info().HostKey; key != first.HostKey {
+		return unknown(fmt.Errorf("the machine that answers now has another host key, %s", key))
+	}
 	nonce := newNonce()
-	out, err := h.root(ctx, cleanScript, nonce, st.agent.nonce, st.dir, fmt.Sprint(st.agent.port), "20")
+	out, err := h.root(ctx, cleanScript, nonce, st.agent.nonce, st.dir, strconv.Itoa(st.agent.port), "20")
 	if err != nil {
 		return unknown(err)
 	}
@@ -443,22 +532,33 @@ func (st *limeStream) reclean(ctx context.Context) *Cleanup {
 		return unknown(errors.New("the check printed no result"))
 	}
 	v := report{args: strings.Fields(firstLine(rest))}.values()
-	c := &Cleanup{Taint: v["tainted"]}
+	if v["machine"] != h.facts.MachineID {
+		return unknown(fmt.Errorf("another machine answers now, its id is %q", v["machine"]))
+	}
 	if v["boot"] != h.facts.BootID {
 		h.mark("the target has rebooted since the capture began")
 	}
-	if v["module"] != "gone" {
-		c.Left = append(c.Left, "kernel module lime is loaded")
+	return st.account(v)
+}
+
+// redial connects anew until ctx ends. What cannot get better ends it sooner.
+func (st *limeStream) redial(ctx context.Context) error {
+	for {
+		conn, err := st.h.opts.Dialer.Dial(ctx, st.h.target)
+		if err == nil {
+			st.h.conn = conn
+			return nil
+		}
+		_, key := errors.AsType[*transport.HostKeyError](err)
+		if key || errors.Is(err, transport.ErrAuth) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("could not connect again: %w", err)
+		case <-time.After(2 * time.Second):
+		}
 	}
-	if v["dir"] != "gone" {
-		c.Left = append(c.Left, "folder "+st.dir)
-	}
-	if v["pids"] != "" {
-		c.Left = append(c.Left, "processes "+v["pids"])
-	}
-	c.Clean = len(c.Left) == 0
-	c.fix(st)
-	return c
 }
 
 // fix sets the command that removes what is left.
@@ -471,7 +571,15 @@ func (c *Cleanup) fix(st *limeStream) {
 	if err != nil {
 		host, port = info.Addr, "22"
 	}
-	c.Fix = fmt.Sprintf("ssh -p %s %s@%s 'sudo rmmod lime; sudo rm -rf %s'", port, info.User, host, st.dir)
+	var jumps string
+	for i, j := range info.Jumps {
+		jumps += map[bool]string{true: "-J ", false: ","}[i == 0] + j.User + "@" + j.Addr
+	}
+	if jumps != "" {
+		jumps += " "
+	}
+	c.Fix = fmt.Sprintf("ssh %s-p %s %s 'sudo pkill insmod; sudo rmmod lime; sudo rm -rf %s'",
+		jumps, port, transport.Quote(info.User+"@"+host), st.dir)
 }
 
 // Record writes the method into the manifest.

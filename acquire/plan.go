@@ -133,6 +133,7 @@ func (s *Step) plan(ctx context.Context, opts *Options) error {
 	if err := h.learn(ctx); err != nil {
 		return err
 	}
+	s.planned = time.Now()
 	s.Facts, s.Privilege = h.facts, h.priv.kind
 	s.Expected = lime.Total(h.facts.RAM)
 	if up.MaxRate > 0 {

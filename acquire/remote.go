@@ -95,7 +95,7 @@ func (h *remote) rootCmd(nonce, script string, stdin io.Reader, args ...string) 
 		in.WriteByte('\n')
 	}
 	in.WriteString(nonce + "\n")
-	script = withArgs(script, args)
+	script = "BOOT='" + nonce + "'\n" + withArgs(script, args)
 	in.WriteString(script)
 	argv := []string{"/bin/sh", "-c", boot, "shotglass", nonce, strconv.Itoa(len(script))}
 	switch h.priv.kind {
@@ -154,43 +154,36 @@ func (e *errSudo) Hint() string {
 	return "give the sudo password (--ask-sudo-password, --sudo-password-file), or log in as root or as a user whom sudo lets run /bin/sh"
 }
 
+// hello tells who we are and the target's time, marked against the noise of login scripts.
+const hello = `printf '\n@%s %s %s\n' "$1" "$(id -u)" "$(date -u +%s.%N)"`
+
 // learn finds out how to be root and reads the facts.
 func (h *remote) learn(ctx context.Context) error {
+	nonce := newNonce()
 	before := h.opts.Now()
-	out, err := h.plain(ctx, "id -u; date -u +%s.%N")
+	out, err := h.plain(ctx, hello, nonce)
 	after := h.opts.Now()
 	if err != nil {
 		return fmt.Errorf("run a command: %w", err)
 	}
-	words := strings.Fields(string(out))
-	if len(words) == 0 {
-		return errors.New("run a command: the target printed nothing; is its login shell restricted?")
+	_, said, ok := strings.Cut(string(out), "\n@"+nonce+" ")
+	words := strings.Fields(firstLine(said))
+	if !ok || len(words) == 0 {
+		return fmt.Errorf("run a command: the target answered %q; is the login shell restricted?", out[:min(len(out), 200)])
 	}
 
-	nonce := newNonce()
 	var facts []byte
-	switch {
-	case words[0] == "0":
+	if words[0] == "0" {
 		h.priv = privilege{kind: privRoot}
 		facts, err = h.root(ctx, factsScript, nonce)
-	default:
+	} else {
 		h.priv = privilege{kind: privSudo}
 		facts, err = h.root(ctx, factsScript, nonce)
 		if refusedBySudo(err, facts, nonce) {
-			if h.opts.SudoPassword == nil {
-				return &errSudo{user: h.conn.Info().User, reason: err}
+			if err := h.sudoPassword(ctx, err); err != nil {
+				return err
 			}
-			password, perr := h.opts.SudoPassword(ctx, fmt.Sprintf("sudo password of %s on %s", h.conn.Info().User, h.name))
-			if errors.Is(perr, transport.ErrNoSecret) {
-				return &errSudo{user: h.conn.Info().User, reason: err}
-			} else if perr != nil {
-				return fmt.Errorf("sudo password: %w", perr)
-			}
-			h.priv = privilege{kind: privSudoPass, password: password}
 			facts, err = h.root(ctx, factsScript, nonce)
-			if refusedBySudo(err, facts, nonce) {
-				return &errSudo{user: h.conn.Info().User, asked: true, reason: err}
-			}
 		}
 	}
 	if err != nil {
@@ -204,6 +197,34 @@ func (h *remote) learn(ctx context.Context) error {
 		f.Clock, f.ClockOffset, f.ClockError = clock(words[1], before, after)
 	}
 	h.facts = f
+	return nil
+}
+
+// sudoPassword asks for sudo's password and tries it once, alone: sudo takes what
+// follows a wrong password for the next try, and targets lock a login after three.
+func (h *remote) sudoPassword(ctx context.Context, refused error) error {
+	user := h.conn.Info().User
+	if h.opts.SudoPassword == nil {
+		return &errSudo{user: user, reason: refused}
+	}
+	password, err := h.opts.SudoPassword(ctx, fmt.Sprintf("sudo password of %s on %s", user, h.name))
+	if errors.Is(err, transport.ErrNoSecret) {
+		return &errSudo{user: user, reason: refused}
+	} else if err != nil {
+		return fmt.Errorf("sudo password: %w", err)
+	}
+	h.commands.Add(1)
+	h.sudo.Add(1)
+	err = h.conn.Run(ctx, &transport.Cmd{
+		Argv:  []string{"sudo", "-k", "-S", "-p", "", "--", "true"},
+		Stdin: io.MultiReader(bytes.NewReader(password), strings.NewReader("\n")),
+	})
+	if errorIsExit(err) {
+		return &errSudo{user: user, asked: true, reason: err}
+	} else if err != nil {
+		return fmt.Errorf("try sudo's password: %w", err)
+	}
+	h.priv = privilege{kind: privSudoPass, password: password}
 	return nil
 }
 

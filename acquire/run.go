@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -56,6 +57,9 @@ func (s *Step) run(ctx context.Context, opts *Options) Result {
 	if ctx.Err() != nil {
 		return fail(context.Cause(ctx))
 	}
+	if err := s.refresh(ctx); err != nil {
+		return fail(err)
+	}
 	c := &capture{step: s, h: s.host, opts: opts}
 	// The object comes first: what cannot be stored must not be asked for.
 	obj, err := opts.Sink.Create(ctx, s.Name)
@@ -67,10 +71,60 @@ func (s *Step) run(ctx context.Context, opts *Options) Result {
 	if err != nil {
 		return fail(errors.Join(err, obj.Abort(context.WithoutCancel(ctx))))
 	}
+	defer release()
+	c.release = release
 	c.stream(ctx)
-	release()
 	// From here on nothing is cut short by the user: the evidence is sealed.
 	return c.seal(context.WithoutCancel(ctx), ctx.Err() != nil)
+}
+
+// stale is the age from which a plan is looked at again before its capture.
+const stale = time.Minute
+
+// refresh makes sure that what the plan rests on still holds, when a target has waited
+// for its turn.
+func (s *Step) refresh(ctx context.Context) error {
+	h := s.host
+	if time.Since(s.planned) < stale && !closed(h.conn.Done()) {
+		return nil
+	}
+	nonce := newNonce()
+	out, err := h.root(ctx, factsScript, nonce)
+	if err != nil && !errorIsExit(err) && ctx.Err() == nil {
+		h.mark("the connection of the plan was lost, connecting again: %v", err)
+		conn, derr := h.opts.Dialer.Dial(ctx, h.target)
+		if derr != nil {
+			return fmt.Errorf("connect again: %w", derr)
+		}
+		h.conn.Close()
+		h.conn = conn
+		out, err = h.root(ctx, factsScript, nonce)
+	}
+	if err != nil {
+		return fmt.Errorf("read facts again: %w", err)
+	}
+	f, err := parseFacts(out, nonce)
+	if err != nil {
+		return fmt.Errorf("read facts again: %w", err)
+	}
+	switch was := h.facts; {
+	case f.BootID != was.BootID || f.MachineID != was.MachineID || f.Kernel != was.Kernel || !slices.Equal(f.RAM, was.RAM):
+		return &refusal{"the target has changed since the plan: it was rebooted, or its memory was", "plan again"}
+	case f.LimeLoaded:
+		return &refusal{"LiME was loaded by somebody else since the plan", "wait for that capture to end, then try again"}
+	}
+	f.Clock, f.ClockOffset, f.ClockError = h.facts.Clock, h.facts.ClockOffset, h.facts.ClockError
+	h.facts, s.Facts = f, f
+	return nil
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // A capture is one image being taken.
@@ -91,7 +145,8 @@ type capture struct {
 	stalls   []time.Duration
 	duration time.Duration
 	clean    *Cleanup
-	src      Stream
+	src      Stream // nil: the target was not touched
+	release  func() // gives back the room for the files beside the image; nil when there is none
 }
 
 // reserve keeps room for the manifest on a sink that can fill up.
@@ -104,18 +159,25 @@ func (c *capture) reserve(ctx context.Context) (release func(), err error) {
 	return r.Reserve(ctx, c.step.Name, 1<<20+frames*128)
 }
 
+// free gives back what reserve kept.
+func (c *capture) free() {
+	if c.release != nil {
+		c.release()
+	}
+}
+
 // stream takes the image, and cleans the target, on every path.
 func (c *capture) stream(ctx context.Context) {
 	h, name := c.h, host(c.step.Host)
 	c.sampleBefore(ctx)
 	c.opts.Observer(Preparing{name, "loading LiME"})
 	st, clean, err := c.step.src.Open(ctx, h)
+	c.src = st
 	if err != nil {
 		c.openErr, c.clean = err, clean
 		h.mark("no stream: %v", err)
 		return
 	}
-	c.src = st
 
 	walk := lime.WalkerOptions{Needles: needles(h.facts), Now: c.opts.Now}
 	if c.samples != nil {
@@ -212,8 +274,8 @@ func (c *capture) watch(ctx context.Context, cancel context.CancelCauseFunc, p *
 	name := host(c.step.Host)
 	t := time.NewTicker(min(time.Second, c.opts.StallTimeout/4))
 	defer t.Stop()
-	begin := time.Now()
-	stalled := false
+	changed, bytes := time.Now(), int64(0)
+	stalled, blocked := false, false
 	var longest time.Duration
 	for {
 		select {
@@ -224,11 +286,18 @@ func (c *capture) watch(ctx context.Context, cancel context.CancelCauseFunc, p *
 			return
 		case <-t.C:
 		}
-		last := begin
-		if n := p.LastByteUnixNano.Load(); n != 0 {
-			last = time.Unix(0, n)
+		if n := p.RawBytes.Load(); n != bytes {
+			changed, bytes, blocked = time.Now(), n, false
 		}
-		quiet := time.Since(last)
+		quiet := time.Since(changed)
+		if !p.Reading.Load() { // our own side is slow: no reason to give up
+			if quiet >= stallShown && !blocked {
+				blocked = true
+				c.h.mark("the sink took no byte for %s", quiet.Round(time.Second))
+				c.opts.Observer(Problem{name, fmt.Errorf("%s has taken no byte for %s; the target waits, nothing is lost", c.opts.Sink, quiet.Round(time.Second))})
+			}
+			continue
+		}
 		switch {
 		case quiet >= c.opts.StallTimeout:
 			c.stalls = append(c.stalls, quiet)
@@ -258,53 +327,72 @@ func (c *capture) seal(ctx context.Context, interrupted bool) Result {
 		res.Left, res.Fix = c.clean.Left, c.clean.Fix
 	}
 	if c.openErr != nil || c.out.Received == 0 {
-		err := errors.Join(c.openErr, c.srcErr, c.sinkErr)
-		if err == nil {
-			err = errors.New("the target sent nothing")
-		}
-		res.Err = errors.Join(err, c.obj.Abort(ctx))
-		return res
+		return c.sealEmpty(ctx, res)
 	}
 	m := c.manifest()
 	var errs []error
-
-	receipt, err := c.end(ctx, m.Complete)
-	if err != nil {
-		errs = append(errs, err)
-		m.Complete = false
-		m.Reasons = append(m.Reasons, "stored: "+err.Error())
+	fault := func(what string, err error) {
+		if err != nil {
+			errs = append(errs, err)
+			m.Complete = false
+			m.Reasons = append(m.Reasons, what+": "+err.Error())
+		}
 	}
+	// The index comes before the image's name: without it, it is not whole evidence.
+	c.free()
+	fault("frames", c.writeFrames(ctx, m))
+	receipt, err := c.end(ctx, m.Complete)
+	fault("stored", err)
 	m.Image.Location, m.Image.Partial = receipt.Location, receipt.Partial
 	if receipt.Size != 0 && receipt.Size != m.Image.Stored.Bytes {
-		err := fmt.Errorf("the sink holds %d bytes, %d were written", receipt.Size, m.Image.Stored.Bytes)
-		errs = append(errs, err)
-		m.Complete = false
-		m.Reasons = append(m.Reasons, "stored: "+err.Error())
+		fault("stored", fmt.Errorf("the sink holds %d bytes, %d were written", receipt.Size, m.Image.Stored.Bytes))
 	}
-	errs = append(errs, c.writeFrames(ctx, m))
+	state := StatePartial
 	if m.Complete {
-		c.h.mark("image complete: %s", receipt.Location)
-	} else {
-		c.h.mark("image partial: %s", receipt.Location)
+		state = StateComplete
 	}
+	c.h.mark("image %s: %s", state, receipt.Location)
 	m.Timeline = c.h.timeline
 	res.Manifest, res.Signature, err = c.writeManifest(ctx, m)
-	errs = append(errs, err)
-
-	res.Image, res.Reasons = m.Image, m.Reasons
-	res.State = StatePartial
-	if m.Complete {
-		res.State = StateComplete
+	if err != nil {
+		// No manifest, no evidence: a whole image whose record is missing is
+		// not called complete.
+		errs = append(errs, err)
+		state = StatePartial
 	}
+	res.Image, res.Reasons, res.State = m.Image, m.Reasons, state
 	if !m.Complete {
 		errs = append(errs, &PartialError{m.Reasons}, c.srcErr, c.sinkErr)
 	}
 	res.Err = errors.Join(errs...)
-	if m.Complete && res.Err != nil {
-		// No manifest, no evidence: a whole image whose record is missing is
-		// not called complete.
-		res.State = StatePartial
+	return res
+}
+
+// sealEmpty ends a capture that got no byte. If the target was touched, what
+// was done to it is on record all the same, in a manifest without an image.
+func (c *capture) sealEmpty(ctx context.Context, res Result) Result {
+	err := errors.Join(c.openErr, c.srcErr, c.sinkErr)
+	if err == nil {
+		err = errors.New("the target sent nothing")
 	}
+	res.Err = err
+	if aerr := c.obj.Abort(ctx); aerr != nil {
+		res.Err = errors.Join(err, aerr)
+	}
+	if c.src == nil {
+		return res
+	}
+	m := c.manifest()
+	m.Complete, m.Checks, m.Anomalies = false, nil, nil
+	m.Reasons = []string{err.Error()}
+	m.Image.Stored, m.Image.Raw = Digest{}, Digest{}
+	m.Timeline = c.h.timeline
+	c.free()
+	var werr error
+	if res.Manifest, res.Signature, werr = c.writeManifest(ctx, m); werr != nil {
+		res.Err = errors.Join(res.Err, werr)
+	}
+	res.Reasons = m.Reasons
 	return res
 }
 
@@ -363,10 +451,16 @@ func (c *capture) manifest() *Manifest {
 		m.Footprint.Left, m.Footprint.Fix = c.clean.Left, c.clean.Fix
 	}
 	c.src.Record(m)
+	if c.rep == nil {
+		return m // no stream
+	}
 	j := &judgement{
 		facts: f, rep: c.rep, walkErr: c.walkErr, srcErr: c.srcErr, sinkErr: c.sinkErr,
 		samples: c.samples, doubtful: c.doubtful, stalls: c.stalls,
 		params: m.Method.Parameters, peer: m.Method.Peer,
+	}
+	if c.clean != nil {
+		j.insmod = c.clean.Insmod
 	}
 	m.Checks, m.Complete, m.Reasons = j.checks()
 	m.Anomalies = j.anomalies()
@@ -388,7 +482,8 @@ func (c *capture) writeFrames(ctx context.Context, m *Manifest) error {
 		return errors.Join(fmt.Errorf("write frame index: %w", err), obj.Abort(ctx))
 	}
 	if _, err := obj.Commit(ctx); err != nil {
-		return errors.Join(fmt.Errorf("write frame index: %w", err), obj.Abort(ctx))
+		_, kerr := obj.Keep(ctx)
+		return errors.Join(fmt.Errorf("write frame index: %w", err), kerr)
 	}
 	m.Image.Frames = &Frames{Name: name, Count: len(c.out.Index.Entries), FrameSize: c.out.FrameSize, Digest: sum.digest()}
 	return nil
@@ -419,8 +514,19 @@ func (c *capture) writeManifest(ctx context.Context, m *Manifest) (manifest, sig
 	return manifest, sig, nil
 }
 
+// put stores a small file. When its name has been taken meanwhile, or it cannot be committed,
+// it stays under another one, which the error names: a record is never dropped.
 func (c *capture) put(ctx context.Context, name string, data []byte) (location string, err error) {
 	obj, err := c.opts.Sink.Create(ctx, name)
+	if errors.Is(err, sink.ErrExists) {
+		var other error
+		if obj, other = c.opts.Sink.Create(ctx, newNonce()+"-"+name); other != nil {
+			return "", errors.Join(err, other)
+		}
+		_, werr := obj.Write(data)
+		_, kerr := obj.Keep(ctx)
+		return "", errors.Join(fmt.Errorf("%w; it is kept as %s", err, obj.Location()), werr, kerr)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -430,5 +536,6 @@ func (c *capture) put(ctx context.Context, name string, data []byte) (location s
 			return r.Location, nil
 		}
 	}
-	return "", errors.Join(err, obj.Abort(ctx))
+	_, kerr := obj.Keep(ctx)
+	return "", errors.Join(fmt.Errorf("%w; it is kept as %s", err, obj.Location()), kerr)
 }

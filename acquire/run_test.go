@@ -3,6 +3,7 @@
 package acquire
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -16,6 +17,15 @@ import (
 	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/transport"
 )
+
+// onStreaming closes c when bytes may flow.
+func onStreaming(c chan struct{}) Observer {
+	return func(e Event) {
+		if _, ok := e.(Streaming); ok {
+			close(c)
+		}
+	}
+}
 
 func TestRunComplete(t *testing.T) {
 	noLeak(t)
@@ -80,9 +90,7 @@ func TestRunNothingSent(t *testing.T) {
 	if res.State != StateFailed || res.Err == nil {
 		t.Fatalf("%+v", res)
 	}
-	if e, _ := os.ReadDir(dir); len(e) != 0 {
-		t.Errorf("left %v", e)
-	}
+	f.onRecord(dir, "the target sent nothing")
 	f.clean()
 }
 
@@ -109,13 +117,15 @@ func TestRunInterrupted(t *testing.T) {
 	noLeak(t)
 	f := newFake(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
+	streaming := make(chan struct{})
 	f.serve = func(c net.Conn, b []byte) {
+		<-streaming
 		c.Write(b[:1<<20])
 		cancel(errors.New("ctrl-c"))
 		c.Read(make([]byte, 1))
 	}
 	dir := t.TempDir()
-	res := f.capture(ctx, dir, nil)
+	res := f.capture(ctx, dir, func(o *Options) { o.Observer = onStreaming(streaming) })
 	if res.State != StatePartial || !res.Interrupted {
 		t.Fatalf("%+v", res)
 	}
@@ -130,12 +140,14 @@ func TestRunConnectionLost(t *testing.T) {
 	noLeak(t)
 	f := newFake(t)
 	f.mute = true
+	streaming := make(chan struct{})
 	f.serve = func(c net.Conn, b []byte) {
+		<-streaming
 		c.Write(b[:1<<20])
 		f.server.Kill()
 	}
 	dir := t.TempDir()
-	res := f.capture(t.Context(), dir, nil)
+	res := f.capture(t.Context(), dir, func(o *Options) { o.Observer = onStreaming(streaming) })
 	if res.State != StatePartial || len(res.Left) != 0 || f.cleaned != 1 {
 		t.Fatalf("cleaned %d times: %+v", f.cleaned, res)
 	}
@@ -148,12 +160,16 @@ func TestRunGone(t *testing.T) {
 	noLeak(t)
 	f := newFake(t)
 	f.mute = true
+	streaming := make(chan struct{})
 	f.serve = func(c net.Conn, b []byte) {
+		<-streaming
 		c.Write(b[:1<<20])
 		go f.server.Close()
 	}
 	dir := t.TempDir()
-	res := f.capture(t.Context(), dir, func(o *Options) { o.CleanupTimeout = 3 * time.Second })
+	res := f.capture(t.Context(), dir, func(o *Options) {
+		o.CleanupTimeout, o.Observer = 3*time.Second, onStreaming(streaming)
+	})
 	if res.State != StatePartial || len(res.Left) != 1 || !strings.Contains(res.Fix, "rmmod lime") {
 		t.Fatalf("%+v", res)
 	}
@@ -190,9 +206,7 @@ func TestRunPortTaken(t *testing.T) {
 	if res := f.capture(t.Context(), dir, nil); res.State != StateFailed || !errors.Is(res.Err, errPortTaken) || f.agents != tries {
 		t.Fatalf("%d agents: %+v", f.agents, res)
 	}
-	if e, _ := os.ReadDir(dir); len(e) != 0 {
-		t.Errorf("left %v", e)
-	}
+	f.onRecord(dir, "the port is taken")
 }
 
 func TestRunDisclosed(t *testing.T) {
@@ -205,10 +219,52 @@ func TestRunDisclosed(t *testing.T) {
 	if res.State != StateFailed || !errors.As(res.Err, &d) || !strings.Contains(d.detail, "uid 1000") {
 		t.Fatalf("%+v", res)
 	}
-	if e, _ := os.ReadDir(dir); len(e) != 0 {
-		t.Errorf("left %v", e)
-	}
+	f.onRecord(dir, "disclosed")
 	f.clean()
+}
+
+// TestRunServedBefore: LiME has served somebody before we could connect.
+func TestRunServedBefore(t *testing.T) {
+	noLeak(t)
+	f := newFake(t)
+	f.early = true
+	dir := t.TempDir()
+	res := f.capture(t.Context(), dir, nil)
+	var d *errDisclosed
+	if res.State != StateFailed || !errors.As(res.Err, &d) {
+		t.Fatalf("%+v", res)
+	}
+	f.onRecord(dir, "disclosed")
+}
+
+// TestRunInsmodKilled: the stream is whole, but insmod was killed at its end.
+func TestRunInsmodKilled(t *testing.T) {
+	noLeak(t)
+	f := newFake(t)
+	f.exit = 137
+	dir := t.TempDir()
+	if res := f.capture(t.Context(), dir, nil); res.State != StatePartial || !strings.Contains(strings.Join(res.Reasons, ";"), "insmod: ") {
+		t.Fatalf("%+v", res)
+	}
+}
+
+// TestRunStale: a target that was rebooted while it waited for its turn is not captured.
+func TestRunStale(t *testing.T) {
+	noLeak(t)
+	f := newFake(t)
+	tg := f.server.Target()
+	tg.Name = "fake"
+	p, err := NewPlan(t.Context(), []transport.Target{tg}, f.options(t.TempDir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	p.Steps[0].planned = p.Steps[0].planned.Add(-2 * stale)
+	f.server.Kill()
+	f.tempered = func(s string) string { return replaceSection(s, "boot_id", "another") }
+	if res := p.Run(t.Context())[0]; res.State != StateFailed || f.agents != 0 || !strings.Contains(res.Err.Error(), "changed since the plan") {
+		t.Fatalf("%d agents, %+v", f.agents, res)
+	}
 }
 
 // roomSink takes some bytes of the image, then has no room.
@@ -313,8 +369,26 @@ func TestRunZeroFill(t *testing.T) {
 	if res := run(func(uint64, int) string { return "1" }); res.State != StatePartial || !strings.Contains(strings.Join(res.Reasons, ";"), "zero fill") {
 		t.Errorf("a zero fill: %+v", res)
 	}
-	// In use before and something else after: freed and used again, which proves nothing.
-	if res := run(func(_ uint64, look int) string { return map[int]string{1: "1", 2: "2"}[look] }); res.State != StateComplete {
+	// In use before and something else after: freed and used again. It proves nothing
+	// where the image goes on after the zeros...
+	lastInRange := func(n uint64) bool { return n+1 == 0x4ff }
+	if res := run(func(n uint64, look int) string {
+		if lastInRange(n) {
+			return "999"
+		}
+		return map[int]string{1: "1", 2: "2"}[look]
+	}); res.State != StateComplete {
 		t.Errorf("pages that came and went: %+v", res)
 	}
+	// ... but it does where all is zero up to the end of the range.
+	image := bytes.Clone(f.image)
+	clear(f.image[len(f.image)-1<<20:])
+	if res := run(func(n uint64, look int) string { return map[int]string{1: "1", 2: "2"}[look] }); res.State != StatePartial || !strings.Contains(strings.Join(res.Reasons, ";"), "all that follows") {
+		t.Errorf("a zero tail: %+v", res)
+	}
+	// Freed and zero since: the truth.
+	if res := run(func(n uint64, look int) string { return map[int]string{1: "1", 2: "999"}[look] }); res.State != StateComplete {
+		t.Errorf("pages freed: %+v", res)
+	}
+	f.image = image
 }

@@ -58,7 +58,11 @@ func samplePages(ram []lime.Range) []uint64 {
 				}
 			}
 		}
-		for a := (passed + step - 1) / step * step; a < passed+r.Size(); a += step {
+		for i := range uint64(spread) {
+			a := i * step
+			if a < passed || a >= passed+r.Size() {
+				continue
+			}
 			if p := (r.Start + (a - passed)) / page * page; p >= first && p < end {
 				even = append(even, p)
 			}
@@ -138,6 +142,11 @@ func (s *samples) doubtful(rep *lime.Report) []uint64 {
 }
 
 // judge decides on the zero fill. pages are the doubtful ones.
+//
+// A page with the same content before and after was not zero in between: a lie.
+// Other doubtful pages may have been freed, cleared and used again. LiME's fill always
+// reaches the end of a range, so those that no zeros follow up to there are
+// explained by that, and so are those that are zero now; the rest is not.
 func (s *samples) judge(rep *lime.Report, pages []uint64) Check {
 	c := Check{Name: checkZeroFill}
 	live := 0
@@ -146,10 +155,15 @@ func (s *samples) judge(rep *lime.Report, pages []uint64) Check {
 			live++
 		}
 	}
-	var same []uint64
+	var same, open []uint64
 	for _, p := range pages {
-		if sum, ok := s.after[p]; ok && sum == s.before[p] {
+		sum, seen := s.after[p]
+		switch {
+		case seen && sum == s.before[p]:
 			same = append(same, p)
+		case seen && sum == s.zero, !inZeroTail(rep, p):
+		default:
+			open = append(open, p)
 		}
 	}
 	switch {
@@ -157,15 +171,31 @@ func (s *samples) judge(rep *lime.Report, pages []uint64) Check {
 		c.Result = Fail
 		c.Detail = fmt.Sprintf("%d of %d sampled pages that were in use before and are unchanged after the capture are zero in the image, the first at %s: LiME filled with zeros instead of reading",
 			len(same), live, lime.Addr(same[0]))
-	case len(pages) > 0 && s.err != nil:
-		c.Result = Unknown
-		c.Detail = fmt.Sprintf("%d of %d sampled pages that were in use before the capture are zero in the image, and could not be looked at again: %v", len(pages), live, s.err)
+	case len(open) > 0:
+		c.Result = Fail
+		c.Detail = fmt.Sprintf("%d of %d sampled pages that were in use before the capture are zero in the image, as is all that follows them in their range, the first at %s: LiME may have filled with zeros instead of reading",
+			len(open), live, lime.Addr(open[0]))
+		if s.err != nil {
+			c.Detail += fmt.Sprintf("; they could not be looked at again: %v", s.err)
+		}
 	case live == 0:
 		c.Result = Unknown
 		c.Detail = fmt.Sprintf("none of %d sampled pages was in use before the capture", len(s.before))
 	default:
 		c.Result = Pass
-		c.Detail = fmt.Sprintf("%d pages sampled through /proc/kcore, %d of them in use: none of these is zero in the image against what live memory held before and after", len(s.before), live)
+		c.Detail = fmt.Sprintf("of %d pages sampled through /proc/kcore %d were in use before the capture; %d of these are zero in the image, and live memory or what follows them explains that",
+			len(s.before), live, len(pages))
 	}
 	return c
+}
+
+// inZeroTail says whether the image holds nothing but zeros from the page to the
+// end of its range.
+func inZeroTail(rep *lime.Report, p uint64) bool {
+	for _, r := range rep.Ranges {
+		if p >= r.Range.Start && p <= r.Range.End {
+			return p+r.ZeroTail >= r.Range.Start+r.Bytes
+		}
+	}
+	return false
 }

@@ -66,6 +66,7 @@ type Progress struct {
 	RawBytes         atomic.Int64 // received from the source
 	StoredBytes      atomic.Int64 // taken by the destination
 	LastByteUnixNano atomic.Int64 // when the source last gave something; 0 before the first byte
+	Reading          atomic.Bool  // waiting for the source; otherwise a pause is the destination's
 }
 
 // A Result says what a Run did. It is valid whatever the error.
@@ -248,7 +249,9 @@ func (s *source) fill(ctx context.Context, fw *frame.Writer, p []byte) (n int, e
 		case fw.Err() != nil:
 			return n, errSinkFailed
 		}
+		s.progress.Reading.Store(true)
 		m, err := s.r.Read(p[n:])
+		s.progress.Reading.Store(false)
 		if m < 0 || m > len(p)-n {
 			return n, fmt.Errorf("source returned an invalid count %d", m)
 		}
