@@ -103,7 +103,7 @@ func leftLines(h *hosts) []string {
 		}
 	}
 	if touched {
-		lines = append(lines, "The agent on each target unloads LiME and removes its files by itself once this connection is gone: within 30 s, or two minutes when the link is dead.")
+		lines = append(lines, "The agent on each target unloads LiME and removes its files by itself once this connection is gone: within 30 s, or, when the link is dead, some minutes after the stall timeout.")
 	}
 	return lines
 }
