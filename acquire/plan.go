@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"time"
 
@@ -229,16 +228,4 @@ func (p *Plan) Close() error {
 		}
 	}
 	return nil
-}
-
-// address is host:port for messages.
-func (h *remote) address() string {
-	if h.conn == nil {
-		return h.name
-	}
-	host, port, err := net.SplitHostPort(h.conn.Info().Addr)
-	if err != nil || port == "22" {
-		return host
-	}
-	return net.JoinHostPort(host, port)
 }
