@@ -81,6 +81,8 @@ type Options struct {
 	// tests can provoke LiME's silent zero fill (its own default is 1000);
 	// the default of 0 turns the hazard off, and is what evidence needs.
 	LimeTimeout int
+
+	testOnlyFrameSize int
 }
 
 func (o Options) withDefaults() Options {

@@ -200,7 +200,7 @@ func (c *capture) stream(ctx context.Context) {
 	begin := time.Now()
 	c.out, err = pipeline.Run(streamCtx, st, c.obj, pipeline.Options{
 		Pool: c.opts.Pool, Compression: c.opts.Compression, Expected: c.step.Expected,
-		Walker: walker, Progress: progress,
+		FrameSize: c.opts.testOnlyFrameSize, Walker: walker, Progress: progress,
 	})
 	c.duration = time.Since(begin)
 	cancel(nil)
@@ -274,8 +274,9 @@ func (c *capture) watch(ctx context.Context, cancel context.CancelCauseFunc, p *
 	name := host(c.step.Host)
 	t := time.NewTicker(min(time.Second, c.opts.StallTimeout/4))
 	defer t.Stop()
-	changed, bytes := time.Now(), int64(0)
-	stalled, blocked := false, false
+	begin, bytes := time.Now(), int64(0)
+	changed, blocked := begin, begin // since when the source, and the sink, have not moved
+	stalled, told := false, false
 	var longest time.Duration
 	for {
 		select {
@@ -286,18 +287,21 @@ func (c *capture) watch(ctx context.Context, cancel context.CancelCauseFunc, p *
 			return
 		case <-t.C:
 		}
+		now := time.Now()
 		if n := p.RawBytes.Load(); n != bytes {
-			changed, bytes, blocked = time.Now(), n, false
+			changed, bytes, blocked, told = now, n, now, false
 		}
-		quiet := time.Since(changed)
 		if !p.Reading.Load() { // our own side is slow: no reason to give up
-			if quiet >= stallShown && !blocked {
-				blocked = true
-				c.h.mark("the sink took no byte for %s", quiet.Round(time.Second))
-				c.opts.Observer(Problem{name, fmt.Errorf("%s has taken no byte for %s; the target waits, nothing is lost", c.opts.Sink, quiet.Round(time.Second))})
+			if waited := now.Sub(blocked); waited >= stallShown && !told {
+				told = true
+				c.h.mark("the sink took no byte for %s", waited.Round(time.Second))
+				c.opts.Observer(Problem{name, fmt.Errorf("%s has taken no byte for %s; the target waits, nothing is lost", c.opts.Sink, waited.Round(time.Second))})
 			}
+			changed = now
 			continue
 		}
+		blocked = now
+		quiet := now.Sub(changed)
 		switch {
 		case quiet >= c.opts.StallTimeout:
 			c.stalls = append(c.stalls, quiet)

@@ -392,3 +392,43 @@ func TestRunZeroFill(t *testing.T) {
 	}
 	f.image = image
 }
+
+// slowSink takes its time with the second write.
+type slowSink struct {
+	sink.Sink
+	wait chan struct{}
+}
+
+type slowObject struct {
+	sink.Object
+	s *slowSink
+	n int
+}
+
+func (s *slowSink) Create(ctx context.Context, name string) (sink.Object, error) {
+	o, err := s.Sink.Create(ctx, name)
+	return &slowObject{Object: o, s: s}, err
+}
+
+func (o *slowObject) Write(p []byte) (int, error) {
+	if o.n++; o.n == 2 {
+		<-o.s.wait
+	}
+	return o.Object.Write(p)
+}
+
+// TestRunSlowSink: a sink that stands still longer than the stall timeout ends nothing.
+func TestRunSlowSink(t *testing.T) {
+	noLeak(t)
+	f := newFake(t)
+	// A stream that is longer than what the pipeline holds, so that it must wait.
+	s := &slowSink{wait: make(chan struct{})}
+	time.AfterFunc(3*time.Second, func() { close(s.wait) })
+	res := f.capture(t.Context(), t.TempDir(), func(o *Options) {
+		s.Sink = o.Sink
+		o.Sink, o.StallTimeout, o.testOnlyFrameSize = s, time.Second, 64<<10
+	})
+	if res.State != StateComplete {
+		t.Fatalf("%+v", res)
+	}
+}
