@@ -13,7 +13,7 @@ readonly passphrase='open sesame'   # the encrypted key's; lab.Passphrase
 readonly volatility=2.11.0
 readonly debs=(
 	qemu-system-x86 mmdebstrap debian-archive-keyring e2fsprogs kmod cpio
-	openssh-server openssh-client python3-venv make gcc libc6-dev libelf1 zstd
+	openssh-server openssh-client python3-venv make gcc libc6-dev libelf1 zstd groff-base busybox dash
 )
 
 lab=${SHOTGLASS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shotglass}/lab
@@ -265,19 +265,19 @@ build_modules-other() {
 
 build_lime() {
 	local release=$1 deb
-	mkdir work
+	mkdir build
 	for deb in "$lab"/guest/debs/*.deb; do
-		dpkg-deb --fsys-tarfile "$deb" | tar -x -C work
+		dpkg-deb --fsys-tarfile "$deb" | tar -x -C build
 	done
 	# The headers name each other by absolute path.
-	sed -i "s|/usr/src|$PWD/work/usr/src|g; s|/usr/lib|$PWD/work/usr/lib|g" work/usr/src/linux-headers-*/Makefile
-	cp -r work/usr/src/lime-forensics-* work/lime
-	make -C "$PWD/work/usr/src/linux-headers-$release" M="$PWD/work/lime" modules
-	strip --strip-unneeded work/lime/lime.ko
-	cp work/lime/lime.ko "lime-$release.ko"
+	sed -i "s|/usr/src|$PWD/build/usr/src|g; s|/usr/lib|$PWD/build/usr/lib|g" build/usr/src/linux-headers-*/Makefile
+	cp -r build/usr/src/lime-forensics-* build/lime
+	make -C "$PWD/build/usr/src/linux-headers-$release" M="$PWD/build/lime" modules
+	strip --strip-unneeded build/lime/lime.ko
+	cp build/lime/lime.ko "lime-$release.ko"
 	sha256sum "lime-$release.ko" >"lime-$release.ko.sha256"
 	modinfo "./lime-$release.ko"
-	rm -rf work
+	rm -rf build
 }
 
 # build_volatility makes a venv. Its scripts name it by absolute path, so they are
