@@ -30,7 +30,7 @@ func (d *Discard) Create(ctx context.Context, name string) (Object, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := validNew(name); err != nil {
+	if err := ValidNew(name); err != nil {
 		return nil, err
 	}
 	d.mu.Lock()

@@ -106,7 +106,7 @@ func (d *Disk) checkNew(ctx context.Context, name string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := validNew(name); err != nil {
+	if err := ValidNew(name); err != nil {
 		return err
 	}
 	if !filepath.IsLocal(name) { // CON, NUL... on Windows
@@ -122,15 +122,6 @@ func (d *Disk) checkNew(ctx context.Context, name string) error {
 		}
 	}
 	return nil
-}
-
-// validNew returns an error unless name may be given to Create. A committed
-// object called x.partial would be taken for a kept one.
-func validNew(name string) error {
-	if strings.HasSuffix(name, PartialSuffix) {
-		return fmt.Errorf("name %q: must not end in %s", name, PartialSuffix)
-	}
-	return ValidName(name)
 }
 
 // makeFolder makes the folder and its missing parents, durably.

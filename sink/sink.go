@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 )
 
 // A Sink is a place for evidence. It is safe for concurrent use.
@@ -58,12 +59,51 @@ type Receipt struct {
 	Location string `json:"location"` // for people and for opening it again
 	Size     int64  `json:"size"`     // bytes
 	Partial  bool   `json:"partial,omitempty"`
+
+	// What the service that stores the object says of it, as far as it was checked.
+	Checksums  map[string]string `json:"checksums,omitempty"`  // by algorithm, verified by the service and by us
+	ETag       string            `json:"etag,omitempty"`       // not a digest
+	VersionID  string            `json:"version_id,omitempty"` // of this very object, where versions are kept
+	Encryption string            `json:"encryption,omitempty"` // at rest, by the service
+}
+
+// A Sizer can prepare for an object of about expected bytes: an object store
+// fixes the size of its parts before the first of them.
+type Sizer interface {
+	// CreateSized is Create for evidence of at most about expected bytes. More
+	// can be written.
+	CreateSized(ctx context.Context, name string, expected int64) (Object, error)
+}
+
+// CreateSized creates an object of about expected bytes in s.
+func CreateSized(ctx context.Context, s Sink, name string, expected int64) (Object, error) {
+	if z, ok := s.(Sizer); ok {
+		return z.CreateSized(ctx, name, expected)
+	}
+	return s.Create(ctx, name)
+}
+
+// A Neutral sink cannot rename, so that a partial object may lie under its plain
+// name: whoever records its state says so in the name of the record.
+type Neutral interface{ Neutral() bool }
+
+// IsNeutral reports whether partial objects of s may lie under their plain names.
+func IsNeutral(s any) bool {
+	n, ok := s.(Neutral)
+	return ok && n.Neutral()
+}
+
+// A Teller knows more of a place than that it can be written to.
+type Teller interface {
+	// Tell returns sentences, for people, on what the last Check found, and on
+	// what no check can prove.
+	Tell() []string
 }
 
 // An Opener reads objects back; for verify and cat.
 type Opener interface {
 	// Open opens a committed or kept object. The error wraps fs.ErrNotExist
-	// when there is none.
+	// when there is none. Where reading takes a network, it fails once ctx has ended.
 	Open(ctx context.Context, name string) (Reader, error)
 }
 
@@ -99,6 +139,15 @@ const PartialSuffix = ".partial"
 // MaxName is the longest name that a sink takes, in bytes. It leaves room for
 // suffixes below the 255 bytes of common file systems.
 const MaxName = 200
+
+// ValidNew returns an error unless name may be given to Create. A committed
+// object called x.partial would be taken for a kept one.
+func ValidNew(name string) error {
+	if strings.HasSuffix(name, PartialSuffix) {
+		return fmt.Errorf("name %q: must not end in %s", name, PartialSuffix)
+	}
+	return ValidName(name)
+}
 
 // ValidName returns an error unless name is safe in file systems, object
 // stores, URLs and shells: letters, digits, '.', '_', '-', '+', '=' and '@',

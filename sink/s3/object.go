@@ -1,0 +1,238 @@
+package s3
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/minio/crc64nvme"
+
+	"github.com/shotglass-ir/shotglass/sink"
+)
+
+// An object is one upload. What does not fill a part is stored by one request at the end;
+// the first full part begins a multipart upload.
+type object struct {
+	s        *Sink
+	api      *s3.Client
+	name     string
+	life     context.Context // of the parts under way
+	stop     context.CancelFunc
+	planned  bool
+	partSize int64
+	terms    terms
+
+	where atomic.Pointer[string]
+	slots chan struct{} // one token for each part under way
+	free  chan []byte   // buffers of parts that are stored
+	wg    sync.WaitGroup
+	lost  atomic.Bool // a part could not be stored
+
+	mu     sync.Mutex
+	buf    []byte // the part that is being filled
+	size   int64  // bytes taken
+	crc    uint64 // of them
+	upload *string
+	parts  []*part
+	err    error         // first error of Write
+	stored *sink.Receipt // the service has the whole object
+	ended  bool
+}
+
+var _ sink.Object = (*object)(nil)
+
+func (o *object) Location() string { return *o.where.Load() }
+
+func (o *object) setLocation(l string) { o.where.Store(&l) }
+
+// checksum is a CRC64NVME as the service writes it.
+func checksum(crc uint64) string {
+	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint64(nil, crc))
+}
+
+func (o *object) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.ended:
+		return 0, sink.ErrEnded
+	case o.err != nil:
+		return 0, o.err
+	case o.stored != nil:
+		return 0, fmt.Errorf("write %s: it was stored already", o.Location())
+	}
+	n := 0
+	for n < len(p) {
+		size := int(grown(o.partSize, o.planned, len(o.parts)))
+		if len(o.buf) >= size {
+			if o.err = o.send(o.life); o.err != nil {
+				return n, o.err
+			}
+			continue
+		}
+		k := min(len(p)-n, size-len(o.buf))
+		o.fill(p[n:n+k], size)
+		n += k
+	}
+	return n, nil
+}
+
+// fill adds to the buffer. It grows from small, as most objects are; once there are parts,
+// it is made whole.
+func (o *object) fill(p []byte, size int) {
+	if o.buf == nil && len(o.parts) > 0 {
+		select {
+		case o.buf = <-o.free:
+		default:
+		}
+		if cap(o.buf) < size {
+			o.buf = make([]byte, 0, size)
+		}
+	}
+	if need := len(o.buf) + len(p); need > cap(o.buf) {
+		bigger := make([]byte, len(o.buf), min(size, max(need, 4*cap(o.buf), 64<<10)))
+		copy(bigger, o.buf)
+		o.buf = bigger
+	}
+	o.buf = append(o.buf, p...)
+	o.size += int64(len(p))
+	o.crc = crc64nvme.Update(o.crc, p)
+}
+
+// Commit stores the rest, completes the object and compares the service's checksum with ours.
+func (o *object) Commit(ctx context.Context) (sink.Receipt, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.ended:
+		return sink.Receipt{}, sink.ErrEnded
+	case ctx.Err() != nil:
+		return sink.Receipt{}, cancelled(ctx, "commit", o.name)
+	case o.err != nil:
+		return sink.Receipt{}, o.err
+	}
+	if err := o.store(ctx); err != nil {
+		return sink.Receipt{}, err
+	}
+	return o.end(false), nil
+}
+
+// Keep completes the object with what is stored. Parts that failed are tried once more; if
+// one fails again, the object ends before it.
+func (o *object) Keep(ctx context.Context) (sink.Receipt, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ended {
+		return sink.Receipt{}, sink.ErrEnded
+	}
+	err := o.store(ctx)
+	if o.upload == nil && errors.Is(err, sink.ErrExists) {
+		err = o.storeElsewhere(ctx)
+	}
+	var short *partError
+	if errors.As(err, &short) {
+		err = o.truncate(ctx, err)
+	}
+	if err != nil {
+		return sink.Receipt{}, fmt.Errorf("keep %s: %w", o.Location(), err)
+	}
+	return o.end(true), nil
+}
+
+// end is called when the service has the object.
+func (o *object) end(partial bool) sink.Receipt {
+	r := *o.stored
+	r.Location, r.Partial = o.Location(), partial
+	o.finish()
+	return r
+}
+
+func (o *object) finish() {
+	o.ended = true
+	o.stop()
+	o.s.release(o.name)
+	o.buf, o.parts = nil, nil
+}
+
+// store makes the whole object durable. It can be called again after an error.
+func (o *object) store(ctx context.Context) error {
+	if o.stored != nil {
+		return nil
+	}
+	if o.upload == nil {
+		return o.put(ctx, o.name)
+	}
+	if err := o.flush(ctx); err != nil {
+		return err
+	}
+	return o.complete(ctx, o.parts, o.size, o.crc)
+}
+
+// flush sends what is left, and again what failed, and waits.
+func (o *object) flush(ctx context.Context) error {
+	if err := o.wait(ctx); err != nil {
+		return err
+	}
+	for _, p := range o.parts {
+		if p.data != nil && ctx.Err() == nil {
+			o.lost.Store(false)
+			o.start(p)
+		}
+	}
+	if err := o.wait(ctx); err != nil {
+		return err
+	}
+	if err := o.failed(); err != nil {
+		return err
+	}
+	if len(o.buf) > 0 {
+		if err := o.send(ctx); err != nil {
+			return err
+		}
+	}
+	if err := o.wait(ctx); err != nil {
+		return err
+	}
+	return o.failed()
+}
+
+// wait waits for the parts under way, or for ctx: then they go on.
+func (o *object) wait(ctx context.Context) error {
+	n := 0
+	defer func() {
+		for range n {
+			<-o.slots
+		}
+	}()
+	for ; n < cap(o.slots); n++ {
+		select {
+		case o.slots <- struct{}{}:
+		case <-ctx.Done():
+			return cancelled(ctx, "commit", o.name)
+		}
+	}
+	return nil
+}
+
+// Abort throws away what was written. What the service has already as an object stays.
+func (o *object) Abort(ctx context.Context) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ended {
+		return sink.ErrEnded
+	}
+	if o.stored != nil {
+		o.finish()
+		return fmt.Errorf("abort %s: it was stored already and stays", o.Location())
+	}
+	o.stop()
+	o.wg.Wait()
+	err := o.s.abortUpload(ctx, o.api, o.name, o.upload)
+	o.finish()
+	return err
+}

@@ -1,0 +1,166 @@
+package s3
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/minio/crc64nvme"
+)
+
+// A part is one of a multipart upload. It keeps its bytes until the service has them.
+type part struct {
+	number int32
+	size   int64
+	crc    uint64 // of the part
+	total  uint64 // of the object up to its end
+	data   []byte // nil once stored
+	etag   string
+	err    error
+}
+
+// A partError says that a part could not be stored.
+type partError struct {
+	number int32
+	err    error
+}
+
+func (e *partError) Error() string { return fmt.Sprintf("part %d: %v", e.number, e.err) }
+func (e *partError) Unwrap() error { return e.err }
+
+// send hands the filled buffer over to be uploaded. It waits while enough parts are under
+// way, and returns an error when one has failed: the buffer is then still there.
+func (o *object) send(ctx context.Context) error {
+	if o.upload == nil {
+		if err := o.begin(ctx); err != nil {
+			return err
+		}
+	}
+	if len(o.parts) == maxParts {
+		return fmt.Errorf("%s: %d parts are full, S3 takes no more", o.Location(), maxParts)
+	}
+	if o.lost.Load() {
+		if err := o.wait(ctx); err != nil {
+			return err
+		}
+		return o.failed()
+	}
+	p := &part{number: int32(len(o.parts) + 1), size: int64(len(o.buf)), crc: crc64nvme.Checksum(o.buf), total: o.crc, data: o.buf}
+	o.parts, o.buf = append(o.parts, p), nil
+	o.start(p)
+	return nil
+}
+
+// start uploads a part beside others. It waits for a slot.
+func (o *object) start(p *part) {
+	o.slots <- struct{}{}
+	o.wg.Go(func() {
+		defer func() { <-o.slots }()
+		if p.err = o.sendPart(p); p.err != nil {
+			o.lost.Store(true)
+			return
+		}
+		select {
+		case o.free <- p.data[:0]:
+		default:
+		}
+		p.data = nil
+	})
+}
+
+// failed returns the error of the first part that is not stored. No part may be under way.
+func (o *object) failed() error {
+	for _, p := range o.parts {
+		if p.data != nil {
+			return &partError{p.number, p.err}
+		}
+	}
+	return nil
+}
+
+// begin creates the multipart upload.
+func (o *object) begin(ctx context.Context) error {
+	id, err := o.s.createUpload(ctx, o.api, o.name, &o.terms)
+	if err != nil {
+		return err
+	}
+	o.upload = &id
+	return nil
+}
+
+func (s *Sink) createUpload(ctx context.Context, api *s3.Client, name string, t *terms) (id string, err error) {
+	out, err := api.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
+		Bucket: &s.opts.Bucket, Key: aws.String(s.key(name)), ExpectedBucketOwner: s.owner(),
+		ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme, ChecksumType: types.ChecksumTypeFullObject,
+		Metadata: t.metadata(), ContentType: t.content, StorageClass: t.class, Tagging: t.tags,
+		ServerSideEncryption: t.sse, SSEKMSKeyId: t.key, BucketKeyEnabled: t.bucket,
+		ObjectLockMode: t.mode, ObjectLockRetainUntilDate: t.until, ObjectLockLegalHoldStatus: t.hold,
+	}, short)
+	if err != nil {
+		if ctx.Err() != nil {
+			return "", cancelled(ctx, "begin upload of", name)
+		}
+		return "", s.fail("begin a multipart upload", name, err)
+	}
+	if aws.ToString(out.UploadId) == "" {
+		return "", s.fail("begin a multipart upload", name, errors.New("the answer names no upload"))
+	}
+	return *out.UploadId, nil
+}
+
+// sendPart uploads a part. Each attempt reads the buffer again. An answer with another
+// checksum is taken for a part that was damaged, and the part is sent again.
+func (o *object) sendPart(p *part) error {
+	var err error
+	for range 3 {
+		if err = o.s.uploadPart(o.life, o.api, o.name, *o.upload, p); !errors.Is(err, errChecksum) {
+			return err
+		}
+	}
+	return err
+}
+
+// errChecksum says that the service has other bytes than were sent.
+var errChecksum = errors.New("the service answers with another checksum")
+
+func (s *Sink) uploadPart(ctx context.Context, api *s3.Client, name, upload string, p *part) error {
+	out, err := api.UploadPart(ctx, &s3.UploadPartInput{
+		Bucket: &s.opts.Bucket, Key: aws.String(s.key(name)), UploadId: &upload, ExpectedBucketOwner: s.owner(),
+		PartNumber: &p.number, Body: bytes.NewReader(p.data), ContentLength: &p.size,
+		ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme, ChecksumCRC64NVME: aws.String(checksum(p.crc)),
+	}, s.unsigned, within(patience(len(p.data))))
+	if err != nil {
+		return s.fail(fmt.Sprintf("upload part %d", p.number), name, err)
+	}
+	if got := aws.ToString(out.ChecksumCRC64NVME); got != "" && got != checksum(p.crc) {
+		return s.fail(fmt.Sprintf("upload part %d", p.number), name, fmt.Errorf("%w: CRC64NVME %q, ours is %s", errChecksum, got, checksum(p.crc)))
+	}
+	p.etag = aws.ToString(out.ETag)
+	return nil
+}
+
+// abortUpload ends a multipart upload with all its parts, also when ctx has ended.
+func (s *Sink) abortUpload(ctx context.Context, api *s3.Client, name string, upload *string) error {
+	if upload == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+	defer cancel()
+	_, err := api.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{
+		Bucket: &s.opts.Bucket, Key: aws.String(s.key(name)), UploadId: upload, ExpectedBucketOwner: s.owner(),
+	}, short)
+	if e := s.fail("abort the multipart upload", name, err); e != nil && !isGone(e) {
+		return fmt.Errorf("%w: its parts are stored, and paid for, until upload %q is aborted", e, *upload)
+	}
+	return nil
+}
+
+func isGone(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Code == "NoSuchUpload"
+}

@@ -1,0 +1,235 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/shotglass-ir/shotglass/sink"
+)
+
+const (
+	blockSize  = 4 << 20 // of one request; larger ones are no faster, with readAhead
+	readAhead  = 3       // blocks
+	keptBlocks = 16      // in memory for each reader: 64 MiB
+	readTries  = 6       // for a block whose transfer was cut
+)
+
+// Open opens an object for reading, by stream or by range. What is read stays the same
+// object: if another takes its place, reading fails.
+func (s *Sink) Open(ctx context.Context, name string) (sink.Reader, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := sink.ValidName(strings.TrimSuffix(name, sink.PartialSuffix)); err != nil {
+		return nil, err
+	}
+	api, err := s.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	head, err := s.head(ctx, api, name)
+	if denied(err) {
+		return nil, fmt.Errorf("%w; that is also what S3 says of objects that are not there to who may not list the bucket", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	life, stop := context.WithCancel(ctx)
+	return &reader{
+		s: s, api: api, name: name, etag: head.ETag, size: aws.ToInt64(head.ContentLength),
+		life: life, stop: stop, blocks: make(map[int64]*block),
+	}, nil
+}
+
+// A reader caches blocks, so that readers of neighbouring ranges share requests and a stream
+// does not wait for each.
+type reader struct {
+	s    *Sink
+	api  *s3.Client
+	name string
+	etag *string
+	size int64
+	life context.Context // of Open
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+
+	pos int64 // of Read
+
+	mu     sync.Mutex
+	closed bool
+	blocks map[int64]*block
+	clock  int64
+}
+
+type block struct {
+	ready chan struct{} // closed when data or err is there
+	data  []byte
+	err   error
+	used  int64
+}
+
+func (r *reader) Size() int64 { return r.size }
+
+func (r *reader) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if r.pos >= r.size {
+		return 0, io.EOF
+	}
+	p = p[:min(int64(len(p)), r.size-r.pos)]
+	n, err := r.ReadAt(p, r.pos)
+	r.pos += int64(n)
+	if n > 0 {
+		return n, nil
+	}
+	return 0, err
+}
+
+func (r *reader) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, errors.New("negative offset")
+	}
+	n := 0
+	for n < len(p) && off < r.size {
+		b, err := r.block(off / blockSize)
+		if err != nil {
+			return n, err
+		}
+		k := copy(p[n:], b.data[off%blockSize:])
+		n, off = n+k, off+int64(k)
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (r *reader) Close() error {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.stop()
+	r.wg.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.blocks = nil
+	return nil
+}
+
+// block returns a block, and has those that follow fetched when the one before was read too.
+func (r *reader) block(i int64) (*block, error) {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return nil, fs.ErrClosed
+	}
+	b := r.want(i)
+	if _, ok := r.blocks[i-1]; ok || i == 0 {
+		for k := i + 1; k <= i+readAhead && k*blockSize < r.size; k++ {
+			r.want(k)
+		}
+	}
+	r.mu.Unlock()
+	select {
+	case <-b.ready:
+	case <-r.life.Done():
+		return nil, context.Cause(r.life)
+	}
+	return b, b.err
+}
+
+// want returns block i, whose fetching it begins if need be. r.mu is held.
+func (r *reader) want(i int64) *block {
+	r.clock++
+	if b := r.blocks[i]; b != nil {
+		b.used = r.clock
+		return b
+	}
+	r.evict()
+	b := &block{ready: make(chan struct{}), used: r.clock}
+	r.blocks[i] = b
+	r.wg.Go(func() {
+		b.data, b.err = r.fetch(i)
+		if b.err != nil { // the next who wants it tries again
+			r.mu.Lock()
+			delete(r.blocks, i)
+			r.mu.Unlock()
+		}
+		close(b.ready)
+	})
+	return b
+}
+
+// evict forgets the block that was not used for longest. r.mu is held.
+func (r *reader) evict() {
+	for len(r.blocks) >= keptBlocks {
+		oldest := int64(-1)
+		for i, b := range r.blocks {
+			select {
+			case <-b.ready:
+			default:
+				continue
+			}
+			if oldest < 0 || b.used < r.blocks[oldest].used {
+				oldest = i
+			}
+		}
+		if oldest < 0 {
+			return
+		}
+		delete(r.blocks, oldest)
+	}
+}
+
+// fetch reads a block. A transfer that was cut is done again: the SDK repeats requests, not the
+// reading of their answers.
+func (r *reader) fetch(i int64) (data []byte, err error) {
+	from := i * blockSize
+	data = make([]byte, min(blockSize, r.size-from))
+	for try := range readTries {
+		if try > 0 {
+			select {
+			case <-time.After(min(r.s.opts.backoff, time.Second<<try)):
+			case <-r.life.Done():
+			}
+		}
+		if r.life.Err() != nil {
+			return nil, context.Cause(r.life)
+		}
+		var again bool
+		if again, err = r.get(data, from); err == nil || !again {
+			break
+		}
+	}
+	return data, err
+}
+
+func (r *reader) get(data []byte, from int64) (again bool, err error) {
+	ctx, cancel := context.WithTimeout(r.life, patience(len(data))*2)
+	defer cancel()
+	out, err := r.api.GetObject(ctx, &s3.GetObjectInput{
+		Bucket: &r.s.opts.Bucket, Key: aws.String(r.s.key(r.name)), ExpectedBucketOwner: r.s.owner(), IfMatch: r.etag,
+		Range: aws.String(fmt.Sprintf("bytes=%d-%d", from, from+int64(len(data))-1)),
+	})
+	if err != nil {
+		return false, r.s.fail("read", r.name, err)
+	}
+	defer out.Body.Close()
+	if got := aws.ToInt64(out.ContentLength); got != int64(len(data)) {
+		return false, fmt.Errorf("%s: asked for %d bytes, the service answers with %d", r.s.location(r.name), len(data), got)
+	}
+	if _, err := io.ReadFull(out.Body, data); err != nil {
+		return true, fmt.Errorf("%s: read at %d: %w", r.s.location(r.name), from, err)
+	}
+	return false, nil
+}
