@@ -10,6 +10,7 @@ import (
 
 	"github.com/shotglass-ir/shotglass/acquire/lime"
 	"github.com/shotglass-ir/shotglass/kernelmodules"
+	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/transport"
 )
 
@@ -25,6 +26,10 @@ const (
 	ManifestSuffix  = ".json"   // the Manifest
 	SignatureSuffix = ".sig"    // after ManifestSuffix: the SSHSIG over the manifest's bytes
 	FramesSuffix    = ".frames" // the frame index, see package frame
+
+	// PartialManifestSuffix takes the place of ManifestSuffix for a partial image in a
+	// sink that cannot rename: there the image's own name does not say so.
+	PartialManifestSuffix = sink.PartialSuffix + ManifestSuffix
 )
 
 // A Manifest is the record of one capture. It is written after the target was
@@ -127,6 +132,12 @@ type Image struct {
 	Location    string  `json:"location"`
 	Partial     bool    `json:"partial,omitempty"`
 	Frames      *Frames `json:"frames,omitempty"`
+
+	// What the service that stores the image answered, see sink.Receipt.
+	Checksums map[string]string `json:"checksums,omitempty"`
+	ETag      string            `json:"etag,omitempty"`
+	VersionID string            `json:"version_id,omitempty"`
+	AtRest    string            `json:"encryption_at_rest,omitempty"`
 }
 
 // Digest is a size with its digest.

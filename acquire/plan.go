@@ -31,7 +31,7 @@ func NewPlan(ctx context.Context, targets []transport.Target, opts Options) (*Pl
 		return nil, errors.New("one name cannot serve several targets")
 	}
 	if opts.Name != "" {
-		if err := validImageName(opts.Name); err != nil {
+		if err := validImageName(opts.Sink, opts.Name); err != nil {
 			return nil, err
 		}
 	}
@@ -69,13 +69,19 @@ func NewPlan(ctx context.Context, targets []transport.Target, opts Options) (*Pl
 	return p, nil
 }
 
-// besides are the suffixes of the files that lie beside an image.
-var besides = []string{FramesSuffix, ManifestSuffix, ManifestSuffix + SignatureSuffix}
+// besides returns the suffixes of the files that may lie beside an image in s.
+func besides(s sink.Sink) []string {
+	suffixes := []string{FramesSuffix, ManifestSuffix, ManifestSuffix + SignatureSuffix}
+	if sink.IsNeutral(s) {
+		suffixes = append(suffixes, PartialManifestSuffix, PartialManifestSuffix+SignatureSuffix)
+	}
+	return suffixes
+}
 
 // validImageName refuses names that could not carry the files beside the image, or
 // could be taken for one of them.
-func validImageName(name string) error {
-	for _, suffix := range besides {
+func validImageName(s sink.Sink, name string) error {
+	for _, suffix := range besides(s) {
 		if err := sink.ValidName(name + suffix); err != nil {
 			return err
 		}
@@ -157,9 +163,14 @@ func (s *Step) plan(ctx context.Context, opts *Options) error {
 		return errors.Join(errs...)
 	}
 	if c, ok := opts.Sink.(sink.Checker); ok && opts.CheckSink {
-		for _, suffix := range append([]string{""}, besides...) {
+		for _, suffix := range append([]string{""}, besides(opts.Sink)...) {
 			if err := c.Check(ctx, s.Name+suffix); err != nil {
 				return fmt.Errorf("cannot write to %s: %w", opts.Sink, err)
+			}
+		}
+		if t, ok := opts.Sink.(sink.Teller); ok {
+			for _, text := range t.Tell() {
+				h.mark("destination: %s", text)
 			}
 		}
 	}

@@ -62,7 +62,7 @@ func (s *Step) run(ctx context.Context, opts *Options) Result {
 	}
 	c := &capture{step: s, h: s.host, opts: opts}
 	// The object comes first: what cannot be stored must not be asked for.
-	obj, err := opts.Sink.Create(ctx, s.Name)
+	obj, err := sink.CreateSized(ctx, opts.Sink, s.Name, s.Expected)
 	if err != nil {
 		return fail(fmt.Errorf("create %s: %w", s.Name, err))
 	}
@@ -348,8 +348,11 @@ func (c *capture) seal(ctx context.Context, interrupted bool) Result {
 	receipt, err := c.end(ctx, m.Complete)
 	fault("stored", err)
 	m.Image.Location, m.Image.Partial = receipt.Location, receipt.Partial
+	m.Image.Checksums, m.Image.ETag = receipt.Checksums, receipt.ETag
+	m.Image.VersionID, m.Image.AtRest = receipt.VersionID, receipt.Encryption
 	if receipt.Size != 0 && receipt.Size != m.Image.Stored.Bytes {
 		fault("stored", fmt.Errorf("the sink holds %d bytes, %d were written", receipt.Size, m.Image.Stored.Bytes))
+		fault("stored", c.restate(ctx, m, receipt))
 	}
 	state := StatePartial
 	if m.Complete {
@@ -430,6 +433,37 @@ func (c *capture) end(ctx context.Context, complete bool) (sink.Receipt, error) 
 	return r, nil
 }
 
+// restate makes the digests those of what the sink holds, where that is the start of what
+// was written: a sink that uploads in the background can lose what it took. It is read again.
+func (c *capture) restate(ctx context.Context, m *Manifest, kept sink.Receipt) error {
+	where, ok := c.opts.Sink.(sink.Opener)
+	if !ok || c.out.Index == nil || kept.Size > m.Image.Stored.Bytes {
+		return nil
+	}
+	r, err := where.Open(ctx, kept.Name)
+	if err != nil {
+		return fmt.Errorf("read again what was stored: %w", err)
+	}
+	defer r.Close()
+	whole := c.out.Index.Entries
+	for i, e := range whole {
+		if e.StoredOffset+e.StoredSize > kept.Size {
+			whole = whole[:i]
+			break
+		}
+	}
+	x := &frame.Index{Compression: c.out.Index.Compression, Entries: whole}
+	f, err := frame.Verify(ctx, r, r.Size(), x, frame.VerifyOptions{})
+	if err != nil {
+		return fmt.Errorf("read again what was stored: %w", err)
+	}
+	m.Image.Stored = Digest{f.Stored.Bytes, f.Stored.SHA256.String()}
+	m.Image.Raw = Digest{f.Raw.Bytes, f.Raw.SHA256.String()}
+	m.Image.Frames = nil // the side file lists more than there is
+	c.h.mark("the digests are those of the %d bytes that are stored, read again", f.Stored.Bytes)
+	return nil
+}
+
 // manifest is the record of the capture, but for where the image ended up.
 func (c *capture) manifest() *Manifest {
 	h, s, f := c.h, c.step, c.step.Facts
@@ -500,6 +534,9 @@ func (c *capture) writeManifest(ctx context.Context, m *Manifest) (manifest, sig
 		return "", "", err
 	}
 	name := m.Image.Name + ManifestSuffix
+	if !m.Complete && sink.IsNeutral(c.opts.Sink) {
+		name = m.Image.Name + PartialManifestSuffix
+	}
 	manifest, err = c.put(ctx, name, data)
 	if err != nil {
 		return "", "", fmt.Errorf("write manifest: %w", err)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -309,6 +310,64 @@ func TestRunDiskFull(t *testing.T) {
 		t.Errorf("%+v", m.Image)
 	}
 	f.clean()
+}
+
+// A neutralSink cannot rename and uploads in the background: Keep can lose the end of what
+// Write took.
+type neutralSink struct {
+	sink.Sink
+	dir  string
+	lose int64
+}
+
+func (*neutralSink) Neutral() bool { return true }
+
+func (s *neutralSink) Open(ctx context.Context, name string) (sink.Reader, error) {
+	return s.Sink.(sink.Opener).Open(ctx, name)
+}
+
+func (s *neutralSink) Create(ctx context.Context, name string) (sink.Object, error) {
+	o, err := s.Sink.Create(ctx, name)
+	return &neutralObject{o, s, name}, err
+}
+
+type neutralObject struct {
+	sink.Object
+	s    *neutralSink
+	name string
+}
+
+func (o *neutralObject) Keep(ctx context.Context) (sink.Receipt, error) {
+	r, err := o.Object.Commit(ctx)
+	if err == nil {
+		r.Size, r.Partial = r.Size-o.s.lose, true
+		err = os.Truncate(filepath.Join(o.s.dir, o.name), r.Size)
+	}
+	return r, err
+}
+
+// TestRunNeutral: where nothing can be renamed, the manifest's name says partial. What the sink
+// lost is not in its digests.
+func TestRunNeutral(t *testing.T) {
+	for _, lose := range []int64{0, 1, 100_000} {
+		for _, compression := range []string{"zstd", "none"} {
+			f := newFake(t)
+			f.serve = func(c net.Conn, image []byte) { c.Write(image[:len(image)*3/4]); c.Close() }
+			dir := t.TempDir()
+			var s *neutralSink
+			res := f.capture(t.Context(), dir, func(o *Options) {
+				s = &neutralSink{o.Sink, dir, lose}
+				o.Sink, o.Compression, o.Signer, o.Name = s, compression, alice, "web1.lime"
+			})
+			if res.State != StatePartial || !strings.HasSuffix(res.Manifest, "web1.lime.partial.json") || !strings.HasSuffix(res.Signature, "web1.lime.partial.json.sig") {
+				t.Fatalf("%+v", res)
+			}
+			rep, err := Verify(t.Context(), s, "web1.lime", VerifyOptions{Signers: allowed(t, "")})
+			if err != nil || rep.Verdict != VerdictPartial {
+				t.Errorf("%s without the last %d bytes: %v, %s", compression, lose, err, problemText(rep))
+			}
+		}
+	}
 }
 
 // TestRunNames: what is there is never overwritten, and the target not touched.

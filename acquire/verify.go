@@ -113,7 +113,7 @@ func Verify(ctx context.Context, where sink.Opener, name string, opts VerifyOpti
 
 // imageOf returns the image that a file of its set belongs to.
 func imageOf(name string) string {
-	for _, suffix := range []string{ManifestSuffix + SignatureSuffix, SignatureSuffix, ManifestSuffix, FramesSuffix, sink.PartialSuffix} {
+	for _, suffix := range []string{PartialManifestSuffix + SignatureSuffix, PartialManifestSuffix, ManifestSuffix + SignatureSuffix, SignatureSuffix, ManifestSuffix, FramesSuffix, sink.PartialSuffix} {
 		if base, ok := strings.CutSuffix(name, suffix); ok {
 			return base
 		}
@@ -125,6 +125,7 @@ func imageOf(name string) string {
 type verification struct {
 	where sink.Opener
 	name  string // of the image
+	paper string // name of the manifest
 	opts  VerifyOptions
 	m     *Manifest
 	rep   *VerifyReport
@@ -132,10 +133,10 @@ type verification struct {
 
 func (v *verification) run(ctx context.Context) error {
 	v.rep.Image = v.location(v.name)
-	data, err := v.read(ctx, v.name+ManifestSuffix, MaxManifest)
+	data, err := v.manifest(ctx)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("no manifest, no evidence: looked for %s beside the image %s: %w", v.location(v.name+ManifestSuffix), v.name, err)
+		return fmt.Errorf("no manifest, no evidence: looked for %s and %s beside the image %s: %w", v.location(v.name+ManifestSuffix), v.name+PartialManifestSuffix, v.name, err)
 	case errors.Is(err, errTooLarge):
 		v.mismatch(mismatchManifest, "%v; the image was not read", err)
 		return nil
@@ -158,6 +159,22 @@ func (v *verification) run(ctx context.Context) error {
 	}
 	defer r.Close()
 	return v.image(ctx, r)
+}
+
+// manifest reads the manifest, that of a complete image before that of a partial one.
+func (v *verification) manifest(ctx context.Context) ([]byte, error) {
+	v.paper = v.name + ManifestSuffix
+	data, err := v.read(ctx, v.paper, MaxManifest)
+	partial := v.name + PartialManifestSuffix
+	if errors.Is(err, fs.ErrNotExist) {
+		v.paper = partial
+		return v.read(ctx, partial, MaxManifest)
+	}
+	if r, err := v.where.Open(ctx, partial); err == nil {
+		r.Close()
+		v.mismatch(mismatchName, "both %s and %s are there; the first was read", v.paper, partial)
+	}
+	return data, err
 }
 
 // verdict sums the report up, worst first.
@@ -183,7 +200,7 @@ func (v *verification) report(m Mismatch) { v.rep.Problems = append(v.rep.Proble
 // signature checks who vouches for the manifest's bytes. A missing signature is
 // not a mismatch: nobody vouches.
 func (v *verification) signature(ctx context.Context, data []byte) error {
-	s, name := &v.rep.Signature, v.name+ManifestSuffix+SignatureSuffix
+	s, name := &v.rep.Signature, v.paper+SignatureSuffix
 	armored, err := v.read(ctx, name, maxSignature)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

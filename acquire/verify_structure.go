@@ -35,6 +35,9 @@ func (v *verification) claims() {
 	if !m.Complete {
 		return
 	}
+	if v.paper == v.name+PartialManifestSuffix {
+		v.mismatch(mismatchName, "the manifest says complete, and its name, %s, partial", v.paper)
+	}
 	if m.Image.Partial {
 		bad("it says complete, and that the image is partial")
 	}

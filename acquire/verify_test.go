@@ -796,6 +796,33 @@ func TestVerifyPartialUnderFinalName(t *testing.T) {
 	s.want(VerdictPartial, "")
 }
 
+// TestVerifyPartialManifest: a sink that cannot rename tells a partial image by the name of
+// its manifest.
+func TestVerifyPartialManifest(t *testing.T) {
+	raw := verifyRaw(7)
+	good := newVerifySet(t, verifyCapture{compression: frame.Zstd, raw: raw[:len(raw)/3]})
+	good.rename(vPartial, verifyName)
+	good.edit(alice, func(m *Manifest) { m.Image.Location = "s3://evidence/" + verifyName })
+	good.rename(verifyName+ManifestSuffix, verifyName+PartialManifestSuffix)
+	good.rename(verifyName+ManifestSuffix+SignatureSuffix, verifyName+PartialManifestSuffix+SignatureSuffix)
+	good.want(VerdictPartial, "")
+	for _, name := range []string{verifyName + PartialManifestSuffix, verifyName + PartialManifestSuffix + SignatureSuffix} {
+		if r, err := Verify(t.Context(), good.disk(), name, VerifyOptions{Signers: allowed(t, "")}); err != nil || r.Verdict != VerdictPartial {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
+	}
+
+	both := good.copy(t)
+	both.write(verifyName+ManifestSuffix, both.read(verifyName+PartialManifestSuffix))
+	both.write(verifyName+ManifestSuffix+SignatureSuffix, both.read(verifyName+PartialManifestSuffix+SignatureSuffix))
+	both.want(VerdictMismatch, mismatchName)
+
+	whole := newVerifySet(t, verifyCapture{compression: frame.Zstd})
+	whole.rename(verifyName+ManifestSuffix, verifyName+PartialManifestSuffix)
+	whole.rename(verifyName+ManifestSuffix+SignatureSuffix, verifyName+PartialManifestSuffix+SignatureSuffix)
+	whole.want(VerdictMismatch, mismatchName)
+}
+
 // memoryOpener holds files for fuzzing.
 type memoryOpener map[string][]byte
 
