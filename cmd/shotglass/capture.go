@@ -10,10 +10,11 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/shotglass-ir/shotglass/acquire"
+	"github.com/shotglass-ir/shotglass/sink"
 )
 
 const captureText = `HOST is [user@]host[:port] or an alias of ssh_config; IPv6 addresses stand in brackets. Each host's memory becomes
-HOST-TIME-mem.lime.zst in the folder of --output, with a signed manifest beside it. Standard output gets one line
+HOST-TIME-mem.lime.zst in the folder of --output, or under the URL of --to, with a signed manifest beside it. Standard output gets one line
 per host, with tabs: host, state, bytes of memory, bytes stored, SHA-256 of the memory image, place.
 
 Flags stand before the hosts. A flag outweighs its environment variable. The first Ctrl-C finishes the partial images
@@ -68,6 +69,11 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 	}
 	defer plan.Close()
 	o.prompts.close()
+	if t, ok := o.Engine.Sink.(sink.Teller); ok && !o.Quiet {
+		for _, text := range t.Tell() {
+			w.say("shotglass: " + text)
+		}
+	}
 	results := plan.Run(ctx)
 	closeView()
 	code := captureCode(results, context.Cause(ctx))

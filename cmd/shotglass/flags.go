@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -81,8 +82,11 @@ func captureFlagSet() []cli.Flag {
 	quiet := yes(groupOutput, "quiet", "QUIET", "print errors only, and the result")
 	quiet.Aliases = []string{"q"}
 
-	return []cli.Flag{
-		output,
+	to := file(groupEvidence, "to", "", "TO", "place for images and manifests: `s3://BUCKET/PREFIX/|DIR`")
+	to.DefaultText = "--output"
+
+	return slices.Concat([]cli.Flag{
+		to, output,
 		str(groupEvidence, "name", "", "", "`NAME` of the image file, for a single host (default HOST-TIME-mem.lime.zst)"),
 		str(groupEvidence, "case", "", "CASE", "`ID` of the case, for the manifest"),
 		op,
@@ -120,5 +124,5 @@ func captureFlagSet() []cli.Flag {
 		&cli.IntFlag{Name: "lime-timeout", Hidden: true, Usage: "for tests only: LiME's timeout parameter in milliseconds. Anything but 0 lets LiME fill memory with zeros"},
 
 		jsonFlag(), quiet, progress,
-	}
+	}, s3AccessFlags(), s3StoreFlags())
 }

@@ -22,9 +22,9 @@ func knownHint(err error) string {
 	case errors.As(err, &mismatch), errors.Is(err, kernelmodules.ErrNoModule):
 		return "build LiME against the headers of that kernel on a like machine (never on the target), then pass it with --module FILE --module-sha256 HEX"
 	case errors.Is(err, syscall.ENOSPC):
-		return "choose a folder with more room with --output DIR"
+		return "choose a folder with more room with --output DIR, or a bucket with --to s3://BUCKET/PREFIX/"
 	case errors.Is(err, fs.ErrExist):
-		return "nothing is overwritten; choose another --name or --output DIR"
+		return "nothing is overwritten; choose another --name, --output or --to"
 	default:
 		return ""
 	}

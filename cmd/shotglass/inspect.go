@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,17 +11,18 @@ import (
 
 	"github.com/shotglass-ir/shotglass/acquire/frame"
 	"github.com/shotglass-ir/shotglass/acquire/lime"
+	"github.com/shotglass-ir/shotglass/sink/s3"
 )
 
 const inspectText = `Reads a LiME image of any origin, plain or compressed with zstd or gzip, and tells what it holds. It needs no manifest
-and proves nothing about integrity: see verify.
+and proves nothing about integrity: see verify. FILE may be s3://bucket/key.
 
 Exit code 0: the structure is whole. 3: the image is cut short. 4: not a valid LiME image. 1: it could not be read.`
 
 func inspectCommand(c *console) *cli.Command {
 	return &cli.Command{
 		Name: "inspect", Usage: "tell what a LiME image holds, whoever made it",
-		ArgsUsage: "FILE...", Description: inspectText, Flags: []cli.Flag{jsonFlag()},
+		ArgsUsage: "FILE...", Description: inspectText, Flags: append([]cli.Flag{jsonFlag()}, s3AccessFlags()...),
 		Action: func(ctx *cli.Context) error {
 			c.json = ctx.Bool("json")
 			if ctx.NArg() == 0 {
@@ -29,7 +31,7 @@ func inspectCommand(c *console) *cli.Command {
 			defer exitOnSignal(c)()
 			code := exitOK
 			for _, name := range ctx.Args().Slice() {
-				in := inspect(c, name)
+				in := inspect(ctx.Context, c, name, s3Access(ctx))
 				code = worse(code, in.Code)
 				if c.json {
 					if err := c.message("inspection", in); err != nil {
@@ -75,9 +77,9 @@ func (in *inspection) fail(code int, err error) *inspection {
 	return in
 }
 
-func inspect(c *console, name string) *inspection {
+func inspect(ctx context.Context, c *console, name string, access s3.Options) *inspection {
 	in := &inspection{File: name, Banners: []banner{}}
-	img, err := openImage(name)
+	img, err := openImage(ctx, name, access)
 	switch {
 	case errors.Is(err, frame.ErrFormat):
 		return in.fail(exitMismatch, err)

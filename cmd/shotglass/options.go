@@ -94,11 +94,10 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 		dialer.ConfigFiles = []string{f}
 	}
 	e.Dialer, e.Log = dialer, c.log()
-	disk, err := sink.NewDisk(ctx.String("output"))
-	if err != nil {
-		return nil, usagef("--output: %v", err)
+	var err error
+	if e.Sink, err = readSink(ctx); err != nil {
+		return nil, err
 	}
-	e.Sink = disk
 	if e.Modules, err = readModules(ctx.StringSlice("module"), ctx.StringSlice("module-sha256")); err != nil {
 		return nil, err
 	}

@@ -7,18 +7,17 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/signature"
-	"github.com/shotglass-ir/shotglass/sink"
+	"github.com/shotglass-ir/shotglass/sink/s3"
 )
 
 const verifyText = `FILE is an image, its partial form or its manifest; image, manifest, signature and frame index lie in one folder.
-The image is read again in full. Every mismatch is told, with its frame and its offsets.
+It may be s3://bucket/key too. The image is read again in full. Every mismatch is told, with its frame and its offsets.
 
 Whom to trust is said by --signers, never by the manifest: a file of allowed signers as in ssh-keygen(1), such as
 
@@ -31,12 +30,12 @@ func verifyCommand(c *console) *cli.Command {
 	return &cli.Command{
 		Name: "verify", Usage: "check images against their manifests and signatures",
 		ArgsUsage: "FILE...", Description: verifyText,
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "signers", TakesFile: true, Usage: "`FILE` of allowed signers", EnvVars: env("SIGNERS")},
 			&cli.StringFlag{Name: "at", Usage: "the signer must be trusted at this `TIME`, as 2006-01-02T15:04:05Z", DefaultText: "now"},
 			&cli.IntFlag{Name: "workers", Usage: "check `N` frames at once", DefaultText: "one per CPU", EnvVars: env("WORKERS")},
 			jsonFlag(),
-		},
+		}, s3AccessFlags()...),
 		Action: func(ctx *cli.Context) error {
 			c.json = ctx.Bool("json")
 			o := acquire.VerifyOptions{Workers: ctx.Int("workers")}
@@ -61,7 +60,7 @@ func verifyCommand(c *console) *cli.Command {
 			}
 			sctx, stop := catchSignals(ctx.Context, c.exit, func(string) {}, func() {})
 			defer stop()
-			return verifyFiles(sctx, c, ctx.Args().Slice(), o)
+			return verifyFiles(sctx, c, ctx.Args().Slice(), s3Access(ctx), o)
 		},
 	}
 }
@@ -89,12 +88,12 @@ type verifyMessage struct {
 	Error string `json:"error,omitempty"`
 }
 
-func verifyFiles(ctx context.Context, c *console, files []string, o acquire.VerifyOptions) error {
+func verifyFiles(ctx context.Context, c *console, files []string, access s3.Options, o acquire.VerifyOptions) error {
 	code := exitOK
 	for _, name := range files {
 		meter := newMeter(c, name)
 		o.Progress = meter.show
-		rep, err := verifyFile(ctx, name, o)
+		rep, err := verifyFile(ctx, name, access, o)
 		meter.close()
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -127,12 +126,12 @@ func verifyFiles(ctx context.Context, c *console, files []string, o acquire.Veri
 	return exitWith(code)
 }
 
-func verifyFile(ctx context.Context, name string, o acquire.VerifyOptions) (*acquire.VerifyReport, error) {
-	dir, err := sink.NewDisk(filepath.Dir(name))
+func verifyFile(ctx context.Context, name string, access s3.Options, o acquire.VerifyOptions) (*acquire.VerifyReport, error) {
+	where, base, err := place(ctx, name, access)
 	if err != nil {
 		return nil, err
 	}
-	rep, err := acquire.Verify(ctx, dir, filepath.Base(name), o)
+	rep, err := acquire.Verify(ctx, where, base, o)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = &hinted{err, "image, manifest (" + acquire.ManifestSuffix + "), signature and frame index lie in one folder; without a manifest there is nothing to verify against: shotglass inspect looks at the image alone"}
 	}

@@ -11,6 +11,7 @@ _shotglass() {
 	case "$cmd" in
 	capture)
 		case "$prev" in
+		--to) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--output|-o) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--name) return ;;
 		--case) return ;;
@@ -35,12 +36,24 @@ _shotglass() {
 		--cleanup-timeout) return ;;
 		--parallel) return ;;
 		--progress) COMPREPLY=($(compgen -W "auto bar lines none" -- "$cur")); return ;;
+		--s3-region) return ;;
+		--s3-profile) return ;;
+		--s3-endpoint) return ;;
+		--s3-role-arn) return ;;
+		--s3-external-id) return ;;
+		--s3-bucket-owner) return ;;
+		--s3-kms-key) return ;;
+		--s3-storage-class) return ;;
+		--s3-tag) return ;;
+		--s3-lock) return ;;
+		--s3-retain) return ;;
 		esac
-		flags="--output -o --name --case --operator --sign-key --unsigned --compress --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --dial-timeout --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --module --module-sha256 --insecure-unverified-module --stall-timeout --cleanup-timeout --parallel --json --quiet -q --progress --help -h"
+		flags="--to --output -o --name --case --operator --sign-key --unsigned --compress --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --dial-timeout --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --module --module-sha256 --insecure-unverified-module --stall-timeout --cleanup-timeout --parallel --json --quiet -q --progress --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
 		words="" hosts=1
 		;;
 	plan)
 		case "$prev" in
+		--to) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--output|-o) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--name) return ;;
 		--case) return ;;
@@ -65,8 +78,19 @@ _shotglass() {
 		--cleanup-timeout) return ;;
 		--parallel) return ;;
 		--progress) COMPREPLY=($(compgen -W "auto bar lines none" -- "$cur")); return ;;
+		--s3-region) return ;;
+		--s3-profile) return ;;
+		--s3-endpoint) return ;;
+		--s3-role-arn) return ;;
+		--s3-external-id) return ;;
+		--s3-bucket-owner) return ;;
+		--s3-kms-key) return ;;
+		--s3-storage-class) return ;;
+		--s3-tag) return ;;
+		--s3-lock) return ;;
+		--s3-retain) return ;;
 		esac
-		flags="--output -o --name --case --operator --sign-key --unsigned --compress --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --dial-timeout --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --module --module-sha256 --insecure-unverified-module --stall-timeout --cleanup-timeout --parallel --json --quiet -q --progress --help -h"
+		flags="--to --output -o --name --case --operator --sign-key --unsigned --compress --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --dial-timeout --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --module --module-sha256 --insecure-unverified-module --stall-timeout --cleanup-timeout --parallel --json --quiet -q --progress --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
 		words="" hosts=1
 		;;
 	verify)
@@ -74,20 +98,38 @@ _shotglass() {
 		--signers) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--at) return ;;
 		--workers) return ;;
+		--s3-region) return ;;
+		--s3-profile) return ;;
+		--s3-endpoint) return ;;
+		--s3-role-arn) return ;;
+		--s3-external-id) return ;;
+		--s3-bucket-owner) return ;;
 		esac
-		flags="--signers --at --workers --json --help -h"
+		flags="--signers --at --workers --json --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
 		words="" files=1
 		;;
 	cat)
 		case "$prev" in
+		--s3-region) return ;;
+		--s3-profile) return ;;
+		--s3-endpoint) return ;;
+		--s3-role-arn) return ;;
+		--s3-external-id) return ;;
+		--s3-bucket-owner) return ;;
 		esac
-		flags="--force -f --help -h"
+		flags="--force -f --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
 		words="" files=1
 		;;
 	inspect)
 		case "$prev" in
+		--s3-region) return ;;
+		--s3-profile) return ;;
+		--s3-endpoint) return ;;
+		--s3-role-arn) return ;;
+		--s3-external-id) return ;;
+		--s3-bucket-owner) return ;;
 		esac
-		flags="--json --help -h"
+		flags="--json --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
 		words="" files=1
 		;;
 	version)

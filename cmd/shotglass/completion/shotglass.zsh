@@ -25,6 +25,7 @@ _shotglass() {
 	case "$cmd" in
 	capture)
 		_arguments -S \
+			'--to[place for images and manifests]:file:_files' \
 			'--output[folder for images and manifests]:file:_files' \
 			'-o[folder for images and manifests]:file:_files' \
 			'--name[NAME of the image file, for a single host (default HOST-TIME-mem.lime.zst)]:value: ' \
@@ -64,12 +65,27 @@ _shotglass() {
 			'--quiet[print errors only, and the result]' \
 			'-q[print errors only, and the result]' \
 			'--progress[show progress as auto|bar|lines|none]:value:(auto bar lines none)' \
+			'--s3-region[REGION of the bucket]:value: ' \
+			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--s3-endpoint[another server than AWS]:value: ' \
+			'--s3-path-style[name the bucket in the path, as most other servers want]' \
+			'--s3-insecure-http[take an endpoint without TLS on another machine\: anybody in between can read and forge the evidence]' \
+			'--s3-role-arn[role to assume]:value: ' \
+			'--s3-external-id[external ID for that role]:value: ' \
+			'--s3-bucket-owner[ACCOUNT that must own the bucket]:value: ' \
+			'--s3-kms-key[encrypt with SSE-KMS under this KEY\: ARN, id or alias]:value: ' \
+			'--s3-storage-class[storage CLASS of images, such as STANDARD_IA]:value: ' \
+			'*--s3-tag[tag every object]:value: ' \
+			'--s3-lock[lock every object\: governance|compliance; needs --s3-retain]:value: ' \
+			'--s3-retain[lock for this TIME, such as 90d or 720h, or until this date, such as 2031-01-31]:value: ' \
+			'--s3-legal-hold[put a legal hold on every object]' \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
 			'*:argument:_hosts'
 		;;
 	plan)
 		_arguments -S \
+			'--to[place for images and manifests]:file:_files' \
 			'--output[folder for images and manifests]:file:_files' \
 			'-o[folder for images and manifests]:file:_files' \
 			'--name[NAME of the image file, for a single host (default HOST-TIME-mem.lime.zst)]:value: ' \
@@ -109,6 +125,20 @@ _shotglass() {
 			'--quiet[print errors only, and the result]' \
 			'-q[print errors only, and the result]' \
 			'--progress[show progress as auto|bar|lines|none]:value:(auto bar lines none)' \
+			'--s3-region[REGION of the bucket]:value: ' \
+			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--s3-endpoint[another server than AWS]:value: ' \
+			'--s3-path-style[name the bucket in the path, as most other servers want]' \
+			'--s3-insecure-http[take an endpoint without TLS on another machine\: anybody in between can read and forge the evidence]' \
+			'--s3-role-arn[role to assume]:value: ' \
+			'--s3-external-id[external ID for that role]:value: ' \
+			'--s3-bucket-owner[ACCOUNT that must own the bucket]:value: ' \
+			'--s3-kms-key[encrypt with SSE-KMS under this KEY\: ARN, id or alias]:value: ' \
+			'--s3-storage-class[storage CLASS of images, such as STANDARD_IA]:value: ' \
+			'*--s3-tag[tag every object]:value: ' \
+			'--s3-lock[lock every object\: governance|compliance; needs --s3-retain]:value: ' \
+			'--s3-retain[lock for this TIME, such as 90d or 720h, or until this date, such as 2031-01-31]:value: ' \
+			'--s3-legal-hold[put a legal hold on every object]' \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
 			'*:argument:_hosts'
@@ -119,6 +149,14 @@ _shotglass() {
 			'--at[the signer must be trusted at this TIME, as 2006-01-02T15\:04\:05Z]:value: ' \
 			'--workers[check N frames at once]:value: ' \
 			'--json[print JSON Lines to standard output]' \
+			'--s3-region[REGION of the bucket]:value: ' \
+			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--s3-endpoint[another server than AWS]:value: ' \
+			'--s3-path-style[name the bucket in the path, as most other servers want]' \
+			'--s3-insecure-http[take an endpoint without TLS on another machine\: anybody in between can read and forge the evidence]' \
+			'--s3-role-arn[role to assume]:value: ' \
+			'--s3-external-id[external ID for that role]:value: ' \
+			'--s3-bucket-owner[ACCOUNT that must own the bucket]:value: ' \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
 			'*:argument:_files'
@@ -127,6 +165,14 @@ _shotglass() {
 		_arguments -S \
 			'--force[print to a terminal too]' \
 			'-f[print to a terminal too]' \
+			'--s3-region[REGION of the bucket]:value: ' \
+			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--s3-endpoint[another server than AWS]:value: ' \
+			'--s3-path-style[name the bucket in the path, as most other servers want]' \
+			'--s3-insecure-http[take an endpoint without TLS on another machine\: anybody in between can read and forge the evidence]' \
+			'--s3-role-arn[role to assume]:value: ' \
+			'--s3-external-id[external ID for that role]:value: ' \
+			'--s3-bucket-owner[ACCOUNT that must own the bucket]:value: ' \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
 			'*:argument:_files'
@@ -134,6 +180,14 @@ _shotglass() {
 	inspect)
 		_arguments -S \
 			'--json[print JSON Lines to standard output]' \
+			'--s3-region[REGION of the bucket]:value: ' \
+			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--s3-endpoint[another server than AWS]:value: ' \
+			'--s3-path-style[name the bucket in the path, as most other servers want]' \
+			'--s3-insecure-http[take an endpoint without TLS on another machine\: anybody in between can read and forge the evidence]' \
+			'--s3-role-arn[role to assume]:value: ' \
+			'--s3-external-id[external ID for that role]:value: ' \
+			'--s3-bucket-owner[ACCOUNT that must own the bucket]:value: ' \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
 			'*:argument:_files'

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/shotglass-ir/shotglass/sink"
+	"github.com/shotglass-ir/shotglass/sink/s3"
+)
+
+const groupS3 = "Amazon S3"
+
+// s3AccessFlags say how a bucket is reached; reading needs no others.
+func s3AccessFlags() []cli.Flag {
+	str := func(name, envName, usage string) cli.Flag {
+		return &cli.StringFlag{Name: name, EnvVars: env(envName), Usage: usage, Category: groupS3}
+	}
+	return []cli.Flag{
+		&cli.StringFlag{Name: "s3-region", EnvVars: env("S3_REGION"), Usage: "`REGION` of the bucket", Category: groupS3, DefaultText: "asked of the bucket"},
+		str("s3-profile", "S3_PROFILE", "`NAME` of the profile in ~/.aws"),
+		str("s3-endpoint", "S3_ENDPOINT", "another server than AWS: `URL`"),
+		&cli.BoolFlag{Name: "s3-path-style", EnvVars: env("S3_PATH_STYLE"), Usage: "name the bucket in the path, as most other servers want", Category: groupS3, DisableDefaultText: true},
+		&cli.BoolFlag{Name: "s3-insecure-http", Usage: "take an endpoint without TLS on another machine: anybody in between can read and forge the evidence", Category: groupS3, DisableDefaultText: true},
+		str("s3-role-arn", "S3_ROLE_ARN", "role to assume: `ARN`"),
+		str("s3-external-id", "S3_EXTERNAL_ID", "external `ID` for that role"),
+		str("s3-bucket-owner", "S3_BUCKET_OWNER", "`ACCOUNT` that must own the bucket"),
+	}
+}
+
+// s3StoreFlags say under what terms evidence is stored.
+func s3StoreFlags() []cli.Flag {
+	str := func(name, envName, usage string) cli.Flag {
+		return &cli.StringFlag{Name: name, EnvVars: env(envName), Usage: usage, Category: groupS3}
+	}
+	return []cli.Flag{
+		str("s3-kms-key", "S3_KMS_KEY", "encrypt with SSE-KMS under this `KEY`: ARN, id or alias"),
+		str("s3-storage-class", "S3_STORAGE_CLASS", "storage `CLASS` of images, such as STANDARD_IA"),
+		&cli.StringSliceFlag{Name: "s3-tag", EnvVars: env("S3_TAG"), Usage: "tag every object: `KEY=VALUE`", Category: groupS3},
+		str("s3-lock", "S3_LOCK", "lock every object: `governance|compliance`; needs --s3-retain"),
+		str("s3-retain", "S3_RETAIN", "lock for this `TIME`, such as 90d or 720h, or until this date, such as 2031-01-31"),
+		&cli.BoolFlag{Name: "s3-legal-hold", EnvVars: env("S3_LEGAL_HOLD"), Usage: "put a legal hold on every object", Category: groupS3, DisableDefaultText: true},
+	}
+}
+
+// s3Access reads the flags of s3AccessFlags.
+func s3Access(ctx *cli.Context) s3.Options {
+	return s3.Options{
+		Region: ctx.String("s3-region"), Profile: ctx.String("s3-profile"), Endpoint: ctx.String("s3-endpoint"),
+		PathStyle: ctx.Bool("s3-path-style"), InsecureHTTP: ctx.Bool("s3-insecure-http"),
+		RoleARN: ctx.String("s3-role-arn"), ExternalID: ctx.String("s3-external-id"), BucketOwner: ctx.String("s3-bucket-owner"),
+	}
+}
+
+// readSink returns the place for evidence.
+func readSink(ctx *cli.Context) (sink.Sink, error) {
+	to, flag := ctx.String("to"), "--to"
+	if to == "" {
+		to, flag = ctx.String("output"), "--output"
+	} else if ctx.IsSet("output") {
+		return nil, usagef("--to and --output exclude each other").fix("unset SHOTGLASS_OUTPUT or SHOTGLASS_TO, or name one place")
+	}
+	if flag == "--output" && s3.IsURL(to) {
+		return nil, usagef("--output is for folders").fix("--to %s", to)
+	}
+	if !s3.IsURL(to) {
+		if given := givenStoreFlags(ctx); given != "" {
+			return nil, usagef("--%s is for evidence in S3, and that goes to the folder %q", given, to).fix("--to s3://bucket/prefix/")
+		}
+		if strings.Contains(to, "://") {
+			return nil, usagef("%s %q: want a folder or s3://bucket/prefix/", flag, to)
+		}
+		disk, err := sink.NewDisk(to)
+		if err != nil {
+			return nil, usagef("%s: %v", flag, err)
+		}
+		return disk, nil
+	}
+	o, err := s3Store(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if o.Bucket, o.Prefix, err = s3.ParseURL(to); err != nil {
+		return nil, usagef("--to: %v", err)
+	}
+	return openS3(ctx.Context, o)
+}
+
+func givenStoreFlags(ctx *cli.Context) string {
+	for _, f := range s3StoreFlags() {
+		if name := f.Names()[0]; ctx.IsSet(name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// s3Store reads all flags.
+func s3Store(ctx *cli.Context) (o s3.Options, err error) {
+	o = s3Access(ctx)
+	o.KMSKey, o.BucketKey = ctx.String("s3-kms-key"), true
+	o.StorageClass, o.LegalHold = ctx.String("s3-storage-class"), ctx.Bool("s3-legal-hold")
+	for _, tag := range ctx.StringSlice("s3-tag") {
+		k, v, ok := strings.Cut(tag, "=")
+		if !ok || k == "" {
+			return o, usagef("--s3-tag %q: want KEY=VALUE", tag)
+		}
+		if _, twice := o.Tags[k]; twice {
+			return o, usagef("--s3-tag %q: the key is given twice", tag)
+		}
+		if o.Tags == nil {
+			o.Tags = map[string]string{}
+		}
+		o.Tags[k] = v
+	}
+	lock, retain := ctx.String("s3-lock"), ctx.String("s3-retain")
+	switch {
+	case (lock == "") != (retain == ""):
+		return o, usagef("--s3-lock and --s3-retain go together")
+	case lock != "" && lock != "governance" && lock != "compliance":
+		return o, usagef("--s3-lock %q: want governance or compliance", lock)
+	case lock != "":
+		o.LockMode = strings.ToUpper(lock)
+		if o.RetainFor, o.RetainUntil, err = parseRetain(retain, time.Now()); err != nil {
+			return o, usagef("--s3-retain %q: %v", retain, err)
+		}
+	}
+	return o, nil
+}
+
+// parseRetain takes 90d, 720h, 2031-01-31 or 2031-01-31T12:00:00Z.
+func parseRetain(s string, now time.Time) (d time.Duration, until time.Time, err error) {
+	for _, layout := range []string{time.DateOnly, time.RFC3339} {
+		if until, err = time.Parse(layout, s); err == nil {
+			if !until.After(now) {
+				return 0, until, errors.New("that is in the past")
+			}
+			return 0, until, nil
+		}
+	}
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.Atoi(days)
+		if err != nil || n < 1 || n > 36500 {
+			return 0, time.Time{}, errors.New("want 1d to 36500d")
+		}
+		return time.Duration(n) * 24 * time.Hour, time.Time{}, nil
+	}
+	if d, err = time.ParseDuration(s); err != nil || d < time.Minute {
+		return 0, time.Time{}, errors.New("want a time such as 90d or 720h, or a date such as 2031-01-31")
+	}
+	return d, time.Time{}, nil
+}
+
+func openS3(ctx context.Context, o s3.Options) (sink.Sink, error) {
+	s, err := s3.New(ctx, o)
+	if err != nil {
+		return nil, usagef("S3: %v", err)
+	}
+	return s, nil
+}
+
+// place takes the name of a file or an object apart: where it lies and what it is called there.
+func place(ctx context.Context, name string, access s3.Options) (sink.Opener, string, error) {
+	if !s3.IsURL(name) {
+		disk, err := sink.NewDisk(filepath.Dir(name))
+		return disk, filepath.Base(name), err
+	}
+	bucket, prefix, base, err := s3.ParseObjectURL(name)
+	if err != nil {
+		return nil, "", err
+	}
+	access.Bucket, access.Prefix = bucket, prefix
+	s, err := s3.New(ctx, access)
+	if err != nil {
+		return nil, "", fmt.Errorf("S3: %w", err)
+	}
+	return s, base, nil
+}
