@@ -44,10 +44,19 @@ func startQEMU(args []string) (*machine, net.Conn, error) {
 	// terminal's Ctrl-C reaches only us, who then close it.
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 
+	if err := m.start(); err != nil {
+		conn.Close()
+		return nil, nil, fmt.Errorf("start QEMU: %w", err)
+	}
+	return m, conn, nil
+}
+
+// start starts the process. done is closed when it has ended.
+func (m *machine) start() error {
 	started := make(chan error)
 	go func() {
 		// Pdeathsig is sent when the starting *thread* ends, so that thread is kept
-		// here until QEMU has ended: https://go.dev/issue/27505.
+		// here until the process has ended: https://go.dev/issue/27505.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := m.cmd.Start()
@@ -57,11 +66,7 @@ func startQEMU(args []string) (*machine, net.Conn, error) {
 			close(m.done)
 		}
 	}()
-	if err := <-started; err != nil {
-		conn.Close()
-		return nil, nil, fmt.Errorf("start QEMU: %w", err)
-	}
-	return m, conn, nil
+	return <-started
 }
 
 // kill ends the process and returns when it is gone.
@@ -70,7 +75,7 @@ func (m *machine) kill() {
 	<-m.done
 }
 
-var errQEMU = errors.New("QEMU ended")
+var errQEMU = errors.New("the process ended")
 
 // exited tells whether and how the process ended.
 func (m *machine) exited() error {

@@ -1,12 +1,13 @@
 // Command run boots a guest of the lab, for a person to try things on ("make
 // lab") or for a command that needs one:
 //
-//	go run ./e2e/lab/run [-mem MIB] [-append ARGS] [-exec CMD ARG...]
+//	go run ./e2e/lab/run [-mem MIB] [-append ARGS] [-s3] [-exec CMD ARG...]
 //
 // The command gets the guest in LAB_ADDR, LAB_HOST, LAB_PORT, LAB_KNOWN_HOSTS,
 // LAB_KEY, LAB_KEY_ENCRYPTED, LAB_PASSPHRASE, LAB_PASSWORD, LAB_MODULE,
-// LAB_OTHER_MODULE, LAB_KERNEL, LAB_VOLATILITY and LAB_CONSOLE, and run exits
-// with its exit code.
+// LAB_OTHER_MODULE, LAB_KERNEL, LAB_VOLATILITY and LAB_CONSOLE; with -s3 also
+// LAB_S3_ENDPOINT, LAB_S3_BUCKET and the AWS_* variables that open them. run exits with
+// its exit code.
 package main
 
 import (
@@ -39,6 +40,7 @@ func run(ctx context.Context) (code int, err error) {
 	mem := flag.Int("mem", 0, "the guest's memory in `MiB` (default 192)")
 	args := flag.String("append", "", "more kernel `arguments`")
 	do := flag.Bool("exec", false, "run the command in the arguments with the guest in its environment")
+	s3 := flag.Bool("s3", false, "start an S3 server too, for the command")
 	flag.Parse()
 	if *do == (flag.NArg() == 0) {
 		return 64, errors.New("-exec takes a command, and only -exec does")
@@ -60,8 +62,18 @@ func run(ctx context.Context) (code int, err error) {
 		return 1, err
 	}
 	fmt.Fprintf(os.Stderr, "lab: booted Debian 12 with %d MiB in %.1f s at %s\n", g.MemoryMiB, time.Since(start).Seconds(), g.Addr())
+	env := environment(g, dir, known)
+	if *s3 {
+		srv, err := g.Lab.StartS3(ctx)
+		if err != nil {
+			return 1, err
+		}
+		defer func() { err = errors.Join(err, srv.Close()) }()
+		env = append(env, srv.Env()...)
+		env = append(env, "LAB_S3_ENDPOINT="+srv.Endpoint, "LAB_S3_BUCKET="+srv.Bucket)
+	}
 	if *do {
-		return execute(ctx, flag.Args(), environment(g, dir, known))
+		return execute(ctx, flag.Args(), env)
 	}
 	describe(g, known)
 	wait(ctx)

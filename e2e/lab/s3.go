@@ -1,0 +1,208 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+// S3 is a running S3 server on a loopback port, with TLS and one bucket that has versioning
+// and Object Lock.
+type S3 struct {
+	Endpoint string // https://127.0.0.1:PORT
+	Bucket   string
+	CA       string     // file with the server's certificate
+	Client   *s3.Client // as its root user
+
+	dir string
+	m   *machine
+}
+
+// These open nothing but servers on a loopback port of the machine they run on.
+const (
+	s3Access = "shotglass"
+	s3Secret = "shotglass-lab-secret"
+	s3Region = "us-east-1"
+)
+
+// Env is what an AWS client needs to reach the server, and what keeps the machine's own
+// credentials away from it.
+func (s *S3) Env() []string {
+	none := filepath.Join(s.dir, "none")
+	return []string{
+		"AWS_ACCESS_KEY_ID=" + s3Access, "AWS_SECRET_ACCESS_KEY=" + s3Secret, "AWS_REGION=" + s3Region, "AWS_CA_BUNDLE=" + s.CA,
+		"AWS_CONFIG_FILE=" + none, "AWS_SHARED_CREDENTIALS_FILE=" + none, "AWS_EC2_METADATA_DISABLED=true",
+	}
+}
+
+// StartS3 starts a server. What it stores is gone after Close, also locked objects.
+func (l *Lab) StartS3(ctx context.Context) (_ *S3, err error) {
+	program := filepath.Join(filepath.Dir(l.guest), "s3server", "versitygw")
+	if _, err := os.Stat(program); err != nil {
+		return nil, fmt.Errorf("%w: %w: run e2e/lab/s3server.sh (make e2e does)", ErrNotBuilt, err)
+	}
+	dir, err := os.MkdirTemp("", "shotglass-s3-")
+	if err != nil {
+		return nil, err
+	}
+	s := &S3{Bucket: "evidence", dir: dir, CA: filepath.Join(dir, "cert.pem")}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	key := filepath.Join(dir, "key.pem")
+	pool, err := selfSigned(s.CA, key)
+	if err != nil {
+		return nil, fmt.Errorf("make a certificate: %w", err)
+	}
+	for _, sub := range []string{"data", "versions"} {
+		if err := os.Mkdir(filepath.Join(dir, sub), 0o700); err != nil {
+			return nil, err
+		}
+	}
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	s.Endpoint = "https://" + addr
+	s.m = &machine{done: make(chan struct{}), cmd: exec.Command(program,
+		"--port", addr, "--cert", s.CA, "--key", key, "--region", s3Region, "--quiet",
+		"posix", "--versioning-dir", filepath.Join(dir, "versions"), filepath.Join(dir, "data"))}
+	s.m.cmd.Dir = dir
+	s.m.cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY_ID="+s3Access, "ROOT_SECRET_ACCESS_KEY="+s3Secret)
+	s.m.cmd.Stderr, s.m.cmd.Stdout = &s.m.stderr, nil
+	s.m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	if err := s.m.start(); err != nil {
+		s.m = nil
+		return nil, fmt.Errorf("start versitygw: %w", err)
+	}
+	s.Client = s3.New(s3.Options{
+		BaseEndpoint: &s.Endpoint, Region: s3Region, UsePathStyle: true,
+		Credentials: credentials.NewStaticCredentialsProvider(s3Access, s3Secret, ""),
+		HTTPClient:  &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}},
+	})
+	return s, s.bucket(ctx)
+}
+
+// bucket makes the bucket once the server answers.
+func (s *S3) bucket(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		_, err := s.Client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &s.Bucket, ObjectLockEnabledForBucket: aws.Bool(true)})
+		if err == nil {
+			return nil
+		}
+		if end := s.m.exited(); end != nil {
+			return fmt.Errorf("versitygw: %w", end)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("versitygw does not answer: %w", err)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// Close stops the server and removes what it stored.
+func (s *S3) Close() error {
+	if s.m != nil {
+		s.m.kill()
+	}
+	return os.RemoveAll(s.dir)
+}
+
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// selfSigned makes a certificate for the loopback address.
+func selfSigned(certFile, keyFile string) (*x509.CertPool, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "shotglass lab"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"},
+		IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(cert)
+	return pool, errors.Join(
+		os.WriteFile(certFile, cert, 0o600),
+		os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), 0o600))
+}
+
+// Uploads lists the keys of the multipart uploads that have not ended.
+func (s *S3) Uploads(ctx context.Context) (keys []string, err error) {
+	out, err := s.Client.ListMultipartUploads(ctx, &s3.ListMultipartUploadsInput{Bucket: &s.Bucket})
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range out.Uploads {
+		keys = append(keys, aws.ToString(u.Key))
+	}
+	return keys, nil
+}
+
+// Keys lists the objects under a prefix.
+func (s *S3) Keys(ctx context.Context, prefix string) (keys []string, err error) {
+	out, err := s.Client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &s.Bucket, Prefix: &prefix})
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range out.Contents {
+		keys = append(keys, aws.ToString(o.Key))
+	}
+	return keys, nil
+}
+
+// Stored returns an object.
+func (s *S3) Stored(ctx context.Context, key string) ([]byte, error) {
+	out, err := s.Client.GetObject(ctx, &s3.GetObjectInput{Bucket: &s.Bucket, Key: &key})
+	if err != nil {
+		return nil, err
+	}
+	defer out.Body.Close()
+	var b bytes.Buffer
+	_, err = b.ReadFrom(out.Body)
+	return b.Bytes(), err
+}
