@@ -8,7 +8,7 @@ if [ -z "${LAB_PORT:-}" ]; then
 	make -s build
 	rm -rf demo-out
 	mkdir -m 700 demo-out
-	go run ./e2e/lab/run -exec e2e/demo.sh
+	go run ./e2e/lab/run -s3 -exec e2e/demo.sh
 	echo "demo: done in $((SECONDS - begin)) s; the evidence is in demo-out/"
 	exit
 fi
@@ -41,3 +41,16 @@ want=$(sed -n 's/.*"banner_address": \([0-9]*\).*/\1/p' "$image.json")
 printf 'The manifest places linux_banner at 0x%x.\n' "$want"
 grep -q "$(printf '^0x%x[[:space:]]' "$want")" demo-out/banners
 rm demo-out/raw.lime demo-out/banners
+
+# The same into a bucket: a local S3 server with TLS, versioning and Object Lock.
+s3=(--s3-endpoint "$LAB_S3_ENDPOINT" --s3-path-style)
+run ./shotglass capture \
+	--user ops --port "$LAB_PORT" --key "$LAB_KEY" --known-hosts "$LAB_KNOWN_HOSTS" \
+	--ssh-config none --no-agent \
+	--module demo-out/lime.ko --module-sha256 "$pin" \
+	--case demo --sign-key demo-out/sign \
+	--to "s3://$LAB_S3_BUCKET/demo/" "${s3[@]}" --s3-lock governance --s3-retain 1d \
+	127.0.0.1 | tee demo-out/result
+object=$(cut -f 6 demo-out/result)
+rm demo-out/result
+run ./shotglass verify "${s3[@]}" --signers demo-out/signers "$object"

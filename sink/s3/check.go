@@ -35,7 +35,7 @@ func (s *Sink) Check(ctx context.Context, name string) error {
 		return err
 	}
 	readable := true
-	switch _, err := s.head(ctx, api, name); {
+	switch _, err := s.head(ctx, api, name, few); {
 	case err == nil:
 		return fmt.Errorf("%s: %w", s.location(name), sink.ErrExists)
 	case denied(err):
@@ -87,7 +87,7 @@ func (s *Sink) probe(ctx context.Context, api *s3.Client) (err error) {
 // settings asks for versioning and Object Lock. Who may not ask gets "not known".
 func (s *Sink) settings(ctx context.Context, api *s3.Client) (versions, lock string, err error) {
 	versions, lock = "not known", "not known"
-	v, err := api.GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: &s.opts.Bucket, ExpectedBucketOwner: s.owner()}, short)
+	v, err := api.GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: &s.opts.Bucket, ExpectedBucketOwner: s.owner()}, short, few)
 	switch {
 	case ctx.Err() != nil:
 		return "", "", cancelled(ctx, "check", s.opts.Bucket)
@@ -98,7 +98,7 @@ func (s *Sink) settings(ctx context.Context, api *s3.Client) (versions, lock str
 	case err == nil:
 		versions = "off"
 	}
-	l, err := api.GetObjectLockConfiguration(ctx, &s3.GetObjectLockConfigurationInput{Bucket: &s.opts.Bucket, ExpectedBucketOwner: s.owner()}, short)
+	l, err := api.GetObjectLockConfiguration(ctx, &s3.GetObjectLockConfigurationInput{Bucket: &s.opts.Bucket, ExpectedBucketOwner: s.owner()}, short, few)
 	var e *Error
 	failed := s.fail("ask for Object Lock", "", err)
 	switch {

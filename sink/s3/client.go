@@ -75,7 +75,7 @@ func (s *Sink) client(ctx context.Context) (*s3.Client, error) {
 // region asks where the bucket is. Also a refusal says so. Empty: unknown, and the call
 // that needs it will tell.
 func (s *Sink) region(ctx context.Context, api *s3.Client) (string, error) {
-	out, err := api.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &s.opts.Bucket, ExpectedBucketOwner: s.owner()})
+	out, err := api.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &s.opts.Bucket, ExpectedBucketOwner: s.owner()}, short, few)
 	if err == nil {
 		return aws.ToString(out.BucketRegion), nil
 	}
@@ -88,7 +88,12 @@ func (s *Sink) region(ctx context.Context, api *s3.Client) (string, error) {
 			return "", nil
 		}
 	}
-	return "", s.fail("look for the bucket", "", err)
+	err = s.fail("look for the bucket", "", err)
+	var e *Error
+	if errors.As(err, &e) && e.Status == http.StatusNotFound {
+		e.Code = "NoSuchBucket" // the answer to HEAD has no room for it
+	}
+	return "", err
 }
 
 func (s *Sink) newClient(region string) *s3.Client {
@@ -185,6 +190,10 @@ func within(d time.Duration) func(*s3.Options) {
 
 // short bounds calls without a body.
 var short = within(time.Minute)
+
+// few attempts are for what is asked before a capture or for reading: a wrong address is told
+// within seconds.
+func few(o *s3.Options) { o.RetryMaxAttempts = 4 }
 
 // patience is the time that one attempt to send n bytes may take: a link slower than
 // 256 KiB/s cannot carry memory.

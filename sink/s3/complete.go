@@ -46,11 +46,7 @@ func (o *object) put(ctx context.Context, name string) error {
 func (o *object) storeElsewhere(ctx context.Context) error {
 	tail := "-" + strings.ToLower(rand.Text()[:8])
 	name := o.name[:min(len(o.name), sink.MaxName-len(tail))] + tail
-	if err := o.put(ctx, name); err != nil {
-		return err
-	}
-	o.setLocation(o.s.location(name))
-	return nil
+	return o.put(ctx, name)
 }
 
 // completing is how long one attempt to complete may take: the service puts the parts together.
@@ -127,6 +123,7 @@ func (o *object) accept(ctx context.Context, name string, size int64, crc uint64
 		}
 	}
 	o.stored = r
+	o.setLocation(o.s.location(name))
 	return nil
 }
 

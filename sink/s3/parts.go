@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -90,6 +91,7 @@ func (o *object) begin(ctx context.Context) error {
 		return err
 	}
 	o.upload = &id
+	o.setLocation(o.s.location(o.name) + "?uploadId=" + url.QueryEscape(id))
 	return nil
 }
 

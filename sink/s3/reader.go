@@ -36,7 +36,7 @@ func (s *Sink) Open(ctx context.Context, name string) (sink.Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	head, err := s.head(ctx, api, name)
+	head, err := s.head(ctx, api, name, few)
 	if denied(err) {
 		return nil, fmt.Errorf("%w; that is also what S3 says of objects that are not there to who may not list the bucket", err)
 	}

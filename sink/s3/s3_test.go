@@ -372,6 +372,9 @@ func TestTakenMeanwhile(t *testing.T) {
 	if _, err := big.Keep(t.Context()); err == nil || !strings.Contains(err.Error(), "upload-1") {
 		t.Errorf("Keep of the big one: %v, want the upload that holds the bytes", err)
 	}
+	if l := big.Location(); !strings.HasSuffix(l, "big.lime?uploadId=upload-1") {
+		t.Errorf("location %s", l)
+	}
 	if len(f.uploads) != 1 {
 		t.Error("the captured parts were thrown away")
 	}
