@@ -51,6 +51,6 @@ run ./shotglass capture \
 	--case demo --sign-key demo-out/sign \
 	--to "s3://$LAB_S3_BUCKET/demo/" "${s3[@]}" --s3-lock governance --s3-retain 1d \
 	127.0.0.1 | tee demo-out/result
-object=$(cut -f 6 demo-out/result)
+object=$(tail -n 1 demo-out/result | cut -f 6)
 rm demo-out/result
 run ./shotglass verify "${s3[@]}" --signers demo-out/signers "$object"
