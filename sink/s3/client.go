@@ -197,6 +197,6 @@ func few(o *s3.Options) { o.RetryMaxAttempts = 4 }
 
 // patience is the time that one attempt to send n bytes may take: a link slower than
 // 256 KiB/s cannot carry memory.
-func patience(n int) time.Duration {
-	return 30*time.Second + time.Duration(n/(256<<10))*time.Second
+func (s *Sink) patience(n int) time.Duration {
+	return s.opts.patient + time.Duration(n/(256<<10))*(s.opts.patient/30)
 }

@@ -34,7 +34,7 @@ func (o *object) put(ctx context.Context, name string) error {
 		Metadata: t.metadata(), ContentType: t.content, StorageClass: t.class, Tagging: t.tags,
 		ServerSideEncryption: t.sse, SSEKMSKeyId: t.key, BucketKeyEnabled: t.bucket,
 		ObjectLockMode: t.mode, ObjectLockRetainUntilDate: t.until, ObjectLockLegalHoldStatus: t.hold,
-	}, s.unsigned, within(patience(len(o.buf))))
+	}, s.unsigned, within(s.patience(len(o.buf))))
 	if err == nil {
 		return o.accept(ctx, name, o.size, o.crc, answer{out.ChecksumCRC64NVME, out.ETag, out.VersionId, out.ServerSideEncryption, out.SSEKMSKeyId})
 	}

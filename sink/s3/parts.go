@@ -135,7 +135,7 @@ func (s *Sink) uploadPart(ctx context.Context, api *s3.Client, name, upload stri
 		Bucket: &s.opts.Bucket, Key: aws.String(s.key(name)), UploadId: &upload, ExpectedBucketOwner: s.owner(),
 		PartNumber: &p.number, Body: bytes.NewReader(p.data), ContentLength: &p.size,
 		ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme, ChecksumCRC64NVME: aws.String(checksum(p.crc)),
-	}, s.unsigned, within(patience(len(p.data))))
+	}, s.unsigned, within(s.patience(len(p.data))))
 	if err != nil {
 		return s.fail(fmt.Sprintf("upload part %d", p.number), name, err)
 	}

@@ -70,7 +70,9 @@ type Options struct {
 
 	HTTPClient *http.Client // nil: one with the SDK's defaults
 
-	backoff time.Duration // longest pause between attempts; tests shorten it
+	// Tests shorten these.
+	backoff time.Duration // longest pause between attempts
+	patient time.Duration // what an attempt may take whatever its size
 }
 
 func (o Options) withDefaults() Options {
@@ -85,6 +87,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.backoff == 0 {
 		o.backoff = 20 * time.Second
+	}
+	if o.patient == 0 {
+		o.patient = 30 * time.Second
 	}
 	return o
 }

@@ -265,6 +265,29 @@ func TestSurvived(t *testing.T) {
 	})
 }
 
+// TestHang: a connection that goes silent is given up, and the part sent again.
+func TestHang(t *testing.T) {
+	isolate(t)
+	f := newFake(t)
+	end := make(chan struct{})
+	defer close(end)
+	f.fault = faulty("UploadPart", func(n int, _ http.ResponseWriter) bool {
+		if n > 1 {
+			return false
+		}
+		f.mu.Unlock()
+		<-end
+		f.mu.Lock()
+		return true
+	})
+	o, data := create(t, f.sink(t, func(o *Options) { o.patient = time.Second / 2 }), "image.lime"), pattern(2*minPartSize+9)
+	write(t, o, data)
+	if _, err := o.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.content(t, "image.lime", data)
+}
+
 type nowhere struct{ h http.Header }
 
 func (n *nowhere) Header() http.Header         { return n.h }

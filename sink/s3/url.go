@@ -86,7 +86,7 @@ func (o *Options) valid() error {
 		return fmt.Errorf("%q is no mode of Object Lock", o.LockMode)
 	}
 	if kept := o.RetainFor > 0 || !o.RetainUntil.IsZero(); kept != (o.LockMode != "") {
-		return errors.New("Object Lock takes a mode and a time together")
+		return errors.New("a lock takes a mode and a time together")
 	}
 	if c := types.StorageClass(o.StorageClass); o.StorageClass != "" && !slices.Contains(c.Values(), c) {
 		return fmt.Errorf("%q is no storage class: want one of %v", o.StorageClass, c.Values())
