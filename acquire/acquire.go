@@ -22,7 +22,8 @@ import (
 	"github.com/shotglass-ir/shotglass/transport"
 )
 
-// Options say how to capture. Dialer is required; Sink is required for Run.
+// Options say how to capture: what holds for all jobs, and what a [Job] that leaves
+// something out gets. Dialer is required; a Sink for each job is required for Run.
 type Options struct {
 	Dialer  transport.Dialer
 	Sink    sink.Sink
@@ -38,10 +39,6 @@ type Options struct {
 
 	Compression string      // "zstd" (default) or "none"
 	Pool        *frame.Pool // nil: one is made for each Run
-
-	// Name overrides the image's name, for a single target. The default is
-	// <host>-<UTC time>-mem.lime[.zst].
-	Name string
 
 	Case     string
 	Operator string
@@ -61,6 +58,11 @@ type Options struct {
 	CleanupTimeout time.Duration
 	// Parallel is how many targets are captured at once (default: all).
 	Parallel int
+	// MemoryBudget is how many bytes the captures under way may take together
+	// (default: no limit): each is admitted with the weight that
+	// pipeline.MemoryPerHost states, after the pool that all share. What
+	// one capture needs is always granted to one, however small the budget.
+	MemoryBudget int64
 
 	Observer Observer     // nil: nobody watches
 	Log      *slog.Logger // nil: discard
@@ -107,9 +109,54 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// A Job is one target, and what is particular to it. What it leaves out is as the
+// Options say.
+type Job struct {
+	Target transport.Target
+	// Host names the target in messages, results and file names (default
+	// Target.Name, which is what ssh_config is asked for).
+	Host string
+	// Name is the name of the image. The default is
+	// <host>-<UTC time>-mem.lime[.zst].
+	Name string
+
+	Sink         sink.Sink
+	Modules      kernelmodules.Store
+	SudoPassword transport.SecretFunc
+
+	Labels   map[string]string // for the manifest
+	Settings []Setting         // for the manifest, in place of Options.Settings
+}
+
+// Jobs makes a plain job of each target.
+func Jobs(targets ...transport.Target) []Job {
+	jobs := make([]Job, len(targets))
+	for i, t := range targets {
+		jobs[i].Target = t
+	}
+	return jobs
+}
+
+// options are those of one job.
+func (j Job) options(o Options) *Options {
+	if j.Sink != nil {
+		o.Sink = j.Sink
+	}
+	if j.Modules != nil {
+		o.Modules = j.Modules
+	}
+	if j.SudoPassword != nil {
+		o.SudoPassword = j.SudoPassword
+	}
+	if j.Settings != nil {
+		o.Settings = j.Settings
+	}
+	return &o
+}
+
 // A Plan is what Run would do. Close it: it holds a connection per target.
 type Plan struct {
-	Steps []*Step // in the order of the targets
+	Steps []*Step // in the order of the jobs
 	opts  Options
 }
 
@@ -117,7 +164,8 @@ type Plan struct {
 type Step struct {
 	Target transport.Target `json:"-"`
 
-	Host       string                `json:"host"` // Target.Name
+	Host       string                `json:"host"` // Job.Host
+	Labels     map[string]string     `json:"labels,omitempty"`
 	Info       transport.Info        `json:"connection"`
 	Facts      *Facts                `json:"facts,omitempty"`
 	Privilege  string                `json:"privilege,omitempty"`
@@ -133,6 +181,7 @@ type Step struct {
 	// Err says why this target cannot be captured: nothing was written.
 	Err error `json:"-"`
 
+	opts    *Options // of its job
 	host    *remote
 	src     Source
 	planned time.Time

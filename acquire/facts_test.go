@@ -213,7 +213,7 @@ func TestValidImageName(t *testing.T) {
 		"web1.lime": true, strings.Repeat("a", 191): true, strings.Repeat("a", 192): false,
 		"x.json": false, "x.sig": false, "x.frames": false, "x.partial": false, "../x": false, "": false,
 	} {
-		if err := validImageName(nil, name); (err == nil) != ok {
+		if err := ValidImageName(name); (err == nil) != ok {
 			t.Errorf("%q: %v", name, err)
 		}
 	}

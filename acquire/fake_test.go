@@ -23,7 +23,6 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire/lime"
 	"github.com/shotglass-ir/shotglass/kernelmodules"
 	"github.com/shotglass-ir/shotglass/sink"
-	"github.com/shotglass-ir/shotglass/transport"
 	"github.com/shotglass-ir/shotglass/transport/transporttest"
 )
 
@@ -272,6 +271,13 @@ func (f *fakeTarget) options(dir string) Options {
 	return Options{Dialer: transporttest.Dialer(f.t), Sink: d, Modules: fakeModules{}, CleanupTimeout: 10 * time.Second}
 }
 
+// job is this target under a name.
+func (f *fakeTarget) job(name string) Job {
+	t := f.server.Target()
+	t.Name = name
+	return Job{Target: t}
+}
+
 // capture plans and runs; edit changes the options.
 func (f *fakeTarget) capture(ctx context.Context, dir string, edit func(*Options)) Result {
 	f.t.Helper()
@@ -279,14 +285,18 @@ func (f *fakeTarget) capture(ctx context.Context, dir string, edit func(*Options
 	if edit != nil {
 		edit(&o)
 	}
-	t := f.server.Target()
-	t.Name = "fake"
-	p, err := NewPlan(ctx, []transport.Target{t}, o)
+	return runJobs(ctx, f.t, o, f.job("fake"))[0]
+}
+
+// runJobs plans and runs.
+func runJobs(ctx context.Context, t *testing.T, o Options, jobs ...Job) []Result {
+	t.Helper()
+	p, err := NewPlan(ctx, jobs, o)
 	if err != nil {
-		f.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer p.Close()
-	return p.Run(ctx)[0]
+	return p.Run(ctx)
 }
 
 // onRecord fails unless the folder holds a manifest without an image that gives the reason.

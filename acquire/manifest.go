@@ -41,10 +41,11 @@ type Manifest struct {
 	Type    string `json:"type"`
 	Version int    `json:"v"`
 
-	Case     string    `json:"case,omitempty"`
-	Tool     Tool      `json:"tool"`
-	Operator string    `json:"operator"` // who ran it: user@host of the examiner's machine
-	Options  []Setting `json:"options"`  // effective options and where each came from
+	Case     string            `json:"case,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"` // of the target, as the operator gave them
+	Tool     Tool              `json:"tool"`
+	Operator string            `json:"operator"` // who ran it: user@host of the examiner's machine
+	Options  []Setting         `json:"options"`  // effective options and where each came from
 
 	Target TargetRecord `json:"target"`
 	Method Method       `json:"method"`

@@ -11,7 +11,6 @@ import (
 
 	"github.com/shotglass-ir/shotglass/acquire/lime"
 	"github.com/shotglass-ir/shotglass/sink"
-	"github.com/shotglass-ir/shotglass/transport"
 )
 
 // channelWindow is the window of one channel of x/crypto/ssh, in bytes: no
@@ -22,38 +21,27 @@ const channelWindow = 2 << 20
 // rate: 2 MiB in 10 ms are 210 MB/s.
 const slowRTT = 10 * time.Millisecond
 
-// NewPlan connects to targets and plans a step for each. It reads only: nothing
-// is written on the targets or here. What stops one target is in its Step.Err;
+// NewPlan connects to the targets of jobs and plans a step for each. It reads only:
+// nothing is written on the targets or here. What stops one target is in its Step.Err;
 // the error is about all of them (bad options, ctx ended).
-func NewPlan(ctx context.Context, targets []transport.Target, opts Options) (*Plan, error) {
+func NewPlan(ctx context.Context, jobs []Job, opts Options) (*Plan, error) {
 	opts = opts.withDefaults()
-	if opts.Name != "" && len(targets) > 1 {
-		return nil, errors.New("one name cannot serve several targets")
-	}
-	if opts.Name != "" {
-		if err := validImageName(opts.Sink, opts.Name); err != nil {
-			return nil, err
-		}
-	}
 	p := &Plan{opts: opts}
-	names := map[string]int{}
-	stamp := opts.Now().UTC().Format("20060102T150405Z")
-	for _, t := range targets {
-		s := &Step{Target: t, Host: t.Name, Name: opts.Name}
-		if s.Name == "" {
-			s.Name = imageName(t.Name, stamp, opts.Compression)
-			if names[s.Name]++; names[s.Name] > 1 {
-				base, ext, _ := strings.Cut(s.Name, "-mem.lime")
-				s.Name = fmt.Sprintf("%s-%d-mem.lime%s", base, names[s.Name], ext)
-			}
+	for _, j := range jobs {
+		s := &Step{Target: j.Target, Host: j.Host, Name: j.Name, Labels: j.Labels, opts: j.options(opts)}
+		if s.Host == "" {
+			s.Host = j.Target.Name
 		}
 		p.Steps = append(p.Steps, s)
+	}
+	if err := p.nameImages(); err != nil {
+		return nil, err
 	}
 	var g errgroup.Group
 	g.SetLimit(32) // dials in flight; an SSH handshake is mostly waiting
 	for _, s := range p.Steps {
 		g.Go(func() error {
-			s.Err = s.plan(ctx, &p.opts)
+			s.Err = s.plan(ctx, s.opts)
 			if s.Err == nil {
 				opts.Observer(Planned{host(s.Host), s})
 			}
@@ -78,8 +66,47 @@ func besides(s sink.Sink) []string {
 	return suffixes
 }
 
-// validImageName refuses names that could not carry the files beside the image, or
+// nameImages gives each step a name that no other in the same place has.
+func (p *Plan) nameImages() error {
+	type file struct{ place, name string }
+	taken := map[file]bool{}
+	at := func(s *Step, name string) file {
+		return file{fmt.Sprint(s.opts.Sink), strings.ToLower(name)} // some file systems fold case
+	}
+	for _, s := range p.Steps {
+		if s.Name == "" {
+			continue
+		}
+		if err := validImageName(s.opts.Sink, s.Name); err != nil {
+			return err
+		}
+		if f := at(s, s.Name); taken[f] {
+			return fmt.Errorf("one name cannot serve several targets: %s", s.Name)
+		} else {
+			taken[f] = true
+		}
+	}
+	stamp := p.opts.Now().UTC().Format("20060102T150405Z")
+	for _, s := range p.Steps {
+		if s.Name != "" {
+			continue
+		}
+		name := imageName(s.Host, stamp, p.opts.Compression)
+		base, ext, _ := strings.Cut(name, "-mem.lime")
+		for n := 2; taken[at(s, name)]; n++ {
+			name = fmt.Sprintf("%s-%d-mem.lime%s", base, n, ext)
+		}
+		taken[at(s, name)] = true
+		s.Name = name
+	}
+	return nil
+}
+
+// ValidImageName refuses names that could not carry the files beside the image, or
 // could be taken for one of them.
+func ValidImageName(name string) error { return validImageName(nil, name) }
+
+// validImageName does so for a name in a sink.
 func validImageName(s sink.Sink, name string) error {
 	for _, suffix := range besides(s) {
 		if err := sink.ValidName(name + suffix); err != nil {
@@ -197,33 +224,31 @@ func (s *Step) warn() {
 	}
 }
 
-// checkSpace refuses the steps for which the sink has no room, in the worst case
-// that nothing compresses.
+// checkSpace refuses the steps for which their sink has no room, in the worst case
+// that nothing compresses. Sinks on one volume share its room.
 func (p *Plan) checkSpace(ctx context.Context) {
-	sc, ok := p.opts.Sink.(sink.SpaceChecker)
-	if !ok || p.opts.AllowLowSpace {
-		return
-	}
-	free, err := sc.Free(ctx)
-	if err != nil {
-		for _, s := range p.Steps {
-			if s.Err == nil {
-				s.Err = fmt.Errorf("free space of %s: %w", p.opts.Sink, err)
-			}
-		}
-		return
-	}
+	left := map[string]int64{}
 	for _, s := range p.Steps {
-		if s.Err != nil {
+		sc, ok := s.opts.Sink.(sink.SpaceChecker)
+		if !ok || p.opts.AllowLowSpace || s.Err != nil {
 			continue
 		}
+		volume := sc.Volume()
+		if _, known := left[volume]; !known {
+			free, err := sc.Free(ctx)
+			if err != nil {
+				s.Err = fmt.Errorf("free space of %s: %w", s.opts.Sink, err)
+				continue
+			}
+			left[volume] = free
+		}
 		need := s.Expected + s.Expected>>8 + overhead
-		if free < need {
-			s.Err = &hinted{fmt.Errorf("%s has %d MiB left, the image may need %d MiB", p.opts.Sink, max(free, 0)>>20, need>>20),
+		if left[volume] < need {
+			s.Err = &hinted{fmt.Errorf("%s has %d MiB left, the image may need %d MiB", s.opts.Sink, max(left[volume], 0)>>20, need>>20),
 				"write to another place (--output), or accept that the disk may fill up with --allow-low-space"}
 			continue
 		}
-		free -= need
+		left[volume] -= need
 	}
 }
 

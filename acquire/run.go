@@ -31,10 +31,12 @@ func (p *Plan) Run(ctx context.Context) []Result {
 	if opts.Parallel > 0 {
 		g.SetLimit(opts.Parallel)
 	}
+	gate, gateErr := newGate(opts.MemoryBudget, opts.Pool)
 	for i, s := range p.Steps {
+		s.opts.Pool = opts.Pool
 		g.Go(func() error {
 			res := &results[i]
-			*res = s.run(ctx, opts)
+			*res = s.admit(ctx, gate, gateErr)
 			opts.Observer(Finished{host(s.Host), res})
 			return nil
 		})
@@ -43,20 +45,15 @@ func (p *Plan) Run(ctx context.Context) []Result {
 	return results
 }
 
+// fail is the result of a step that has no image.
+func (s *Step) fail(ctx context.Context, err error) Result {
+	return Result{Host: s.Host, State: StateFailed, Err: err, Interrupted: ctx.Err() != nil}
+}
+
 // run captures one target.
-func (s *Step) run(ctx context.Context, opts *Options) Result {
-	res := Result{Host: s.Host, State: StateFailed}
-	fail := func(err error) Result {
-		res.Interrupted = ctx.Err() != nil
-		res.Err = err
-		return res
-	}
-	if s.Err != nil {
-		return fail(s.Err)
-	}
-	if ctx.Err() != nil {
-		return fail(context.Cause(ctx))
-	}
+func (s *Step) run(ctx context.Context) Result {
+	opts := s.opts
+	fail := func(err error) Result { return s.fail(ctx, err) }
 	if err := s.refresh(ctx); err != nil {
 		return fail(err)
 	}
@@ -469,7 +466,7 @@ func (c *capture) manifest() *Manifest {
 	h, s, f := c.h, c.step, c.step.Facts
 	m := &Manifest{
 		Type: ManifestType, Version: ManifestVersion,
-		Case: c.opts.Case, Tool: c.opts.Tool, Operator: c.opts.Operator, Options: c.opts.Settings,
+		Case: c.opts.Case, Labels: s.Labels, Tool: c.opts.Tool, Operator: c.opts.Operator, Options: c.opts.Settings,
 		Target: TargetRecord{Connection: s.Info, Facts: f},
 		Method: Method{Source: s.Source, Candidates: s.Candidates, Privilege: s.Privilege},
 		RAM:    f.RAM, Stream: c.rep, Swap: f.Swap,

@@ -16,7 +16,6 @@ import (
 
 	"github.com/shotglass-ir/shotglass/acquire/kcore"
 	"github.com/shotglass-ir/shotglass/sink"
-	"github.com/shotglass-ir/shotglass/transport"
 )
 
 // onStreaming closes c when bytes may flow.
@@ -255,7 +254,7 @@ func TestRunStale(t *testing.T) {
 	f := newFake(t)
 	tg := f.server.Target()
 	tg.Name = "fake"
-	p, err := NewPlan(t.Context(), []transport.Target{tg}, f.options(t.TempDir()))
+	p, err := NewPlan(t.Context(), Jobs(tg), f.options(t.TempDir()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -378,7 +377,9 @@ func TestRunNameTaken(t *testing.T) {
 		if err := os.WriteFile(dir+"/"+taken, []byte("evidence"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		res := f.capture(t.Context(), dir, func(o *Options) { o.Name = "image.lime" })
+		j := f.job("fake")
+		j.Name = "image.lime"
+		res := runJobs(t.Context(), t, f.options(dir), j)[0]
 		if res.State != StateFailed || !errors.Is(res.Err, sink.ErrExists) || f.agents != 0 {
 			t.Fatalf("%+v", res)
 		}
@@ -402,7 +403,7 @@ func TestRunZeroFill(t *testing.T) {
 		f.looks = 0
 		tg := f.server.Target()
 		tg.Name = "fake"
-		p, err := NewPlan(t.Context(), []transport.Target{tg}, f.options(t.TempDir()))
+		p, err := NewPlan(t.Context(), Jobs(tg), f.options(t.TempDir()))
 		if err != nil {
 			t.Fatal(err)
 		}

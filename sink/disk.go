@@ -185,6 +185,9 @@ type diskReader struct {
 
 func (r *diskReader) Size() int64 { return r.size }
 
+// Volume names the file system of the folder.
+func (d *Disk) Volume() string { return volume(d.existing()) }
+
 // Free returns the bytes that this user can still write to the folder's file
 // system.
 func (d *Disk) Free(ctx context.Context) (int64, error) {

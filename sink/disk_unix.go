@@ -74,3 +74,13 @@ func freeBytes(path string) (int64, error) {
 	}
 	return int64(blocks * size), nil
 }
+
+// volume is the number of the device. A folder that cannot be looked at stands for
+// itself.
+func volume(path string) string {
+	var s unix.Stat_t
+	if err := unix.Stat(path, &s); err != nil {
+		return path
+	}
+	return fmt.Sprintf("device %d", s.Dev)
+}

@@ -3,6 +3,7 @@ package sink
 import (
 	"math"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/windows"
 )
@@ -50,3 +51,6 @@ func freeBytes(path string) (int64, error) {
 	}
 	return int64(min(free, math.MaxInt64)), nil
 }
+
+// volume is the drive, or the share of a network.
+func volume(path string) string { return filepath.VolumeName(path) }

@@ -119,6 +119,9 @@ type Reader interface {
 type SpaceChecker interface {
 	// Free returns the bytes that can still be written. It writes nothing.
 	Free(ctx context.Context) (int64, error)
+	// Volume names what Free is about, such as a file system: sinks on one volume
+	// share its room.
+	Volume() string
 }
 
 // A Checker can prove, before the target is touched, that Create would work

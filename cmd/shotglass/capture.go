@@ -63,7 +63,7 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 	defer key.Close()
 	o.Engine.Observer = w.observe
 	o.Engine.CheckSink = true
-	plan, err := acquire.NewPlan(ctx, o.Targets, o.Engine)
+	plan, err := acquire.NewPlan(ctx, o.Jobs, o.Engine)
 	if err != nil {
 		return err
 	}
@@ -84,10 +84,18 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 }
 
 func targetNames(o *captureOptions) (names []string) {
-	for _, t := range o.Targets {
-		names = append(names, t.Name)
+	for _, j := range o.Jobs {
+		names = append(names, hostOf(j))
 	}
 	return names
+}
+
+// hostOf is the name that the engine gives a job's target.
+func hostOf(j acquire.Job) string {
+	if j.Host != "" {
+		return j.Host
+	}
+	return j.Target.Name
 }
 
 // view chooses how progress is shown.
@@ -98,7 +106,7 @@ func (o *captureOptions) view(c *console) view {
 	case o.Quiet, o.Progress == "none":
 		return &plainView{c: c, problems: true}
 	case o.Progress != "lines" && canDraw(c.stderr, os.Getenv("TERM")):
-		return newTTYView(c, len(o.Targets))
+		return newTTYView(c, len(o.Jobs))
 	default:
 		return &plainView{c: c}
 	}

@@ -15,8 +15,8 @@ import (
 
 // captureOptions is what capture and plan were asked to do.
 type captureOptions struct {
-	Targets []transport.Target
-	Engine  acquire.Options
+	Jobs   []acquire.Job
+	Engine acquire.Options
 
 	SignKey  string // path; empty for none
 	Unsigned bool
@@ -42,7 +42,8 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 	e := &o.Engine
 	e.Settings = settings(ctx, args)
 	e.Tool = toolInfo()
-	e.Case, e.Operator, e.Name = ctx.String("case"), ctx.String("operator"), ctx.String("name")
+	e.Case, e.Operator = ctx.String("case"), ctx.String("operator")
+	name := ctx.String("name")
 	if e.Operator == "" {
 		e.Operator = operator()
 	}
@@ -60,7 +61,7 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 	switch {
 	case ctx.NArg() == 0:
 		return nil, usagef("no host")
-	case e.Name != "" && ctx.NArg() > 1:
+	case name != "" && ctx.NArg() > 1:
 		return nil, usagef("--name is for a single host, there are %d", ctx.NArg())
 	case !slices.Contains(compressions, e.Compression):
 		return nil, usagef("--compress %q: want %s", e.Compression, strings.Join(compressions, " or "))
@@ -73,8 +74,8 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 	case o.SignKey != "" && o.Unsigned:
 		return nil, usagef("--sign-key and --unsigned exclude each other").fix("unset SHOTGLASS_SIGN_KEY or leave --unsigned out")
 	}
-	if e.Name != "" {
-		if err := checkName(e.Name); err != nil {
+	if name != "" {
+		if err := checkName(name); err != nil {
 			return nil, err
 		}
 	}
@@ -103,6 +104,9 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 	}
 	if err := o.readSecrets(ctx); err != nil {
 		return nil, err
+	}
+	if name != "" {
+		o.Jobs[0].Name = name
 	}
 	return o, nil
 }
@@ -145,7 +149,8 @@ func (o *captureOptions) readSecrets(ctx *cli.Context) error {
 		return err
 	}
 	auth := transport.Auth{KeyFiles: ctx.StringSlice("key"), Passphrase: o.passphrase, Password: password, NoAgent: ctx.Bool("no-agent")}
-	o.Targets, err = readTargets(ctx, auth)
+	targets, err := readTargets(ctx, auth)
+	o.Jobs = acquire.Jobs(targets...)
 	return err
 }
 

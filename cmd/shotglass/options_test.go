@@ -68,6 +68,13 @@ func settingOf(o *captureOptions, name string) acquire.Setting {
 	return acquire.Setting{}
 }
 
+func targetsOf(o *captureOptions) (targets []transport.Target) {
+	for _, j := range o.Jobs {
+		targets = append(targets, j.Target)
+	}
+	return targets
+}
+
 var ignoreSecrets = cmpopts.IgnoreFields(transport.Auth{}, "Passphrase", "Password")
 
 func TestOptionsDefaults(t *testing.T) {
@@ -82,10 +89,10 @@ func TestOptionsDefaults(t *testing.T) {
 		t.Errorf("dialer: %+v", d)
 	}
 	want := []transport.Target{{Name: "web1"}}
-	if d := cmp.Diff(want, o.Targets, ignoreSecrets, cmpopts.EquateEmpty()); d != "" {
+	if d := cmp.Diff(want, targetsOf(o), ignoreSecrets, cmpopts.EquateEmpty()); d != "" {
 		t.Error(d)
 	}
-	if o.Targets[0].Auth.Password != nil {
+	if o.Jobs[0].Target.Auth.Password != nil {
 		t.Error("a password comes from nowhere")
 	}
 	if s := settingOf(o, "compress"); s.Value != "zstd" || s.Origin != "default" {
@@ -133,10 +140,10 @@ func TestOptionsMapping(t *testing.T) {
 		{Name: "web1", User: "root", Port: 2200, Auth: auth, HostKey: policy, Jumps: jumps},
 		{Name: "web2", User: "bob", Port: 22, Auth: auth, HostKey: policy, Jumps: jumps},
 	}
-	if d := cmp.Diff(want, o.Targets, ignoreSecrets, cmpopts.EquateEmpty()); d != "" {
+	if d := cmp.Diff(want, targetsOf(o), ignoreSecrets, cmpopts.EquateEmpty()); d != "" {
 		t.Error(d)
 	}
-	if s := secretOf(t, o.Targets[0].Auth.Password); s != "hunter2" {
+	if s := secretOf(t, o.Jobs[0].Target.Auth.Password); s != "hunter2" {
 		t.Errorf("password %q", s)
 	}
 	if s := secretOf(t, e.SudoPassword); s != "from env" {
@@ -145,7 +152,7 @@ func TestOptionsMapping(t *testing.T) {
 	if _, ok := os.LookupEnv("SHOTGLASS_SUDO_PASSWORD"); ok {
 		t.Error("the sudo password stays in the environment, for every proxy command to see")
 	}
-	for _, j := range o.Targets[0].Jumps {
+	for _, j := range o.Jobs[0].Target.Jumps {
 		if j.Auth.Password != nil {
 			t.Errorf("jump host %s gets the target's password", j.Name)
 		}
@@ -235,15 +242,15 @@ func TestOneAddressWithSeveralPorts(t *testing.T) {
 	testApp(t)
 	o := mustParse(t, "127.0.0.1:2201", "127.0.0.1:2202", "[::1]:22", "[::1]:23")
 	for i, want := range []string{"127.0.0.1:2201", "127.0.0.1:2202", "[::1]:22", "[::1]:23"} {
-		if o.Targets[i].Name != want || o.Targets[i].Host == "" {
-			t.Errorf("target %d: %+v", i, o.Targets[i])
+		if o.Jobs[i].Target.Name != want || o.Jobs[i].Target.Host == "" {
+			t.Errorf("target %d: %+v", i, o.Jobs[i].Target)
 		}
 	}
 }
 
 func TestNoJump(t *testing.T) {
 	testApp(t)
-	if o := mustParse(t, "--jump", "none", "web1"); !o.Targets[0].NoJumps {
+	if o := mustParse(t, "--jump", "none", "web1"); !o.Jobs[0].Target.NoJumps {
 		t.Error("--jump none does not turn jumps off")
 	}
 }

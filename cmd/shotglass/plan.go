@@ -29,7 +29,7 @@ func planCommand(c *console, args []string) *cli.Command {
 			}
 			sctx, stop := catchSignals(ctx.Context, c.exit, func(string) {}, func() {})
 			defer stop()
-			plan, err := acquire.NewPlan(sctx, o.Targets, o.Engine)
+			plan, err := acquire.NewPlan(sctx, o.Jobs, o.Engine)
 			if err != nil {
 				return err
 			}
