@@ -1,0 +1,503 @@
+package hosts
+
+import (
+	"fmt"
+	"math"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// A decoder fills the structs from the tree of a document and notes everything that is
+// wrong. The library's own decoder stops at the first fault.
+type decoder struct {
+	file     string
+	lines    [][]byte
+	o        Options
+	anchors  map[string][]anchor
+	problems []Problem
+	places   map[string]place // of keys that are there: "hosts[2].jump_host.port"
+	steps    int
+}
+
+// Limits on what aliases can make of a small file.
+const (
+	maxSteps = 1 << 20
+	maxAlias = 16
+)
+
+func (d *decoder) failAt(at place, format string, args ...any) {
+	p := at.problem(d.file, d.lines, fmt.Sprintf(format, args...))
+	if !slices.Contains(d.problems, p) { // an alias leads to one fault several times
+		d.problems = append(d.problems, p)
+	}
+}
+
+func (d *decoder) fail(n ast.Node, format string, args ...any) {
+	d.failAt(placeOf(start(n)), format, args...)
+}
+
+// failKey is about a key that is known to be in the file.
+func (d *decoder) failKey(path, format string, args ...any) {
+	d.failAt(d.places[path], format, args...)
+}
+
+func (d *decoder) decode(doc ast.Node, f *File) {
+	d.value(doc, reflect.ValueOf(f).Elem(), "", "")
+}
+
+// plain follows anchors, aliases and tags to the node that holds something. Nil was
+// told of.
+func (d *decoder) plain(n ast.Node) ast.Node {
+	if d.steps++; d.steps > maxSteps {
+		if d.steps == maxSteps+1 {
+			d.fail(n, "the aliases of this file unfold to too much")
+		}
+		return nil
+	}
+	for range maxAlias {
+		switch v := n.(type) {
+		case *ast.AnchorNode:
+			n = v.Value
+		case *ast.TagNode:
+			d.fail(v, "tags have no meaning in a hosts file")
+			return nil
+		case *ast.AliasNode:
+			name, found := v.Value.GetToken().Value, ast.Node(nil)
+			for _, a := range d.anchors[name] {
+				if a.offset < offsetOf(v) {
+					found = a.node
+				}
+			}
+			if found == nil {
+				d.fail(v, "alias *%s stands for nothing above", name)
+				return nil
+			}
+			n = found
+		default:
+			return n
+		}
+	}
+	d.fail(n, "aliases of aliases of aliases")
+	return nil
+}
+
+// kindOf names a node for messages.
+func kindOf(n ast.Node) string {
+	switch n.(type) {
+	case *ast.StringNode, *ast.LiteralNode:
+		return "text"
+	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
+		return "a number"
+	case *ast.BoolNode:
+		return "true or false"
+	case *ast.SequenceNode:
+		return "a list"
+	case *ast.MappingNode, *ast.MappingValueNode:
+		return "a block of keys"
+	}
+	return strings.ToLower(n.Type().String())
+}
+
+// An entry is one key of a block with its value.
+type entry struct {
+	key   string
+	at    place
+	value ast.Node
+}
+
+// entries are the keys of a block, each once; merged ones (<<) do not outweigh its own.
+func (d *decoder) entries(n ast.Node, depth int) ([]entry, bool) {
+	var pairs []*ast.MappingValueNode
+	switch m := n.(type) {
+	case *ast.MappingNode:
+		pairs = m.Values
+	case *ast.MappingValueNode:
+		pairs = []*ast.MappingValueNode{m}
+	default:
+		return nil, false
+	}
+	var own, merged []entry
+	seen := map[string]place{}
+	for _, p := range pairs {
+		at := placeOf(p.Key.GetToken())
+		if p.Key.IsMergeKey() {
+			merged = append(merged, d.merge(p.Value, depth+1)...)
+			continue
+		}
+		key, ok := p.Key.(*ast.StringNode)
+		if !ok {
+			d.failAt(at, "a key must be text")
+			continue
+		}
+		if first, dup := seen[key.Value]; dup {
+			d.failAt(at, "key %q is given twice, first in line %d", key.Value, first.line)
+			continue
+		}
+		seen[key.Value] = at
+		own = append(own, entry{key.Value, at, p.Value})
+	}
+	for _, e := range merged {
+		if _, have := seen[e.key]; !have {
+			seen[e.key] = e.at
+			own = append(own, e)
+		}
+	}
+	return own, true
+}
+
+// merge reads what << stands before: a block or a list of blocks.
+func (d *decoder) merge(n ast.Node, depth int) []entry {
+	if depth > maxAlias {
+		d.fail(n, "blocks merge into themselves")
+		return nil
+	}
+	v := d.plain(n)
+	if v == nil {
+		return nil
+	}
+	if list, ok := v.(*ast.SequenceNode); ok {
+		var out []entry
+		for _, one := range list.Values {
+			out = append(out, d.merge(one, depth+1)...)
+		}
+		return out
+	}
+	out, ok := d.entries(v, depth)
+	if !ok {
+		d.fail(n, "<< stands before a block of keys, this is %s", kindOf(v))
+	}
+	return out
+}
+
+var (
+	secretType  = reflect.TypeFor[*Secret]()
+	stringsType = reflect.TypeFor[Strings]()
+	workersType = reflect.TypeFor[Workers]()
+)
+
+// value fills v from n. An empty value leaves v alone, as if the key were not there.
+func (d *decoder) value(n ast.Node, v reflect.Value, path, is string) {
+	if n == nil {
+		return
+	}
+	node := d.plain(n)
+	if node == nil {
+		return
+	}
+	if _, null := node.(*ast.NullNode); null {
+		return
+	}
+	want := func(what string) {
+		d.fail(n, "%s is %s, want %s%s", orFile(path), kindOf(node), what, quoteHint(node, what))
+	}
+	switch {
+	case v.Type() == secretType:
+		d.secret(n, node, v, path)
+		return
+	case v.Type() == stringsType:
+		list, ok := node.(*ast.SequenceNode)
+		if !ok {
+			if s, ok := d.text(n, path, is, "text or a list of texts"); ok && s != "" {
+				v.Set(reflect.ValueOf(Strings{s}))
+			}
+			return
+		}
+		for i, one := range list.Values {
+			at := fmt.Sprintf("%s[%d]", path, i)
+			d.note(at, placeOf(start(one)))
+			if s, ok := d.text(one, at, is, "text"); ok && s != "" {
+				v.Set(reflect.Append(v, reflect.ValueOf(s)))
+			}
+		}
+		return
+	case v.Type() == workersType:
+		if s, ok := node.(*ast.StringNode); ok && s.Value == "auto" {
+			return
+		}
+		if k, ok := integer(node); ok && k >= 1 && k <= 10000 {
+			v.SetInt(k)
+			return
+		}
+		d.fail(n, "%s is %s, want a number from 1 or auto", path, describe(node))
+		return
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		p := reflect.New(v.Type().Elem())
+		before := len(d.problems)
+		d.value(n, p.Elem(), path, is)
+		if len(d.problems) == before {
+			v.Set(p)
+		}
+	case reflect.String:
+		if s, ok := d.text(n, path, is, "text"); ok {
+			v.SetString(s)
+		}
+	case reflect.Int:
+		k, ok := integer(node)
+		switch {
+		case is == "port" && (!ok || k < 1 || k > math.MaxUint16):
+			d.fail(n, "%s is %s, want a number from 1 to 65535", path, describe(node))
+		case !ok:
+			want("a number")
+		default:
+			v.SetInt(k)
+		}
+	case reflect.Bool:
+		b, ok := boolean(node)
+		if !ok {
+			want("true or false")
+			return
+		}
+		v.SetBool(b)
+	case reflect.Slice:
+		list, ok := node.(*ast.SequenceNode)
+		if !ok {
+			want("a list, each entry after a dash")
+			return
+		}
+		for i, one := range list.Values {
+			at := fmt.Sprintf("%s[%d]", path, i)
+			d.note(at, placeOf(start(one)))
+			e := reflect.New(v.Type().Elem()).Elem()
+			if e.Kind() == reflect.Struct && isNull(d.plain(one)) {
+				d.fail(one, "%s is empty", at)
+				continue
+			}
+			d.value(one, e, at, is)
+			v.Set(reflect.Append(v, e))
+		}
+	case reflect.Map:
+		entries, ok := d.entries(node, 0)
+		if !ok {
+			want("a block of keys")
+			return
+		}
+		m := reflect.MakeMap(v.Type())
+		for _, e := range entries {
+			at := path + "." + e.key
+			d.note(at, e.at)
+			if s, ok := d.text(e.value, at, "", "text"); ok {
+				m.SetMapIndex(reflect.ValueOf(e.key), reflect.ValueOf(s))
+			}
+		}
+		v.Set(m)
+	case reflect.Struct:
+		entries, ok := d.entries(node, 0)
+		if !ok {
+			want("a block of keys")
+			return
+		}
+		fields := fieldsOf(v.Type())
+		for _, e := range entries {
+			i := slices.IndexFunc(fields, func(f field) bool { return f.name == e.key })
+			if i < 0 {
+				d.failAt(e.at, "unknown key %q%s%s", e.key, inside(path), suggestion(e.key, fields))
+				continue
+			}
+			at := join(path, e.key)
+			d.note(at, e.at)
+			d.value(e.value, v.FieldByIndex(fields[i].index), at, fields[i].is)
+		}
+		for _, f := range fields {
+			if f.need && !slices.ContainsFunc(entries, func(e entry) bool { return e.key == f.name && !isEmpty(d.plain(e.value)) }) {
+				d.fail(n, "%s has no %s", path, f.name)
+			}
+		}
+	default:
+		panic("hosts: no decoding for " + v.Type().String())
+	}
+}
+
+// note remembers where a key stands; the first place of an alias counts.
+func (d *decoder) note(path string, at place) {
+	if _, have := d.places[path]; !have {
+		d.places[path] = at
+	}
+}
+
+// text returns a text in its format. An empty one is as none.
+func (d *decoder) text(n ast.Node, path, is, want string) (string, bool) {
+	node := d.plain(n)
+	var s string
+	switch v := node.(type) {
+	case nil:
+		return "", false
+	case *ast.NullNode:
+		return "", true
+	case *ast.StringNode:
+		s = v.Value
+	case *ast.LiteralNode:
+		s = v.Value.Value
+	default:
+		d.fail(n, "%s is %s, want %s%s", path, kindOf(node), want, quoteHint(node, want))
+		return "", false
+	}
+	if s == "" {
+		return "", true
+	}
+	if strings.ContainsAny(s, "\x00\n\r") && is != "" {
+		d.fail(n, "%s has a line break", path)
+		return "", false
+	}
+	if check := formats[is].check; check != nil {
+		if err := check(s); err != nil {
+			d.fail(n, "%s: %v", path, err)
+			return "", false
+		}
+	}
+	if is == "file" || is == "path" {
+		s = d.path(s)
+		if is == "file" && d.o.Exists != nil {
+			if err := d.o.Exists(s); err != nil {
+				d.fail(n, "%s: %v", path, err)
+				return "", false
+			}
+		}
+	}
+	return s, true
+}
+
+// path makes a path absolute: ~ is the home, others start from the file's folder.
+func (d *decoder) path(s string) string {
+	if rest, ok := strings.CutPrefix(s, "~"); ok && d.o.Home != "" && (rest == "" || rest[0] == '/' || rest[0] == filepath.Separator) {
+		return filepath.Join(d.o.Home, rest)
+	}
+	if !filepath.IsAbs(s) && d.o.Dir != "" {
+		return filepath.Join(d.o.Dir, s)
+	}
+	return s
+}
+
+// secret reads a secret or where it comes from. What it holds is in no message.
+func (d *decoder) secret(n, node ast.Node, v reflect.Value, path string) {
+	s := newSecret()
+	switch node.(type) {
+	case *ast.StringNode, *ast.LiteralNode:
+		text, ok := d.text(n, path, "", "")
+		if !ok || text == "" {
+			return
+		}
+		s.text = strings.TrimSuffix(text, "\n")
+		at := placeOf(start(n))
+		at.secret = true
+		d.places[path] = at
+	case *ast.MappingNode, *ast.MappingValueNode:
+		before := len(d.problems)
+		d.value(n, reflect.ValueOf(s).Elem(), path, "")
+		given := 0
+		for _, set := range []bool{s.File != "", s.Env != "", len(s.Command) > 0} {
+			if set {
+				given++
+			}
+		}
+		if given != 1 {
+			if len(d.problems) == before {
+				d.fail(n, "%s wants one of file, env and command", path)
+			}
+			return
+		}
+		if len(s.Command) > 0 && strings.ContainsRune(s.Command[0], '/') {
+			s.Command[0] = d.path(s.Command[0])
+		}
+	default:
+		d.fail(n, "%s is %s, want text%s, or a block with file, env or command", path, kindOf(node), quoteHint(node, "text"))
+		return
+	}
+	v.Set(reflect.ValueOf(s))
+}
+
+func isNull(n ast.Node) bool {
+	_, null := n.(*ast.NullNode)
+	return null
+}
+
+// isEmpty is about what counts as if the key were not there.
+func isEmpty(n ast.Node) bool {
+	switch v := n.(type) {
+	case *ast.StringNode:
+		return v.Value == ""
+	case *ast.LiteralNode:
+		return v.Value.Value == ""
+	}
+	return isNull(n)
+}
+
+func integer(n ast.Node) (int64, bool) {
+	i, ok := n.(*ast.IntegerNode)
+	if !ok {
+		return 0, false
+	}
+	switch k := i.Value.(type) {
+	case int64:
+		return k, true
+	case uint64:
+		return int64(min(k, math.MaxInt64)), true
+	}
+	return 0, false
+}
+
+// boolean knows YAML 1.1's words too, which Margarita Shotgun's reader took.
+func boolean(n ast.Node) (value, ok bool) {
+	switch v := n.(type) {
+	case *ast.BoolNode:
+		return v.Value, true
+	case *ast.StringNode:
+		if v.GetToken().Type.String() == "String" { // not in quotes
+			switch strings.ToLower(v.Value) {
+			case "yes", "on":
+				return true, true
+			case "no", "off":
+				return false, true
+			}
+		}
+	}
+	return false, false
+}
+
+// describe names a node with its value, which is no secret.
+func describe(n ast.Node) string {
+	switch n.(type) {
+	case *ast.StringNode:
+		return strconv.Quote(n.(*ast.StringNode).Value)
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
+		return n.GetToken().Value
+	}
+	return kindOf(n)
+}
+
+func quoteHint(n ast.Node, want string) string {
+	switch n.(type) {
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
+		if strings.HasPrefix(want, "text") {
+			return " (in quotes)"
+		}
+	}
+	return ""
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+func inside(path string) string {
+	if path == "" {
+		return ""
+	}
+	return " in " + path
+}
+
+func orFile(path string) string {
+	if path == "" {
+		return "the file"
+	}
+	return path
+}

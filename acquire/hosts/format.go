@@ -1,0 +1,126 @@
+package hosts
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+	"unicode"
+
+	"github.com/shotglass-ir/shotglass/acquire"
+)
+
+// formats are what a text can have to look like; the tag "is" names one. pattern is for
+// the schema, check has the last word.
+var formats = map[string]struct {
+	pattern string
+	check   func(string) error
+}{
+	"host":        {`^[^-][^\s/,@]*$`, checkAddr},
+	"user":        {`^[^-\s]\S*$`, ValidUser},
+	"fingerprint": {`^SHA256:[A-Za-z0-9+/]{43}=?$`, ValidFingerprint},
+	"sha256":      {`^(sha256:)?[0-9A-Fa-f]{64}$`, checkSHA256},
+	"filename":    {`^[^/\\]+$`, acquire.ValidImageName},
+	"url":         {`^https?://`, checkURL},
+	"bucket":      {`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`, checkBucket},
+	"prefix":      {`^[^/\\]*$`, checkPrefix},
+	"file":        {}, // a path to something that must be there
+	"path":        {},
+}
+
+// OpenSSH's own rules: valid_hostname and valid_ruser of its ssh.c. User and host can
+// end up in a ProxyCommand, which a shell reads.
+
+// ValidHost refuses names of hosts that OpenSSH refuses.
+func ValidHost(host string) error {
+	switch {
+	case host == "":
+		return errors.New("the name is missing")
+	case host[0] == '-':
+		return errors.New("the name starts with a dash")
+	case strings.ContainsAny(host, "'`\"$\\;&<>|(){}/,") || strings.ContainsFunc(host, blank):
+		return errors.New("the name has characters that no host name has")
+	}
+	return nil
+}
+
+// ValidUser refuses login names that OpenSSH refuses.
+func ValidUser(user string) error {
+	switch {
+	case user == "":
+		return errors.New("the login name is empty")
+	case user[0] == '-':
+		return fmt.Errorf("login name %q starts with a dash", user)
+	case strings.ContainsAny(user, "'`\";&<>|(){}") || strings.ContainsFunc(user, blank) || strings.HasSuffix(user, `\`):
+		return fmt.Errorf("login name %q has characters that a shell would act on", user)
+	}
+	return nil
+}
+
+// ValidFingerprint wants what ssh-keygen -l prints: 32 bytes in base64.
+func ValidFingerprint(s string) error {
+	sum, ok := strings.CutPrefix(s, "SHA256:")
+	if raw, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(sum, "=")); !ok || err != nil || len(raw) != 32 {
+		return fmt.Errorf("host key %q is not a SHA256 fingerprint, as ssh-keygen -lf prints it", s)
+	}
+	return nil
+}
+
+// checkAddr is ValidHost for a key that holds neither login nor port.
+func checkAddr(s string) error {
+	if err := ValidHost(s); err != nil {
+		return fmt.Errorf("%q: %w", s, err)
+	}
+	if strings.Contains(s, "@") {
+		return fmt.Errorf("%q: the login name has a key of its own, username", s)
+	}
+	if strings.ContainsAny(s, ":[]") {
+		if _, err := netip.ParseAddr(s); err != nil {
+			return fmt.Errorf("%q: the port has a key of its own, port; IPv6 addresses stand without brackets", s)
+		}
+	}
+	return nil
+}
+
+func checkSHA256(s string) error {
+	if b, err := hex.DecodeString(strings.TrimPrefix(strings.ToLower(s), "sha256:")); err != nil || len(b) != 32 {
+		return fmt.Errorf("%q is not a SHA-256 in hexadecimal, as sha256sum prints it", s)
+	}
+	return nil
+}
+
+func checkURL(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return errors.New("no valid URL")
+	case u.User != nil:
+		return errors.New("a password does not belong in a URL")
+	case u.Scheme != "https" && u.Scheme != "http" || u.Host == "":
+		return fmt.Errorf("%q is not a URL of http or https", s)
+	}
+	return nil
+}
+
+func checkBucket(s string) error {
+	ok := len(s) >= 3 && len(s) <= 63
+	for _, r := range s {
+		ok = ok && (r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '.' || r == '-')
+	}
+	if !ok || strings.Trim(s, ".-") != s {
+		return fmt.Errorf("%q is not the name of a bucket", s)
+	}
+	return nil
+}
+
+func checkPrefix(s string) error {
+	if strings.ContainsAny(s, `/\`) || strings.ContainsFunc(s, blank) {
+		return fmt.Errorf("%q cannot begin the name of a file", s)
+	}
+	return nil
+}
+
+func blank(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }

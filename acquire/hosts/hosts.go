@@ -1,0 +1,198 @@
+// Package hosts reads the YAML file that names the hosts of a case.
+//
+// A file of Margarita Shotgun works unchanged; beyond it there are defaults, host key
+// pins, jump chains, secrets from elsewhere, labels and more. Reading is strict: what
+// is not understood is an error with its place in the file, and all errors come
+// at once, before any connection.
+//
+// The structs below are the one definition of the file: the decoder and the JSON
+// Schema both follow their tags.
+package hosts
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+)
+
+// A File is a hosts file.
+type File struct {
+	// Path is where the file was read from, for messages.
+	Path string `yaml:"-"`
+	// Warnings are what the user should know although the file can be used.
+	Warnings []Problem `yaml:"-"`
+
+	Case     string   `yaml:"case" doc:"The ID of the case, for the manifests."`
+	Defaults Defaults `yaml:"defaults" doc:"What holds for every host that does not say otherwise."`
+	Hosts    []Host   `yaml:"hosts" doc:"The hosts to capture."`
+	Workers  Workers  `yaml:"workers" doc:"How many hosts to capture at once; auto lets memory decide."`
+
+	AWS        AWS        `yaml:"aws" doc:"Where to store images in S3. Not available in this version."`
+	Logging    Logging    `yaml:"logging" doc:"Where to write a log of the run. Not available in this version."`
+	Repository Repository `yaml:"repository" doc:"A repository of kernel modules. Not available in this version."`
+
+	places map[string]place
+}
+
+// Defaults are what a host may say, and what all hosts may say together.
+type Defaults struct {
+	Port     int    `yaml:"port" is:"port" doc:"The SSH port; else that of ssh_config, or 22."`
+	Username string `yaml:"username" is:"user" doc:"The login name; else that of ssh_config, or your own."`
+
+	// Password is the login password. Beside a key and without a passphrase it is
+	// the key's passphrase, as with Margarita Shotgun, and never sent to a host.
+	Password     *Secret `yaml:"password" doc:"The login password. Beside a key and without a passphrase: the passphrase of the key, which is then never sent to the host."`
+	SudoPassword *Secret `yaml:"sudo_password" doc:"The password for sudo, where it wants one."`
+	Key          Strings `yaml:"key" is:"file" doc:"Private key files, tried before the keys of ssh-agent."`
+	Passphrase   *Secret `yaml:"passphrase" doc:"The passphrase of the keys."`
+
+	HostKey    Strings `yaml:"host_key" is:"fingerprint" doc:"Pins: only these host keys are accepted."`
+	KnownHosts Strings `yaml:"known_hosts" is:"file" doc:"Files with host keys, in place of those of ssh_config."`
+
+	JumpHost     *Jump  `yaml:"jump_host" doc:"The host to go through."`
+	Jumps        []Jump `yaml:"jumps" doc:"The chain of hosts to go through, first hop first."`
+	ProxyCommand string `yaml:"proxy_command" doc:"Connect through this command, as in ssh_config."`
+
+	Module       Strings `yaml:"module" is:"file" doc:"LiME modules, or folders with modules."`
+	ModuleSHA256 Strings `yaml:"module_sha256" is:"sha256" doc:"Digests of modules that may be loaded."`
+
+	Output string            `yaml:"output" is:"path" doc:"The folder for images and manifests."`
+	Labels map[string]string `yaml:"labels" doc:"What to note about the host in its manifest."`
+}
+
+// A Host is one host to capture.
+type Host struct {
+	Addr     string `yaml:"addr" is:"host" need:"true" doc:"A host name, an address, or an alias of ssh_config."`
+	Name     string `yaml:"name" is:"host" doc:"What to call the host in messages and file names, in place of addr."`
+	Filename string `yaml:"filename" is:"filename" doc:"The name of the image, in place of one made of host and time."`
+	Defaults `yaml:",inline"`
+}
+
+// A Jump is a host on the way.
+type Jump struct {
+	Addr       string  `yaml:"addr" is:"host" need:"true" doc:"A host name, an address, or an alias of ssh_config."`
+	Port       int     `yaml:"port" is:"port" doc:"The SSH port; else that of ssh_config, or 22."`
+	Username   string  `yaml:"username" is:"user" doc:"The login name; else that of ssh_config, or your own."`
+	Password   *Secret `yaml:"password" doc:"The login password of the jump host. Beside a key and without a passphrase: the passphrase of the key."`
+	Key        Strings `yaml:"key" is:"file" doc:"Private key files, tried before the keys of ssh-agent."`
+	Passphrase *Secret `yaml:"passphrase" doc:"The passphrase of the keys."`
+	HostKey    Strings `yaml:"host_key" is:"fingerprint" doc:"Pins: only these host keys are accepted."`
+	KnownHosts Strings `yaml:"known_hosts" is:"file" doc:"Files with host keys, in place of those of ssh_config."`
+}
+
+// Strings is one text or a list of them.
+type Strings []string
+
+// Workers is how many hosts are captured at once; 0 is auto.
+type Workers int
+
+// AWS is Margarita Shotgun's section for S3.
+type AWS struct {
+	Bucket string `yaml:"bucket" is:"bucket" doc:"The bucket for the images."`
+}
+
+// Logging is Margarita Shotgun's section for its log.
+type Logging struct {
+	Dir    string `yaml:"dir" is:"path" doc:"The folder for the log."`
+	Prefix string `yaml:"prefix" is:"prefix" doc:"How the log's name begins."`
+}
+
+// Repository is Margarita Shotgun's section for modules that are downloaded.
+type Repository struct {
+	Enabled   bool   `yaml:"enabled" doc:"Download a module that fits."`
+	URL       string `yaml:"url" is:"url" doc:"Where the repository is."`
+	GPGVerify *bool  `yaml:"gpg_verify" doc:"Check the repository's signatures; true unless said otherwise."`
+	Manifest  string `yaml:"manifest" doc:"Which list of the repository to use; primary unless said otherwise."`
+}
+
+// maxSize bounds a file: 1000 hosts with all keys fit several times.
+const maxSize = 2 << 20
+
+// Options say how to read a file.
+type Options struct {
+	// Dir is the folder that relative paths start from.
+	Dir string
+	// Home is what ~ stands for; empty leaves it alone.
+	Home string
+	// Exists says why a file that the hosts file names cannot be used. Nil: nobody
+	// looks.
+	Exists func(path string) error
+}
+
+// Load reads a file and looks whether the files that it names are there. Relative
+// paths start from its folder. The error is of the type Problems unless the file
+// cannot be read at all.
+func Load(path string) (*File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if err != nil {
+		return nil, err
+	}
+	dir, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	home, _ := os.UserHomeDir()
+	file, err := Parse(path, data, Options{Dir: dir, Home: home, Exists: func(p string) error {
+		_, err := os.Stat(p)
+		return err
+	}})
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err == nil && runtime.GOOS != "windows" && info.Mode()&0o044 != 0 {
+		for path, p := range file.places {
+			if p.secret {
+				file.Warnings = append(file.Warnings, p.problem(file.Path, bytes.Split(data, []byte("\n")),
+					fmt.Sprintf("%s stands here in clear, and others can read the file: chmod 600 it, or take the secret from a file, the environment or a command", path)))
+			}
+		}
+		sortProblems(file.Warnings)
+		if n := len(file.Warnings); n > 1 { // one is enough to act on
+			file.Warnings = file.Warnings[:1]
+			file.Warnings[0].Message += fmt.Sprintf(" (and %d more)", n-1)
+		}
+	}
+	return file, nil
+}
+
+// Merged returns the hosts with the defaults applied.
+func (f *File) Merged() []Host {
+	out := make([]Host, len(f.Hosts))
+	for i, h := range f.Hosts {
+		h.Defaults = h.Defaults.over(f.Defaults)
+		out[i] = h
+	}
+	return out
+}
+
+// Unavailable names the functions that the file asks for and that this version does
+// not have. A file with any must not be used: what was asked for would not happen.
+func (f *File) Unavailable() []Problem {
+	var out []Problem
+	refuse := func(path, why string) {
+		p := f.places[path]
+		out = append(out, Problem{File: f.Path, Line: p.line, Column: p.column, Message: path + " is not available in this version: " + why})
+	}
+	if f.AWS.Bucket != "" {
+		refuse("aws.bucket", "images go to folders; leave it out and name one with output or --output")
+	}
+	if f.Repository.Enabled {
+		refuse("repository.enabled", "modules are not downloaded; set it to false and name a module with module and module_sha256")
+	}
+	if f.Logging.Dir != "" {
+		refuse("logging.dir", "there is no log file yet; leave it out and redirect standard error, or --json's standard output")
+	}
+	if f.Logging.Prefix != "" {
+		refuse("logging.prefix", "there is no log file yet; leave it out")
+	}
+	sortProblems(out)
+	return out
+}
