@@ -83,7 +83,7 @@ type Tool struct {
 type Setting struct {
 	Name   string `json:"name"`
 	Value  string `json:"value"`
-	Origin string `json:"origin"` // flag, env, file, default
+	Origin string `json:"origin"` // flag, argument, env NAME, file NAME, default
 }
 
 // TargetRecord is what is known of the target. All but Connection is the

@@ -297,6 +297,7 @@ func (d *decoder) value(n ast.Node, v reflect.Value, path, is string) {
 		for _, e := range entries {
 			i := slices.IndexFunc(fields, func(f field) bool { return f.name == e.key })
 			if i < 0 {
+				e.at.cut = e.at.column + len([]rune(e.key)) // it may be a misspelt password
 				d.failAt(e.at, "unknown key %q%s%s", e.key, inside(path), suggestion(e.key, fields))
 				continue
 			}

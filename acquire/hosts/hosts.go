@@ -10,7 +10,7 @@
 package hosts
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -35,6 +35,7 @@ type File struct {
 	Repository Repository `yaml:"repository" doc:"A repository of kernel modules. Not available in this version."`
 
 	places map[string]place
+	lines  [][]byte
 }
 
 // Defaults are what a host may say, and what all hosts may say together.
@@ -122,9 +123,9 @@ type Options struct {
 	Exists func(path string) error
 }
 
-// Load reads a file and looks whether the files that it names are there. Relative
-// paths start from its folder. The error is of the type Problems unless the file
-// cannot be read at all.
+// Load reads a file for use: it looks whether the files that it names are there, and
+// refuses what is Unavailable. Relative paths start from its folder. The error is of
+// the type Problems unless the file cannot be read at all.
 func Load(path string) (*File, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -144,13 +145,18 @@ func Load(path string) (*File, error) {
 		_, err := os.Stat(p)
 		return err
 	}})
-	if err != nil {
-		return nil, err
+	if err == nil && len(file.Unavailable()) > 0 {
+		return nil, Problems(file.Unavailable())
+	}
+	if p, ok := errors.AsType[Problems](err); ok {
+		p = append(p, file.Unavailable()...)
+		sortProblems(p)
+		return nil, p
 	}
 	if info, err := f.Stat(); err == nil && runtime.GOOS != "windows" && info.Mode()&0o044 != 0 {
 		for path, p := range file.places {
 			if p.secret {
-				file.Warnings = append(file.Warnings, p.problem(file.Path, bytes.Split(data, []byte("\n")),
+				file.Warnings = append(file.Warnings, p.problem(file.Path, file.lines,
 					fmt.Sprintf("%s stands here in clear, and others can read the file: chmod 600 it, or take the secret from a file, the environment or a command", path)))
 			}
 		}
@@ -178,8 +184,7 @@ func (f *File) Merged() []Host {
 func (f *File) Unavailable() []Problem {
 	var out []Problem
 	refuse := func(path, why string) {
-		p := f.places[path]
-		out = append(out, Problem{File: f.Path, Line: p.line, Column: p.column, Message: path + " is not available in this version: " + why})
+		out = append(out, f.places[path].problem(f.Path, f.lines, path+" is not available in this version: "+why))
 	}
 	if f.AWS.Bucket != "" {
 		refuse("aws.bucket", "images go to folders; leave it out and name one with output or --output")

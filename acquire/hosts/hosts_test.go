@@ -235,7 +235,7 @@ func TestFaults(t *testing.T) {
 func TestExcerpt(t *testing.T) {
 	_, err := Parse("hosts.yml", []byte("hosts:\n- addr: web1\n  porto: 22\n- {addr: \"wéb 2\", password: hunter2, port: x}\n"), Options{})
 	want := `hosts.yml:3:3: unknown key "porto" in hosts[0]; is it "port"?
-    3 |   porto: 22
+    3 |   porto: ...
       |   ^
 hosts.yml:4:10: hosts[1].addr: "wéb 2": the name has characters that no host name has
     4 | - {addr: "wéb 2", password: ***, port: x}
@@ -249,6 +249,10 @@ hosts.yml:4:44: hosts[1].port is "x", want a number from 1 to 65535
 	_, err = Parse("h", []byte("hosts:\n- {addr: a,\tpassword: hunter2, 'sudo_password' : \"hunter2\", key: [\n"), Options{})
 	if err == nil || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("a fault in the YAML shows a secret: %v", err)
+	}
+	_, err = Parse("h", []byte("hosts:\n- addr: a\n  pwd: hunter2\n"), Options{})
+	if err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("a misspelt key shows a secret: %v", err)
 	}
 	if e := excerpt([]byte(strings.Repeat("x", 500)), 7, 400); len(e) > 300 || !strings.Contains(e, "...") {
 		t.Errorf("a long line is not cut: %s", e)
@@ -290,6 +294,13 @@ func TestLoad(t *testing.T) {
 	_, err = Load(write("missing.yml", "defaults: {key: nokey, module: [key, nomodule]}\n", 0o600))
 	if p, _ := errors.AsType[Problems](err); len(p) != 2 || !strings.Contains(p[0].Message, "defaults.key: ") || !strings.Contains(p[1].Message, "defaults.module[1]: ") {
 		t.Errorf("missing files: %v", err)
+	}
+	_, err = Load(write("both.yml", "aws: {bucket: abc}\nhost: []\n", 0o600))
+	if p, _ := errors.AsType[Problems](err); len(p) != 2 || !strings.Contains(p[0].Error(), "aws.bucket is not available in this version") || !strings.Contains(p[0].Excerpt, "^") {
+		t.Errorf("what is wrong and what there is not: %v", err)
+	}
+	if _, err := Load(write("bucket.yml", "aws: {bucket: abc}\n", 0o600)); err == nil {
+		t.Error("a bucket passes")
 	}
 	if _, err := Load(filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no file: %v", err)

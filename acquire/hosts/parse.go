@@ -13,12 +13,12 @@ import (
 
 // Parse reads the text of a hosts file; path is for messages. The error is of the type
 // Problems: all that is wrong, unless the text is no YAML at all, whose first fault
-// hides the rest.
+// hides the rest. The file then holds what could be read, and must not be used.
 func Parse(path string, data []byte, o Options) (*File, error) {
 	d := &decoder{file: path, lines: bytes.Split(data, []byte("\n")), o: o, places: map[string]place{}}
-	f := &File{Path: path, places: d.places}
+	f := &File{Path: path, places: d.places, lines: d.lines}
 	if len(data) > maxSize {
-		return nil, Problems{{File: path, Message: fmt.Sprintf("more than %d MiB are no hosts file", maxSize>>20)}}
+		return f, Problems{{File: path, Message: fmt.Sprintf("more than %d MiB are no hosts file", maxSize>>20)}}
 	}
 	if doc := d.document(data); doc != nil {
 		d.anchors = anchorsOf(doc)
@@ -27,7 +27,7 @@ func Parse(path string, data []byte, o Options) (*File, error) {
 	}
 	if len(d.problems) > 0 {
 		sortProblems(d.problems)
-		return nil, Problems(d.problems)
+		return f, Problems(d.problems)
 	}
 	for i := range f.Hosts {
 		h := &f.Hosts[i]

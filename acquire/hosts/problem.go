@@ -53,6 +53,7 @@ func sortProblems(p []Problem) {
 type place struct {
 	line, column int
 	secret       bool // a secret in clear
+	cut          int  // the last column to show, if any: what follows could be a secret
 }
 
 func (at place) problem(file string, lines [][]byte, msg string) Problem {
@@ -61,13 +62,17 @@ func (at place) problem(file string, lines [][]byte, msg string) Problem {
 		p.Line, p.Column = 0, 0
 		return p
 	}
-	p.Excerpt = excerpt(lines[at.line-1], at.line, p.Column)
+	line := lines[at.line-1]
+	if runes := []rune(string(line)); at.cut > 0 && at.cut < len(runes) {
+		line = []byte(string(runes[:at.cut]) + " ...")
+	}
+	p.Excerpt = excerpt(line, at.line, p.Column)
 	return p
 }
 
 // secretKey finds a secret's key and what follows. Messages about a file end up in
 // terminals and logs; what it holds in secret must not.
-var secretKey = regexp.MustCompile(`(?i)((?:pass(?:word|phrase)?|secret|token)["']?\s*:\s*)([^\s,{}][^,}]*)`)
+var secretKey = regexp.MustCompile(`(?i)((?:pass\w*|secret|token)["']?\s*:\s*)([^\s,{}][^,}]*)`)
 
 // mask replaces secrets by stars that do not tell their length, and moves the column along.
 func mask(line string, column int) (string, int) {

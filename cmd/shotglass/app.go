@@ -85,7 +85,7 @@ func newApp(c *console, args []string) *cli.App {
 		return usagef("no command").fix("the commands are %s; see shotglass --help", strings.Join(commandNames(app), ", "))
 	}
 	for _, cmd := range []*cli.Command{
-		captureCommand(c, args), planCommand(c, args), verifyCommand(c), catCommand(c), inspectCommand(c),
+		captureCommand(c, args), planCommand(c, args), verifyCommand(c), catCommand(c), inspectCommand(c), hostsCommand(c),
 		versionCommand(c), completionCommand(c), manCommand(c), helpCommand(c),
 	} {
 		app.Commands = append(app.Commands, command(c, cmd))
@@ -107,6 +107,9 @@ func helpFlag() cli.Flag {
 // command prepares a command for the house rules. All commands go through here.
 func command(c *console, cmd *cli.Command) *cli.Command {
 	run := cmd.Action
+	for i, sub := range cmd.Subcommands {
+		cmd.Subcommands[i] = command(c, sub)
+	}
 	cmd.HideHelp = true
 	cmd.HideHelpCommand = true
 	cmd.Flags = append(slices.Clone(cmd.Flags), helpFlag())
@@ -124,6 +127,7 @@ func command(c *console, cmd *cli.Command) *cli.Command {
 			switch {
 			case a == "":
 				return inCommand(cmd, usagef("an argument is empty"))
+			case a == "-" && cmd.ArgsUsage == hostArgs: // standard input
 			case a[0] == '-':
 				return inCommand(cmd, usagef("argument %q starts with a dash", a).fix("put flags before the arguments: shotglass %s", usageLine(cmd)))
 			}
@@ -147,13 +151,13 @@ func lower(err error) string {
 // inCommand completes a usage error with the command that it is about.
 func inCommand(cmd *cli.Command, u *usageError) *usageError {
 	if u.Fix == "" {
-		u.Fix = fmt.Sprintf("usage: shotglass %s; all flags: shotglass %s --help", usageLine(cmd), cmd.Name)
+		u.Fix = fmt.Sprintf("usage: shotglass %s; all flags: shotglass %s --help", usageLine(cmd), commandName(cmd))
 	}
 	return u
 }
 
 func usageLine(cmd *cli.Command) string {
-	s := cmd.Name
+	s := commandName(cmd)
 	if len(cmd.VisibleFlags()) > 1 { // more than --help
 		s += " [flags]"
 	}
@@ -161,6 +165,14 @@ func usageLine(cmd *cli.Command) string {
 		s += " " + cmd.ArgsUsage
 	}
 	return s
+}
+
+// commandName is what comes after the program's name: "hosts check".
+func commandName(cmd *cli.Command) string {
+	if name := strings.TrimPrefix(cmd.HelpName, "shotglass "); name != "" {
+		return name
+	}
+	return cmd.Name
 }
 
 func commandNames(app *cli.App) (names []string) {

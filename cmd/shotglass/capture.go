@@ -13,17 +13,21 @@ import (
 	"github.com/shotglass-ir/shotglass/sink"
 )
 
-const captureText = `HOST is [user@]host[:port] or an alias of ssh_config; IPv6 addresses stand in brackets. Each host's memory becomes
+// hostArgs is what capture and plan take.
+const hostArgs = "HOST... | -"
+
+const captureText = `HOST is [user@]host[:port] or an alias of ssh_config; IPv6 addresses stand in brackets. - reads hosts from standard
+input, one a line. --config names a hosts file, which holds more hosts and more about each; see docs/hosts.md. Each host's memory becomes
 HOST-TIME-mem.lime.zst in the folder of --output, or under the URL of --to, with a signed manifest beside it. Standard output gets one line
 per host, with tabs: host, state, bytes of memory, bytes stored, SHA-256 of the memory image, place.
 
-Flags stand before the hosts. A flag outweighs its environment variable. The first Ctrl-C finishes the partial images
+Flags stand before the hosts. A flag outweighs its environment variable, that outweighs the hosts file. The first Ctrl-C finishes the partial images
 and cleans the targets; the second leaves at once and says what is left where.`
 
 func captureCommand(c *console, args []string) *cli.Command {
 	return &cli.Command{
 		Name: "capture", Usage: "capture the memory of hosts, completely and provably",
-		ArgsUsage: "HOST...", Description: captureText, Flags: captureFlagSet(),
+		ArgsUsage: hostArgs, Description: captureText, Flags: captureFlagSet(),
 		Action: func(ctx *cli.Context) error {
 			c.json, c.quiet = ctx.Bool("json"), ctx.Bool("quiet")
 			o, err := readOptions(c, ctx, args)

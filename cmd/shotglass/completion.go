@@ -81,6 +81,16 @@ func complCommands(app *cli.App) (out []complCommand) {
 			for _, t := range topics {
 				c.Words = append(c.Words, t.name)
 			}
+		case len(cmd.Subcommands) > 0:
+			for _, sub := range cmd.Subcommands {
+				c.Words = append(c.Words, sub.Name)
+				for _, f := range sub.VisibleFlags() {
+					if f.Names()[0] != "help" { // the command has its own
+						c.Flags = append(c.Flags, complFlagOf(f))
+					}
+				}
+			}
+			c.Files = true // of the subcommands
 		case strings.HasPrefix(cmd.ArgsUsage, "FILE"):
 			c.Files = true
 		case strings.HasPrefix(cmd.ArgsUsage, "HOST"):
@@ -187,7 +197,7 @@ _shotglass() {
 	case "$cur" in
 	-*) COMPREPLY=($(compgen -W "$flags" -- "$cur")) ;;
 	*)
-		if [ -n "$files" ]; then
+		if [ -n "$files" ] && { [ -z "$words" ] || [ "$COMP_CWORD" -gt 2 ]; }; then
 			compopt -o filenames 2>/dev/null
 			COMPREPLY=($(compgen -f -- "$cur"))
 		elif [ -n "$hosts" ]; then
@@ -227,7 +237,7 @@ _shotglass() {
 {{- range .Flags}}{{$f := .}}{{range .Names}}
 			'{{if $f.Many}}*{{end}}{{.}}[{{zshq $f.Usage}}]{{if $f.Values}}:value:({{join $f.Values " "}}){{else if $f.Files}}:file:_files{{else if $f.Takes}}:value: {{end}}' \
 {{- end}}{{end}}
-			'*:argument:{{if .Words}}({{join .Words " "}}){{else if .Files}}_files{{else if .Hosts}}_hosts{{else}} {{end}}'
+			{{if and .Words .Files}}'1:command:({{join .Words " "}})' {{end}}'*:argument:{{if and .Words .Files}}_files{{else if .Words}}({{join .Words " "}}){{else if .Files}}_files{{else if .Hosts}}_hosts{{else}} {{end}}'
 		;;
 {{- end}}
 	esac

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +12,8 @@ import (
 	"unicode"
 
 	"golang.org/x/term"
+
+	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
 )
 
 // A console is where this program speaks: results to stdout, the story to stderr. It is
@@ -69,18 +72,32 @@ func (c *console) warn(format string, args ...any) {
 
 // fail tells of an error and of what helps. host may be empty.
 func (c *console) fail(host string, err error) {
+	if p, ok := errors.AsType[hostsfile.Problems](err); ok && host == "" {
+		for _, one := range p {
+			c.failLines(one.Error())
+		}
+	} else {
+		c.failLines(failMessage(host, err))
+	}
+	for _, h := range hints(err) {
+		c.hint(h)
+	}
+}
+
+func failMessage(host string, err error) string {
 	msg := err.Error()
 	if host != "" && !strings.HasPrefix(msg, host+": ") {
 		msg = host + ": " + msg
 	}
+	return msg
+}
+
+func (c *console) failLines(msg string) {
 	for i, l := range strings.Split(strings.TrimRight(msg, "\n"), "\n") {
 		if i > 0 {
 			l = "  " + l
 		}
 		c.line("shotglass: error: " + l)
-	}
-	for _, h := range hints(err) {
-		c.hint(h)
 	}
 }
 

@@ -10,9 +10,12 @@ type usageError struct {
 	Command string // "capture", empty for the program
 	Msg     string
 	Fix     string // the hint
+	Err     error  // behind it, if there is one
 }
 
 func (e *usageError) Error() string { return e.Msg }
+
+func (e *usageError) Unwrap() error { return e.Err }
 
 // Hint says what to do instead.
 func (e *usageError) Hint() string { return e.Fix }

@@ -9,6 +9,7 @@ import (
 
 // Groups of flags, as --help prints them.
 const (
+	groupHosts      = "Hosts"
 	groupEvidence   = "Evidence"
 	groupConnection = "Connection"
 	groupAuth       = "Authentication"
@@ -84,8 +85,13 @@ func captureFlagSet() []cli.Flag {
 
 	to := file(groupEvidence, "to", "", "TO", "place for images and manifests: `s3://BUCKET/PREFIX/|DIR`")
 	to.DefaultText = "--output"
+	config := file(groupHosts, "config", "c", "CONFIG", "capture the hosts of this hosts file, too: `FILE`")
+	budget := str(groupRun, "memory-budget", "", "MEMORY_BUDGET", "captures under way take at most this `SIZE` of memory together, such as 2GiB; others wait")
+	budget.DefaultText = "a quarter of the memory, or 1GiB"
 
 	return slices.Concat([]cli.Flag{
+		config,
+
 		to, output,
 		str(groupEvidence, "name", "", "", "`NAME` of the image file, for a single host (default HOST-TIME-mem.lime.zst)"),
 		str(groupEvidence, "case", "", "CASE", "`ID` of the case, for the manifest"),
@@ -119,7 +125,8 @@ func captureFlagSet() []cli.Flag {
 
 		dur(groupRun, "stall-timeout", "STALL_TIMEOUT", "give up a stream in which no byte came for this `TIME`", defaultStallTimeout),
 		dur(groupRun, "cleanup-timeout", "CLEANUP_TIMEOUT", "give up cleaning a host after this `TIME`", defaultCleanupTimeout),
-		&cli.IntFlag{Name: "parallel", Usage: "capture at most `N` hosts at once", Category: groupRun, EnvVars: env("PARALLEL"), DefaultText: "all"},
+		&cli.IntFlag{Name: "parallel", Usage: "capture at most `N` hosts at once", Category: groupRun, EnvVars: env("PARALLEL"), DefaultText: "as many as memory allows"},
+		budget,
 		&cli.IntFlag{Name: "lime-port", Hidden: true, Usage: "TCP `PORT` for LiME on the host's loopback, in place of a free one", Category: groupModule},
 		&cli.IntFlag{Name: "lime-timeout", Hidden: true, Usage: "for tests only: LiME's timeout parameter in milliseconds. Anything but 0 lets LiME fill memory with zeros"},
 

@@ -107,6 +107,10 @@ func TestBashCompletion(t *testing.T) {
 		{"shotglass|cat|--f", "--force", ""},
 		{"shotglass|help|exit", "exit-codes", "capture"},
 		{"shotglass|completion|z", "zsh", "bash"},
+		{"shotglass|hosts|", "check", "image.lime"},
+		{"shotglass|hosts|check|im", "image.lime", "check"},
+		{"shotglass|hosts|check|--j", "--json", ""},
+		{"shotglass|capture|--config|im", "image.lime", ""},
 		{"shotglass|nonsense|", "", ""},
 		{"shotglass|capture|$(touch pwned)|--js", "--json", ""},
 	} {

@@ -24,9 +24,15 @@ func printAppHelp(w io.Writer, app *cli.App) {
 }
 
 func printCommandHelp(w io.Writer, cmd *cli.Command) {
-	fmt.Fprintf(w, "shotglass %s - %s\n\nUsage: shotglass %s\n", cmd.Name, cmd.Usage, usageLine(cmd))
+	fmt.Fprintf(w, "shotglass %s - %s\n\nUsage: shotglass %s\n", commandName(cmd), cmd.Usage, usageLine(cmd))
 	if cmd.Description != "" {
 		fmt.Fprintf(w, "\n%s\n", cmd.Description)
+	}
+	if len(cmd.Subcommands) > 0 {
+		fmt.Fprintf(w, "\nCommands:\n")
+	}
+	for _, sub := range cmd.Subcommands {
+		fmt.Fprintf(w, "  %-12s%s\n", sub.Name, sub.Usage)
 	}
 	var groups []string
 	flags := map[string][]cli.Flag{}

@@ -3,12 +3,14 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/shotglass-ir/shotglass/acquire"
+	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
 	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/transport"
 )
@@ -27,8 +29,9 @@ type captureOptions struct {
 
 	Warnings []string
 
-	prompts    *prompter
-	passphrase transport.SecretFunc
+	prompts         *prompter
+	passphrase      transport.SecretFunc
+	passphraseGiven bool // by a flag or a variable, not only asked for
 }
 
 // readOptions turns flags, environment and arguments into options. It touches nothing
@@ -59,10 +62,8 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 	e.Parallel, e.LimePort, e.LimeTimeout = ctx.Int("parallel"), ctx.Int("lime-port"), ctx.Int("lime-timeout")
 
 	switch {
-	case ctx.NArg() == 0:
+	case ctx.NArg() == 0 && ctx.String("config") == "":
 		return nil, usagef("no host")
-	case name != "" && ctx.NArg() > 1:
-		return nil, usagef("--name is for a single host, there are %d", ctx.NArg())
 	case !slices.Contains(compressions, e.Compression):
 		return nil, usagef("--compress %q: want %s", e.Compression, strings.Join(compressions, " or "))
 	case !slices.Contains(progresses, o.Progress):
@@ -99,14 +100,11 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 	if e.Sink, err = readSink(ctx); err != nil {
 		return nil, err
 	}
-	if e.Modules, err = readModules(ctx.StringSlice("module"), ctx.StringSlice("module-sha256")); err != nil {
+	if err := o.readBudget(ctx); err != nil {
 		return nil, err
 	}
-	if err := o.readSecrets(ctx); err != nil {
+	if err := o.readHosts(c, ctx, name); err != nil {
 		return nil, err
-	}
-	if name != "" {
-		o.Jobs[0].Name = name
 	}
 	return o, nil
 }
@@ -126,96 +124,99 @@ func checkName(name string) error {
 	return nil
 }
 
-// readSecrets opens the sources of secrets and makes the targets, which need them.
-func (o *captureOptions) readSecrets(ctx *cli.Context) error {
+// readBudget reads how much memory captures may take.
+func (o *captureOptions) readBudget(ctx *cli.Context) (err error) {
+	o.Engine.MemoryBudget = memoryBudget()
+	if s := ctx.String("memory-budget"); s != "" {
+		if o.Engine.MemoryBudget, err = parseSize(s); err != nil {
+			return usagef("--memory-budget: %v", err)
+		}
+	}
+	for i := range o.Engine.Settings {
+		if s := &o.Engine.Settings[i]; s.Name == "memory-budget" && s.Value == "" {
+			s.Value = strconv.FormatInt(o.Engine.MemoryBudget, 10)
+		}
+	}
+	return nil
+}
+
+// readHosts makes the jobs: of the hosts file, and of the hosts named beside it. name is
+// that of the image.
+func (o *captureOptions) readHosts(c *console, ctx *cli.Context, name string) (err error) {
 	e := &o.Engine
-	open := func(s secretSource) (f transport.SecretFunc, err error) {
+	if err := checkRepository(); err != nil {
+		return err
+	}
+	file := &hostsfile.File{}
+	if path := ctx.String("config"); path != "" {
+		if file, err = readHostsFile(path); err != nil {
+			return err
+		}
+		for _, w := range file.Warnings {
+			o.Warnings = append(o.Warnings, plainProblem(w))
+		}
+		if file.Case != "" && !ctx.IsSet("case") {
+			e.Case = file.Case
+			e.Settings = setSetting(e.Settings, "case", file.Case, "file "+path)
+		}
+		if file.Workers != 0 && !ctx.IsSet("parallel") {
+			e.Parallel = int(file.Workers)
+			e.Settings = setSetting(e.Settings, "parallel", strconv.Itoa(e.Parallel), "file "+path)
+		}
+	} else if e.Modules, err = readModules(ctx.StringSlice("module"), ctx.StringSlice("module-sha256")); err != nil {
+		return err
+	}
+	args, err := readHosts(ctx.Args().Slice(), c.stdin)
+	if err != nil {
+		return err
+	}
+	auth, err := o.readSecrets(ctx)
+	if err != nil {
+		return err
+	}
+	if o.Jobs, err = makeJobs(ctx, o, file, args, auth); err != nil {
+		return err
+	}
+	switch {
+	case len(o.Jobs) == 0:
+		return usagef("no host")
+	case name != "" && len(o.Jobs) > 1:
+		return usagef("--name is for a single host, there are %d", len(o.Jobs))
+	case name != "":
+		o.Jobs[0].Name = name
+		if s := o.Jobs[0].Settings; s != nil {
+			o.Jobs[0].Settings = setSetting(s, "name", name, "flag")
+		}
+	}
+	return nil
+}
+
+// readSecrets opens the sources of secrets that flags and variables name.
+func (o *captureOptions) readSecrets(ctx *cli.Context) (transport.Auth, error) {
+	e := &o.Engine
+	open := func(s secretSource) (f transport.SecretFunc, origin string, err error) {
 		s.flag, s.file = s.what+"-file", ctx.String(s.what+"-file")
 		if !s.always {
 			s.ask = ctx.Bool("ask-" + s.what)
 		}
-		f, origin, err := s.open(o.prompts)
-		e.Settings = append(e.Settings, acquire.Setting{Name: s.what, Value: "(secret, not recorded)", Origin: origin})
-		return f, err
+		f, origin, err = s.open(o.prompts)
+		e.Settings = append(e.Settings, acquire.Setting{Name: s.what, Value: secretValue, Origin: origin})
+		return f, origin, err
 	}
-	password, err := open(secretSource{what: "password", env: "SHOTGLASS_PASSWORD"})
+	var auth transport.Auth
+	password, _, err := open(secretSource{what: "password", env: "SHOTGLASS_PASSWORD"})
 	if err != nil {
-		return err
+		return auth, err
 	}
-	if e.SudoPassword, err = open(secretSource{what: "sudo-password", env: "SHOTGLASS_SUDO_PASSWORD"}); err != nil {
-		return err
+	if e.SudoPassword, _, err = open(secretSource{what: "sudo-password", env: "SHOTGLASS_SUDO_PASSWORD"}); err != nil {
+		return auth, err
 	}
-	if o.passphrase, err = open(secretSource{what: "key-passphrase", env: "SHOTGLASS_KEY_PASSPHRASE", always: true}); err != nil {
-		return err
-	}
-	auth := transport.Auth{KeyFiles: ctx.StringSlice("key"), Passphrase: o.passphrase, Password: password, NoAgent: ctx.Bool("no-agent")}
-	targets, err := readTargets(ctx, auth)
-	o.Jobs = acquire.Jobs(targets...)
-	return err
-}
-
-// readTargets makes a target of each HOST.
-func readTargets(ctx *cli.Context, auth transport.Auth) ([]transport.Target, error) {
-	user, port := ctx.String("user"), ctx.Int("port")
-	if user != "" {
-		if err := checkUser(user); err != nil {
-			return nil, err
-		}
-	}
-	if port != 0 || ctx.IsSet("port") {
-		if err := checkPort(port); err != nil {
-			return nil, err
-		}
-	}
-	known, insecure := ctx.StringSlice("known-hosts"), ctx.Bool("insecure-ignore-host-key")
-	pinned, err := parsePins(ctx.StringSlice("host-key"))
+	passphrase, origin, err := open(secretSource{what: "key-passphrase", env: "SHOTGLASS_KEY_PASSPHRASE", always: true})
 	if err != nil {
-		return nil, err
+		return auth, err
 	}
-	if insecure && len(pinned) > 0 {
-		return nil, usagef("--insecure-ignore-host-key and --host-key exclude each other")
-	}
-	jumps, noJumps, err := readJumps(ctx.String("jump"), auth)
-	if err != nil {
-		return nil, err
-	}
-	proxy := ctx.String("proxy-command")
-	if proxy != "" && len(jumps) > 0 {
-		return nil, usagef("--proxy-command and --jump exclude each other")
-	}
-	for i := range jumps {
-		jumps[i].HostKey = pinned.policy(jumps[i].Name, true, known, insecure)
-	}
-
-	var targets []transport.Target
-	for _, arg := range ctx.Args().Slice() {
-		h, err := parseHost(arg)
-		if err != nil {
-			return nil, err
-		}
-		t := transport.Target{Name: h.Host, User: h.User, Port: h.Port, Auth: auth, Jumps: jumps, NoJumps: noJumps, ProxyCommand: proxy}
-		t.HostKey = pinned.policy(h.Host, false, known, insecure)
-		if t.User == "" {
-			t.User = user
-		}
-		if t.Port == 0 {
-			t.Port = port
-		}
-		targets = append(targets, t)
-	}
-	used := map[string]bool{}
-	for _, t := range targets {
-		used[t.Name] = true
-	}
-	for _, j := range jumps {
-		used[j.Name] = true
-	}
-	for host := range pinned {
-		if host != "" && !used[host] {
-			return nil, usagef("--host-key pins a key of %q, which is neither a HOST nor a jump host here", host)
-		}
-	}
-	return targets, distinct(targets)
+	o.passphrase, o.passphraseGiven = passphrase, origin != "terminal"
+	return transport.Auth{KeyFiles: ctx.StringSlice("key"), Passphrase: passphrase, Password: password, NoAgent: ctx.Bool("no-agent")}, nil
 }
 
 // readJumps reads --jump. The hosts on the way get the keys, but no password:
@@ -240,27 +241,4 @@ func readJumps(spec string, auth transport.Auth) (jumps []transport.Target, none
 		jumps[i].Auth = transport.Auth{KeyFiles: auth.KeyFiles, Passphrase: auth.Passphrase, NoAgent: auth.NoAgent}
 	}
 	return jumps, false, nil
-}
-
-// distinct makes sure that a name stands for one target, as everything is reported
-// by name. Addresses that differ in their port get it into their name; for names that
-// would hide their ssh_config entry.
-func distinct(targets []transport.Target) error {
-	count := map[string]int{}
-	for _, t := range targets {
-		count[t.Name]++
-	}
-	seen := map[string]bool{}
-	for i := range targets {
-		t := &targets[i]
-		if count[t.Name] > 1 && t.Port != 0 && isAddress(t.Name) {
-			t.Host = t.Name
-			t.Name = joinHostPort(t.Host, t.Port)
-		}
-		if seen[t.Name] {
-			return usagef("host %q is given twice", t.Name).fix("to reach two machines under one name, give each a Host entry in ssh_config and name that")
-		}
-		seen[t.Name] = true
-	}
-	return nil
 }

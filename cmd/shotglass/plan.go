@@ -17,7 +17,7 @@ here. It takes the flags of capture; no signing key is needed.`
 func planCommand(c *console, args []string) *cli.Command {
 	return &cli.Command{
 		Name: "plan", Usage: "say how hosts would be captured; write nothing",
-		ArgsUsage: "HOST...", Description: planText, Flags: captureFlagSet(),
+		ArgsUsage: hostArgs, Description: planText, Flags: captureFlagSet(),
 		Action: func(ctx *cli.Context) error {
 			c.json, c.quiet = ctx.Bool("json"), ctx.Bool("quiet")
 			o, err := readOptions(c, ctx, args)

@@ -5,8 +5,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"unicode"
 
+	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
 	"github.com/shotglass-ir/shotglass/transport"
 )
 
@@ -63,29 +63,16 @@ func parseHost(s string) (hostSpec, error) {
 	return h, checkHost(s, h.Host)
 }
 
-// OpenSSH's own rules: valid_hostname and valid_ruser of its ssh.c.
-const shellMeta = "'`\"$\\;&<>|(){}"
-
 func checkHost(spec, host string) error {
-	switch {
-	case host == "":
-		return usagef("host %q: the name is missing", spec)
-	case host[0] == '-':
-		return usagef("host %q: the name starts with a dash", spec)
-	case strings.ContainsAny(host, shellMeta+"/,") || strings.ContainsFunc(host, blank):
-		return usagef("host %q: the name has characters that no host name has", spec)
+	if err := hostsfile.ValidHost(host); err != nil {
+		return usagef("host %q: %v", spec, err)
 	}
 	return nil
 }
 
 func checkUser(user string) error {
-	switch {
-	case user == "":
-		return usagef("the login name is empty")
-	case user[0] == '-':
-		return usagef("login name %q starts with a dash", user)
-	case strings.ContainsAny(user, "'`\";&<>|(){}") || strings.ContainsFunc(user, blank) || strings.HasSuffix(user, `\`):
-		return usagef("login name %q has characters that a shell would act on", user)
+	if err := hostsfile.ValidUser(user); err != nil {
+		return usagef("%v", err)
 	}
 	return nil
 }
@@ -96,8 +83,6 @@ func isAddress(host string) bool {
 }
 
 func joinHostPort(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
-
-func blank(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }
 
 func checkPort(n int) error {
 	if n < 1 || n > 65535 {

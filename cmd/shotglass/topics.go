@@ -33,7 +33,7 @@ func exitCodesText() string {
 // environmentText lists every variable with its flag, from the flags themselves.
 func environmentText() string {
 	var b strings.Builder
-	b.WriteString("A flag outweighs its variable, a variable outweighs the default. The manifest records every value and where it came\nfrom. A variable of a flag that may be repeated holds one value.\n\n")
+	b.WriteString("A flag outweighs its variable, a variable the hosts file, and that the default. The manifest records every value and where it came\nfrom. A variable of a flag that may be repeated holds one value.\n\n")
 	seen := map[string]bool{}
 	for _, f := range append(captureFlagSet(), verifyCommand(nil).Flags...) {
 		d := f.(cli.DocGenerationFlag)
@@ -47,6 +47,7 @@ func environmentText() string {
 	for _, s := range []string{"SHOTGLASS_PASSWORD", "SHOTGLASS_SUDO_PASSWORD", "SHOTGLASS_KEY_PASSPHRASE"} {
 		fmt.Fprintf(&b, "  %-32s see shotglass help secrets\n", s)
 	}
+	b.WriteString("  LIME_REPOSITORY                  Margarita Shotgun's; refused when it is enabled: not available in this version\n")
 	b.WriteString("  SSH_AUTH_SOCK                    the socket of ssh-agent\n")
 	return b.String()
 }
@@ -60,6 +61,9 @@ const secretsText = `No flag takes a password or a passphrase as its value: ever
 comes from the terminal if --ask-... says so, else from the first line of the file, else from the variable. Questions are
 asked on the terminal itself, before the first byte of memory flows. Passwords are for the targets: jump hosts are
 reached with keys. Secrets are in no log and no manifest.
+
+In a hosts file each host and jump host can have its own, which best stand elsewhere: in a file, a variable, or
+with a program that prints them. What a flag or a variable above says goes before.
 `
 
 const jsonText = `With --json standard output is JSON Lines. Every line is an object with "v":1 and a "message_type"; fields are only ever
@@ -71,6 +75,7 @@ added. Times are UTC, durations end in _ns and are nanoseconds, sizes are bytes.
   result        how a host ended: "state" is complete, partial or failed
   verification  what verify found in a file
   inspection    what inspect found in a file
+  hosts_file    what hosts check found in a file
   version       what shotglass version prints
   summary       the last line, with the exit code
   exit_error    in place of the summary when the command failed as a whole

@@ -4,13 +4,14 @@ _shotglass() {
 	local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" cmd="${COMP_WORDS[1]}"
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		COMPREPLY=($(compgen -W "capture plan verify cat inspect version completion man help --help --version" -- "$cur"))
+		COMPREPLY=($(compgen -W "capture plan verify cat inspect hosts version completion man help --help --version" -- "$cur"))
 		return
 	fi
 	local flags= words= files= hosts=
 	case "$cmd" in
 	capture)
 		case "$prev" in
+		--config|-c) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--to) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--output|-o) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--name) return ;;
@@ -35,6 +36,7 @@ _shotglass() {
 		--stall-timeout) return ;;
 		--cleanup-timeout) return ;;
 		--parallel) return ;;
+		--memory-budget) return ;;
 		--progress) COMPREPLY=($(compgen -W "auto bar lines none" -- "$cur")); return ;;
 		--s3-region) return ;;
 		--s3-profile) return ;;
@@ -48,11 +50,12 @@ _shotglass() {
 		--s3-lock) return ;;
 		--s3-retain) return ;;
 		esac
-		flags="--to --output -o --name --case --operator --sign-key --unsigned --compress --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --dial-timeout --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --module --module-sha256 --insecure-unverified-module --stall-timeout --cleanup-timeout --parallel --json --quiet -q --progress --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
+		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --dial-timeout --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --module --module-sha256 --insecure-unverified-module --stall-timeout --cleanup-timeout --parallel --memory-budget --json --quiet -q --progress --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
 		words="" hosts=1
 		;;
 	plan)
 		case "$prev" in
+		--config|-c) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--to) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--output|-o) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--name) return ;;
@@ -77,6 +80,7 @@ _shotglass() {
 		--stall-timeout) return ;;
 		--cleanup-timeout) return ;;
 		--parallel) return ;;
+		--memory-budget) return ;;
 		--progress) COMPREPLY=($(compgen -W "auto bar lines none" -- "$cur")); return ;;
 		--s3-region) return ;;
 		--s3-profile) return ;;
@@ -90,7 +94,7 @@ _shotglass() {
 		--s3-lock) return ;;
 		--s3-retain) return ;;
 		esac
-		flags="--to --output -o --name --case --operator --sign-key --unsigned --compress --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --dial-timeout --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --module --module-sha256 --insecure-unverified-module --stall-timeout --cleanup-timeout --parallel --json --quiet -q --progress --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
+		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --dial-timeout --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --module --module-sha256 --insecure-unverified-module --stall-timeout --cleanup-timeout --parallel --memory-budget --json --quiet -q --progress --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
 		words="" hosts=1
 		;;
 	verify)
@@ -132,6 +136,12 @@ _shotglass() {
 		flags="--json --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
 		words="" files=1
 		;;
+	hosts)
+		case "$prev" in
+		esac
+		flags="--json --help -h"
+		words="check" files=1
+		;;
 	version)
 		case "$prev" in
 		esac
@@ -154,14 +164,14 @@ _shotglass() {
 		case "$prev" in
 		esac
 		flags="--help -h"
-		words="capture plan verify cat inspect version completion man help exit-codes environment secrets json evidence"
+		words="capture plan verify cat inspect hosts version completion man help exit-codes environment secrets json evidence"
 		;;
 	*) return ;;
 	esac
 	case "$cur" in
 	-*) COMPREPLY=($(compgen -W "$flags" -- "$cur")) ;;
 	*)
-		if [ -n "$files" ]; then
+		if [ -n "$files" ] && { [ -z "$words" ] || [ "$COMP_CWORD" -gt 2 ]; }; then
 			compopt -o filenames 2>/dev/null
 			COMPREPLY=($(compgen -f -- "$cur"))
 		elif [ -n "$hosts" ]; then

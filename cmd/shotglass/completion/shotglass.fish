@@ -2,7 +2,7 @@
 
 function __fish_shotglass_no_subcommand --description 'Test if there has been any subcommand yet'
     for i in (commandline -opc)
-        if contains -- $i capture plan verify cat inspect version completion man help
+        if contains -- $i capture plan verify cat inspect hosts check version completion man help
             return 1
         end
     end
@@ -11,6 +11,7 @@ end
 
 complete -c shotglass -n '__fish_shotglass_no_subcommand' -f -l help -s h -d 'print this help to standard output'
 complete -r -c shotglass -n '__fish_shotglass_no_subcommand' -a 'capture' -d 'capture the memory of hosts, completely and provably'
+complete -c shotglass -n '__fish_seen_subcommand_from capture' -l config -s c -r -d 'capture the hosts of this hosts file, too: FILE'
 complete -c shotglass -n '__fish_seen_subcommand_from capture' -l to -r -d 'place for images and manifests: s3://BUCKET/PREFIX/|DIR'
 complete -c shotglass -n '__fish_seen_subcommand_from capture' -l output -s o -r -d 'folder for images and manifests: DIR'
 complete -c shotglass -n '__fish_seen_subcommand_from capture' -f -l name -r -d 'NAME of the image file, for a single host (default HOST-TIME-mem.lime.zst)'
@@ -42,6 +43,7 @@ complete -c shotglass -n '__fish_seen_subcommand_from capture' -f -l insecure-un
 complete -c shotglass -n '__fish_seen_subcommand_from capture' -f -l stall-timeout -r -d 'give up a stream in which no byte came for this TIME'
 complete -c shotglass -n '__fish_seen_subcommand_from capture' -f -l cleanup-timeout -r -d 'give up cleaning a host after this TIME'
 complete -c shotglass -n '__fish_seen_subcommand_from capture' -f -l parallel -r -d 'capture at most N hosts at once'
+complete -c shotglass -n '__fish_seen_subcommand_from capture' -f -l memory-budget -r -d 'captures under way take at most this SIZE of memory together, such as 2GiB; others wait'
 complete -c shotglass -n '__fish_seen_subcommand_from capture' -f -l json -d 'print JSON Lines to standard output'
 complete -c shotglass -n '__fish_seen_subcommand_from capture' -f -l quiet -s q -d 'print errors only, and the result'
 complete -c shotglass -n '__fish_seen_subcommand_from capture' -f -l progress -r -d 'show progress as auto|bar|lines|none'
@@ -61,6 +63,7 @@ complete -c shotglass -n '__fish_seen_subcommand_from capture' -f -l s3-retain -
 complete -c shotglass -n '__fish_seen_subcommand_from capture' -f -l s3-legal-hold -d 'put a legal hold on every object'
 complete -c shotglass -n '__fish_seen_subcommand_from capture' -f -l help -s h -d 'print this help to standard output'
 complete -r -c shotglass -n '__fish_shotglass_no_subcommand' -a 'plan' -d 'say how hosts would be captured; write nothing'
+complete -c shotglass -n '__fish_seen_subcommand_from plan' -l config -s c -r -d 'capture the hosts of this hosts file, too: FILE'
 complete -c shotglass -n '__fish_seen_subcommand_from plan' -l to -r -d 'place for images and manifests: s3://BUCKET/PREFIX/|DIR'
 complete -c shotglass -n '__fish_seen_subcommand_from plan' -l output -s o -r -d 'folder for images and manifests: DIR'
 complete -c shotglass -n '__fish_seen_subcommand_from plan' -f -l name -r -d 'NAME of the image file, for a single host (default HOST-TIME-mem.lime.zst)'
@@ -92,6 +95,7 @@ complete -c shotglass -n '__fish_seen_subcommand_from plan' -f -l insecure-unver
 complete -c shotglass -n '__fish_seen_subcommand_from plan' -f -l stall-timeout -r -d 'give up a stream in which no byte came for this TIME'
 complete -c shotglass -n '__fish_seen_subcommand_from plan' -f -l cleanup-timeout -r -d 'give up cleaning a host after this TIME'
 complete -c shotglass -n '__fish_seen_subcommand_from plan' -f -l parallel -r -d 'capture at most N hosts at once'
+complete -c shotglass -n '__fish_seen_subcommand_from plan' -f -l memory-budget -r -d 'captures under way take at most this SIZE of memory together, such as 2GiB; others wait'
 complete -c shotglass -n '__fish_seen_subcommand_from plan' -f -l json -d 'print JSON Lines to standard output'
 complete -c shotglass -n '__fish_seen_subcommand_from plan' -f -l quiet -s q -d 'print errors only, and the result'
 complete -c shotglass -n '__fish_seen_subcommand_from plan' -f -l progress -r -d 'show progress as auto|bar|lines|none'
@@ -146,6 +150,11 @@ complete -c shotglass -n '__fish_seen_subcommand_from inspect' -f -l s3-role-arn
 complete -c shotglass -n '__fish_seen_subcommand_from inspect' -f -l s3-external-id -r -d 'external ID for that role'
 complete -c shotglass -n '__fish_seen_subcommand_from inspect' -f -l s3-bucket-owner -r -d 'ACCOUNT that must own the bucket'
 complete -c shotglass -n '__fish_seen_subcommand_from inspect' -f -l help -s h -d 'print this help to standard output'
+complete -r -c shotglass -n '__fish_shotglass_no_subcommand' -a 'hosts' -d 'check hosts files'
+complete -c shotglass -n '__fish_seen_subcommand_from hosts' -f -l help -s h -d 'print this help to standard output'
+complete -r -c shotglass -n '__fish_seen_subcommand_from hosts' -a 'check' -d 'tell all that is wrong with hosts files'
+complete -c shotglass -n '__fish_seen_subcommand_from check' -f -l json -d 'print JSON Lines to standard output'
+complete -c shotglass -n '__fish_seen_subcommand_from check' -f -l help -s h -d 'print this help to standard output'
 complete -r -c shotglass -n '__fish_shotglass_no_subcommand' -a 'version' -d 'print the version, the commit and the digest of this program'
 complete -c shotglass -n '__fish_seen_subcommand_from version' -f -l json -d 'print JSON Lines to standard output'
 complete -c shotglass -n '__fish_seen_subcommand_from version' -f -l help -s h -d 'print this help to standard output'

@@ -10,6 +10,7 @@ _shotglass() {
 		'verify:check images against their manifests and signatures'
 		'cat:print the raw image to standard output'
 		'inspect:tell what a LiME image holds, whoever made it'
+		'hosts:check hosts files'
 		'version:print the version, the commit and the digest of this program'
 		'completion:print a completion script for a shell'
 		'man:print the man page'
@@ -25,6 +26,8 @@ _shotglass() {
 	case "$cmd" in
 	capture)
 		_arguments -S \
+			'--config[capture the hosts of this hosts file, too]:file:_files' \
+			'-c[capture the hosts of this hosts file, too]:file:_files' \
 			'--to[place for images and manifests]:file:_files' \
 			'--output[folder for images and manifests]:file:_files' \
 			'-o[folder for images and manifests]:file:_files' \
@@ -61,6 +64,7 @@ _shotglass() {
 			'--stall-timeout[give up a stream in which no byte came for this TIME]:value: ' \
 			'--cleanup-timeout[give up cleaning a host after this TIME]:value: ' \
 			'--parallel[capture at most N hosts at once]:value: ' \
+			'--memory-budget[captures under way take at most this SIZE of memory together, such as 2GiB; others wait]:value: ' \
 			'--json[print JSON Lines to standard output]' \
 			'--quiet[print errors only, and the result]' \
 			'-q[print errors only, and the result]' \
@@ -85,6 +89,8 @@ _shotglass() {
 		;;
 	plan)
 		_arguments -S \
+			'--config[capture the hosts of this hosts file, too]:file:_files' \
+			'-c[capture the hosts of this hosts file, too]:file:_files' \
 			'--to[place for images and manifests]:file:_files' \
 			'--output[folder for images and manifests]:file:_files' \
 			'-o[folder for images and manifests]:file:_files' \
@@ -121,6 +127,7 @@ _shotglass() {
 			'--stall-timeout[give up a stream in which no byte came for this TIME]:value: ' \
 			'--cleanup-timeout[give up cleaning a host after this TIME]:value: ' \
 			'--parallel[capture at most N hosts at once]:value: ' \
+			'--memory-budget[captures under way take at most this SIZE of memory together, such as 2GiB; others wait]:value: ' \
 			'--json[print JSON Lines to standard output]' \
 			'--quiet[print errors only, and the result]' \
 			'-q[print errors only, and the result]' \
@@ -192,6 +199,13 @@ _shotglass() {
 			'-h[print this help to standard output]' \
 			'*:argument:_files'
 		;;
+	hosts)
+		_arguments -S \
+			'--json[print JSON Lines to standard output]' \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'1:command:(check)' '*:argument:_files'
+		;;
 	version)
 		_arguments -S \
 			'--json[print JSON Lines to standard output]' \
@@ -215,7 +229,7 @@ _shotglass() {
 		_arguments -S \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
-			'*:argument:(capture plan verify cat inspect version completion man help exit-codes environment secrets json evidence)'
+			'*:argument:(capture plan verify cat inspect hosts version completion man help exit-codes environment secrets json evidence)'
 		;;
 	esac
 }
