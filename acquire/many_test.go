@@ -96,8 +96,8 @@ func TestRunManyBounded(t *testing.T) {
 					t.Errorf("%s: %v", r.Host, r.Err)
 				}
 			}
-			if most.Load() != want {
-				t.Errorf("%d streams at once, want %d", most.Load(), want)
+			if n := most.Load(); n > want || n < min(want, 2) {
+				t.Errorf("%d streams at once, want %d", n, want)
 			}
 		})
 	}

@@ -15,8 +15,6 @@ import (
 
 var update = flag.Bool("update", false, "write the schema anew")
 
-const pin = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"
-
 func mustParse(t *testing.T, text string) *File {
 	t.Helper()
 	f, err := Parse("hosts.yml", []byte(text), Options{Dir: "/case", Home: "/home/me"})
@@ -205,6 +203,7 @@ var faults = []struct {
 		`4:10: tags have no meaning in a hosts file`,
 	}},
 	{"documents", "hosts: []\n---\nhosts: []\n", []string{`3:1: a second YAML document: a hosts file is one`}},
+	{"empty literal", "hosts:\n- addr: |0", []string{`2:3: hosts[0] has no addr`}},
 	{"empty", "# nothing\n", []string{`the file is empty: want hosts:`}},
 	{"not yaml", "hosts:\n- addr: [a\n", []string{`no valid YAML`}},
 	{"deep", strings.Repeat("[", 5000), []string{`nested more than 100 deep: no hosts file is`}},

@@ -8,7 +8,6 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
-	"github.com/goccy/go-yaml/token"
 )
 
 // Parse reads the text of a hosts file; path is for messages. The error is of the type
@@ -121,59 +120,4 @@ func nesting(data []byte) (most int) {
 		most = max(most, open+line)
 	}
 	return most
-}
-
-// anchor is a node with a name.
-type anchor struct {
-	offset int
-	node   ast.Node
-}
-
-type anchorVisitor map[string][]anchor
-
-func (v anchorVisitor) Visit(n ast.Node) ast.Visitor {
-	if a, ok := n.(*ast.AnchorNode); ok && a.Name != nil && a.Value != nil {
-		name := a.Name.GetToken().Value
-		v[name] = append(v[name], anchor{offsetOf(a), a.Value})
-	}
-	return v
-}
-
-func anchorsOf(n ast.Node) map[string][]anchor {
-	v := anchorVisitor{}
-	ast.Walk(v, n)
-	return v
-}
-
-func offsetOf(n ast.Node) int {
-	if t := n.GetToken(); t != nil && t.Position != nil {
-		return t.Position.Offset
-	}
-	return 0
-}
-
-// start is the token that a person would point at.
-func start(n ast.Node) *token.Token {
-	switch n := n.(type) {
-	case *ast.MappingNode:
-		if !n.IsFlowStyle && len(n.Values) > 0 {
-			return start(n.Values[0])
-		}
-	case *ast.MappingValueNode:
-		return n.Key.GetToken()
-	case *ast.LiteralNode:
-		return n.Start
-	case *ast.AnchorNode:
-		return n.Start
-	case *ast.AliasNode:
-		return n.Start
-	}
-	return n.GetToken()
-}
-
-func placeOf(t *token.Token) place {
-	if t == nil || t.Position == nil {
-		return place{}
-	}
-	return place{line: t.Position.Line, column: t.Position.Column}
 }
