@@ -120,7 +120,7 @@ func TestRunInterrupted(t *testing.T) {
 	streaming := make(chan struct{})
 	f.serve = func(c net.Conn, b []byte) {
 		<-streaming
-		c.Write(b[:1<<20])
+		c.Write(b[:3<<20]) // more than fits the channel window: some of it was read
 		cancel(errors.New("ctrl-c"))
 		c.Read(make([]byte, 1))
 	}
