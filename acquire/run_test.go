@@ -353,11 +353,10 @@ func TestRunNeutral(t *testing.T) {
 			f := newFake(t)
 			f.serve = func(c net.Conn, image []byte) { c.Write(image[:len(image)*3/4]); c.Close() }
 			dir := t.TempDir()
-			var s *neutralSink
-			res := f.capture(t.Context(), dir, func(o *Options) {
-				s = &neutralSink{o.Sink, dir, lose}
-				o.Sink, o.Compression, o.Signer, o.Name = s, compression, alice, "web1.lime"
-			})
+			o, j := f.options(dir), f.job("fake")
+			s := &neutralSink{o.Sink, dir, lose}
+			o.Sink, o.Compression, o.Signer, j.Name = s, compression, alice, "web1.lime"
+			res := runJobs(t.Context(), t, o, j)[0]
 			if res.State != StatePartial || !strings.HasSuffix(res.Manifest, "web1.lime.partial.json") || !strings.HasSuffix(res.Signature, "web1.lime.partial.json.sig") {
 				t.Fatalf("%+v", res)
 			}
