@@ -21,7 +21,7 @@ import (
 	"github.com/shotglass-ir/shotglass/sink/sinktest"
 )
 
-func TestSink(t *testing.T) {
+func TestConformance(t *testing.T) {
 	isolate(t)
 	sinktest.Test(t, func(t *testing.T) sink.Sink {
 		f := newFake(t)
