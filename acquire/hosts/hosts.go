@@ -92,7 +92,7 @@ type Workers int
 
 // AWS is Margarita Shotgun's section for S3.
 type AWS struct {
-	Bucket string `yaml:"bucket" is:"bucket" doc:"The bucket for the images."`
+	Bucket string `yaml:"bucket" is:"bucket" doc:"The S3 bucket for the images of hosts without an output, unless --to or --output says otherwise."`
 }
 
 // Logging is Margarita Shotgun's section for its log.
@@ -185,9 +185,6 @@ func (f *File) Unavailable() []Problem {
 	var out []Problem
 	refuse := func(path, why string) {
 		out = append(out, f.places[path].problem(f.Path, f.lines, path+" is not available in this version: "+why))
-	}
-	if f.AWS.Bucket != "" {
-		refuse("aws.bucket", "images go to folders; leave it out and name one with output or --output")
 	}
 	if f.Repository.Enabled {
 		refuse("repository.enabled", "modules are not downloaded; set it to false and name a module with module and module_sha256")

@@ -221,3 +221,29 @@ func TestOneNameTwice(t *testing.T) {
 		t.Setenv("JOBS_TEST_SUDO", "again")
 	}
 }
+
+// TestHostsFileBucket: Margarita's aws.bucket is where images go, unless a flag or
+// the host itself says otherwise.
+func TestHostsFileBucket(t *testing.T) {
+	t.Setenv("AWS_CONFIG_FILE", "none")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "none")
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	dir, file := hostsFolder(t, "aws:\n  bucket: memory-dumps\nhosts:\n- addr: web1\n- {addr: web2, output: here}\n")
+	region := []string{"--unsigned", "--s3-region", "eu-west-1", "-c", file}
+	o := mustParse(t, region...)
+	if got := fmt.Sprint(o.Engine.Sink); got != "s3://memory-dumps/" {
+		t.Errorf("sink %s", got)
+	}
+	if s := settingOf(o, "to"); s.Value != "s3://memory-dumps/" || s.Origin != "file "+file {
+		t.Errorf("setting %+v", s)
+	}
+	if got := fmt.Sprint(o.Jobs[1].Sink); o.Jobs[0].Sink != nil || got != filepath.Join(dir, "here") {
+		t.Errorf("web1 to %v, web2 to %s", o.Jobs[0].Sink, got)
+	}
+	if got := fmt.Sprint(mustParse(t, append(region, "--to", "s3://other/x/")...).Engine.Sink); got != "s3://other/x/" {
+		t.Errorf("with --to: %s", got)
+	}
+	if got := fmt.Sprint(mustParse(t, "--unsigned", "-c", file, "--output", dir).Engine.Sink); got != dir {
+		t.Errorf("with --output: %s", got)
+	}
+}

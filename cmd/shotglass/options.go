@@ -96,10 +96,6 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 		dialer.ConfigFiles = []string{f}
 	}
 	e.Dialer, e.Log = dialer, c.log()
-	var err error
-	if e.Sink, err = readSink(ctx); err != nil {
-		return nil, err
-	}
 	if err := o.readBudget(ctx); err != nil {
 		return nil, err
 	}
@@ -165,6 +161,12 @@ func (o *captureOptions) readHosts(c *console, ctx *cli.Context, name string) (e
 		}
 	} else if e.Modules, err = readModules(ctx.StringSlice("module"), ctx.StringSlice("module-sha256")); err != nil {
 		return err
+	}
+	if e.Sink, err = readSink(ctx, file.AWS.Bucket); err != nil {
+		return err
+	}
+	if b := file.AWS.Bucket; b != "" && !ctx.IsSet("to") && !ctx.IsSet("output") {
+		e.Settings = setSetting(e.Settings, "to", "s3://"+b+"/", "file "+file.Path)
 	}
 	args, err := readHosts(ctx.Args().Slice(), c.stdin)
 	if err != nil {

@@ -58,10 +58,13 @@ func s3Access(ctx *cli.Context) s3.Options {
 	}
 }
 
-// readSink returns the place for evidence.
-func readSink(ctx *cli.Context) (sink.Sink, error) {
+// readSink returns the place for evidence; bucket is that of the hosts file, if it
+// names one.
+func readSink(ctx *cli.Context, bucket string) (sink.Sink, error) {
 	to, flag := ctx.String("to"), "--to"
-	if to == "" {
+	if to == "" && bucket != "" && !ctx.IsSet("output") {
+		to, flag = "s3://"+bucket+"/", "aws.bucket"
+	} else if to == "" {
 		to, flag = ctx.String("output"), "--output"
 	} else if ctx.IsSet("output") {
 		return nil, usagef("--to and --output exclude each other").fix("unset SHOTGLASS_OUTPUT or SHOTGLASS_TO, or name one place")
@@ -87,7 +90,7 @@ func readSink(ctx *cli.Context) (sink.Sink, error) {
 		return nil, err
 	}
 	if o.Bucket, o.Prefix, err = s3.ParseURL(to); err != nil {
-		return nil, usagef("--to: %v", err)
+		return nil, usagef("%s: %v", flag, err)
 	}
 	return openS3(ctx.Context, o)
 }
