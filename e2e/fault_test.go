@@ -235,12 +235,13 @@ func TestKill(t *testing.T) {
 func TestReboot(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	p := start(t, nil, r.capture("ops", "--stall-timeout", "90s")...)
+	// An emulated guest takes its time to boot where others boot, too.
+	p := start(t, nil, r.capture("ops", "--stall-timeout", "90s", "--cleanup-timeout", "8m")...)
 	r.streaming(p)
 	if err := r.guest.Reset(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	p.want(3, 4*time.Minute)
+	p.want(3, 12*time.Minute)
 	m := r.partial()
 	if !m.Footprint.Clean {
 		t.Errorf("left: %q", m.Footprint.Left)
