@@ -5,6 +5,7 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -92,6 +93,12 @@ func TestRefusals(t *testing.T) {
 					t.Error("another's LiME was unloaded")
 				}
 				r.ssh("pkill -KILL insmod; true")
+			}
+			if tt.name == "wrong sudo password" {
+				// One try: a target may lock the login after three.
+				if log := r.ssh("journalctl -q -t sudo | grep 'incorrect password'; true"); !strings.Contains(log, " 1 incorrect password attempt") {
+					t.Errorf("sudo's log: %s", log)
+				}
 			}
 			if tt.name == "port taken" {
 				r.ssh("kill $(cat /run/5555.pid)")
