@@ -578,7 +578,7 @@ func (c *Cleanup) fix(st *limeStream) {
 	if jumps != "" {
 		jumps += " "
 	}
-	c.Fix = fmt.Sprintf("ssh %s-p %s %s 'sudo pkill insmod; sudo rmmod lime; sudo rm -rf %s'",
+	c.Fix = fmt.Sprintf("ssh %s-p %s %s 'sudo pkill -x insmod; sudo rmmod lime; sudo rm -rf %s'",
 		jumps, port, transport.Quote(info.User+"@"+host), st.dir)
 }
 
