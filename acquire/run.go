@@ -71,8 +71,7 @@ func (s *Step) run(ctx context.Context) Result {
 	defer release()
 	c.release = release
 	c.stream(ctx)
-	// From here on nothing is cut short by the user: the evidence is sealed.
-	return c.seal(context.WithoutCancel(ctx), ctx.Err() != nil)
+	return c.seal(ctx, ctx.Err() != nil)
 }
 
 // stale is the age from which a plan is looked at again before its capture.
@@ -187,6 +186,9 @@ func (c *capture) stream(ctx context.Context) {
 	c.opts.Observer(Streaming{name, c.step.Expected, progress})
 	h.mark("streaming, %d bytes expected", c.step.Expected)
 
+	if h, ok := c.obj.(sink.Hastener); ok {
+		defer context.AfterFunc(ctx, func() { h.Hasten(haste) })()
+	}
 	streamCtx, cancel := context.WithCancelCause(ctx)
 	stopInterrupt := context.AfterFunc(streamCtx, st.Interrupt)
 	watched := make(chan struct{})
@@ -320,8 +322,32 @@ func (c *capture) watch(ctx context.Context, cancel context.CancelCauseFunc, p *
 	}
 }
 
+// haste is how long a step of sealing may wait for the sink once the user wants to leave. (A
+// disk waits for nothing.)
+const haste = 30 * time.Second
+
+// grace returns a context that outlives ctx by haste: sealing is not cut short by the user,
+// but what hangs is.
+func grace(ctx context.Context) (context.Context, context.CancelFunc) {
+	free := context.WithoutCancel(ctx)
+	if ctx.Err() != nil {
+		return context.WithTimeoutCause(free, haste, errHaste)
+	}
+	out, cancel := context.WithCancelCause(free)
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(haste):
+			cancel(errHaste)
+		case <-out.Done():
+		}
+	})
+	return out, func() { stop(); cancel(nil) }
+}
+
+var errHaste = fmt.Errorf("interrupted, and not done within %s after", haste)
+
 // seal ends the object, writes the index, the manifest and the signature, and
-// forms the result.
+// forms the result. After ctx has ended each step has the time of haste.
 func (c *capture) seal(ctx context.Context, interrupted bool) Result {
 	res := Result{Host: c.step.Host, State: StateFailed, Interrupted: interrupted, Duration: c.duration}
 	if c.clean != nil {
@@ -380,7 +406,9 @@ func (c *capture) sealEmpty(ctx context.Context, res Result) Result {
 		err = errors.New("the target sent nothing")
 	}
 	res.Err = err
-	if aerr := c.obj.Abort(ctx); aerr != nil {
+	op, done := grace(ctx)
+	defer done()
+	if aerr := c.obj.Abort(op); aerr != nil {
 		res.Err = errors.Join(err, aerr)
 	}
 	if c.src == nil {
@@ -411,13 +439,17 @@ func (e *PartialError) Error() string {
 }
 
 // end commits a complete image and keeps any other.
-func (c *capture) end(ctx context.Context, complete bool) (sink.Receipt, error) {
+func (c *capture) end(user context.Context, complete bool) (sink.Receipt, error) {
+	ctx, done := grace(user)
+	defer done()
 	if complete {
 		r, err := c.obj.Commit(ctx)
 		if err == nil {
 			return r, nil
 		}
-		kept, kerr := c.obj.Keep(ctx)
+		again, done := grace(user)
+		defer done()
+		kept, kerr := c.obj.Keep(again)
 		if kerr != nil {
 			kept = sink.Receipt{Location: c.obj.Location(), Partial: true}
 		}
@@ -433,6 +465,7 @@ func (c *capture) end(ctx context.Context, complete bool) (sink.Receipt, error) 
 // restate makes the digests those of what the sink holds, where that is the start of what
 // was written: a sink that uploads in the background can lose what it took. It is read again.
 func (c *capture) restate(ctx context.Context, m *Manifest, kept sink.Receipt) error {
+	ctx = context.WithoutCancel(ctx) // it fails by itself when nothing comes
 	where, ok := c.opts.Sink.(sink.Opener)
 	if !ok || c.out.Index == nil || kept.Size > m.Image.Stored.Bytes {
 		return nil
@@ -507,6 +540,8 @@ func (c *capture) writeFrames(ctx context.Context, m *Manifest) error {
 	if c.out.Index == nil || len(c.out.Index.Entries) == 0 {
 		return nil
 	}
+	ctx, done := grace(ctx)
+	defer done()
 	name := m.Image.Name + FramesSuffix
 	sum := newDigester()
 	obj, err := c.opts.Sink.Create(ctx, name)
@@ -555,6 +590,8 @@ func (c *capture) writeManifest(ctx context.Context, m *Manifest) (manifest, sig
 // put stores a small file. When its name has been taken meanwhile, or it cannot be committed,
 // it stays under another one, which the error names: a record is never dropped.
 func (c *capture) put(ctx context.Context, name string, data []byte) (location string, err error) {
+	ctx, done := grace(ctx)
+	defer done()
 	obj, err := c.opts.Sink.Create(ctx, name)
 	if errors.Is(err, sink.ErrExists) {
 		var other error

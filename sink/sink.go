@@ -14,6 +14,7 @@ import (
 	"io"
 	"io/fs"
 	"strings"
+	"time"
 )
 
 // A Sink is a place for evidence. It is safe for concurrent use.
@@ -65,6 +66,13 @@ type Receipt struct {
 	ETag       string            `json:"etag,omitempty"`       // not a digest
 	VersionID  string            `json:"version_id,omitempty"` // of this very object, where versions are kept
 	Encryption string            `json:"encryption,omitempty"` // at rest, by the service
+}
+
+// A Hastener is an Object that may wait for a network.
+type Hastener interface {
+	// Hasten is called, from any goroutine, when the user wants to leave: a Write that
+	// waits fails after d at the latest. What was written can be kept as ever.
+	Hasten(d time.Duration)
 }
 
 // A Sizer can prepare for an object of about expected bytes: an object store

@@ -87,7 +87,7 @@ func (s *Sink) probe(ctx context.Context, api *s3.Client) (err error) {
 // settings asks for versioning and Object Lock. Who may not ask gets "not known".
 func (s *Sink) settings(ctx context.Context, api *s3.Client) (versions, lock string, err error) {
 	versions, lock = "not known", "not known"
-	v, err := api.GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: &s.opts.Bucket, ExpectedBucketOwner: s.owner()}, short, few)
+	v, err := api.GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: &s.opts.Bucket, ExpectedBucketOwner: s.owner()}, s.short, few)
 	switch {
 	case ctx.Err() != nil:
 		return "", "", cancelled(ctx, "check", s.opts.Bucket)
@@ -98,7 +98,7 @@ func (s *Sink) settings(ctx context.Context, api *s3.Client) (versions, lock str
 	case err == nil:
 		versions = "off"
 	}
-	l, err := api.GetObjectLockConfiguration(ctx, &s3.GetObjectLockConfigurationInput{Bucket: &s.opts.Bucket, ExpectedBucketOwner: s.owner()}, short, few)
+	l, err := api.GetObjectLockConfiguration(ctx, &s3.GetObjectLockConfigurationInput{Bucket: &s.opts.Bucket, ExpectedBucketOwner: s.owner()}, s.short, few)
 	var e *Error
 	failed := s.fail("ask for Object Lock", "", err)
 	switch {

@@ -75,7 +75,7 @@ func (s *Sink) client(ctx context.Context) (*s3.Client, error) {
 // region asks where the bucket is. Also a refusal says so. Empty: unknown, and the call
 // that needs it will tell.
 func (s *Sink) region(ctx context.Context, api *s3.Client) (string, error) {
-	out, err := api.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &s.opts.Bucket, ExpectedBucketOwner: s.owner()}, short, few)
+	out, err := api.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &s.opts.Bucket, ExpectedBucketOwner: s.owner()}, s.short, few)
 	if err == nil {
 		return aws.ToString(out.BucketRegion), nil
 	}
@@ -161,42 +161,4 @@ func (s *Sink) unsigned(o *s3.Options) {
 		return
 	}
 	o.APIOptions = append(o.APIOptions, v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware)
-}
-
-// A slowError ends one attempt, not the call.
-type slowError struct{ after time.Duration }
-
-func (e *slowError) Error() string        { return fmt.Sprintf("no answer within %s", e.after) }
-func (e *slowError) RetryableError() bool { return true }
-
-// within bounds each attempt of a call: a connection that hangs must not hang the capture.
-func within(d time.Duration) func(*s3.Options) {
-	timeout := middleware.FinalizeMiddlewareFunc("shotglassAttempt",
-		func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
-			one, cancel := context.WithTimeout(ctx, d)
-			defer cancel()
-			out, meta, err := next.HandleFinalize(one, in)
-			if err != nil && ctx.Err() == nil && one.Err() != nil {
-				err = &slowError{d}
-			}
-			return out, meta, err
-		})
-	return func(o *s3.Options) {
-		o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error {
-			return stack.Finalize.Insert(timeout, "Retry", middleware.After)
-		})
-	}
-}
-
-// short bounds calls without a body.
-var short = within(time.Minute)
-
-// few attempts are for what is asked before a capture or for reading: a wrong address is told
-// within seconds.
-func few(o *s3.Options) { o.RetryMaxAttempts = 4 }
-
-// patience is the time that one attempt to send n bytes may take: a link slower than
-// 256 KiB/s cannot carry memory.
-func (s *Sink) patience(n int) time.Duration {
-	return s.opts.patient + time.Duration(n/(256<<10))*(s.opts.patient/30)
 }

@@ -1,7 +1,6 @@
 package s3
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -26,15 +25,15 @@ type answer struct {
 // put stores the buffer as one object.
 func (o *object) put(ctx context.Context, name string) error {
 	s, t := o.s, &o.terms
-	size := int64(len(o.buf))
+	size, data := int64(len(o.buf)), s.body(o.buf)
 	out, err := o.api.PutObject(ctx, &s3.PutObjectInput{
 		Bucket: &s.opts.Bucket, Key: aws.String(s.key(name)), ExpectedBucketOwner: s.owner(), IfNoneMatch: aws.String("*"),
-		Body: bytes.NewReader(o.buf), ContentLength: &size,
+		Body: data, ContentLength: &size,
 		ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme, ChecksumCRC64NVME: aws.String(checksum(o.crc)),
 		Metadata: t.metadata(), ContentType: t.content, StorageClass: t.class, Tagging: t.tags,
 		ServerSideEncryption: t.sse, SSEKMSKeyId: t.key, BucketKeyEnabled: t.bucket,
 		ObjectLockMode: t.mode, ObjectLockRetainUntilDate: t.until, ObjectLockLegalHoldStatus: t.hold,
-	}, s.unsigned, within(s.patience(len(o.buf))))
+	}, s.unsigned, within(s.limit(size), data))
 	if err == nil {
 		return o.accept(ctx, name, o.size, o.crc, answer{out.ChecksumCRC64NVME, out.ETag, out.VersionId, out.ServerSideEncryption, out.SSEKMSKeyId})
 	}
@@ -49,8 +48,9 @@ func (o *object) storeElsewhere(ctx context.Context) error {
 	return o.put(ctx, name)
 }
 
-// completing is how long one attempt to complete may take: the service puts the parts together.
-const completing = 15 * time.Minute
+// completing is how fast a service puts parts together at least: one that copies them is as
+// slow as its disks.
+const completing = 128 << 20 // bytes per second
 
 // complete makes an object of parts.
 func (o *object) complete(ctx context.Context, parts []*part, size int64, crc uint64) error {
@@ -64,7 +64,7 @@ func (o *object) complete(ctx context.Context, parts []*part, size int64, crc ui
 		IfNoneMatch: aws.String("*"), MpuObjectSize: &size,
 		ChecksumType: types.ChecksumTypeFullObject, ChecksumCRC64NVME: aws.String(checksum(crc)),
 		MultipartUpload: &types.CompletedMultipartUpload{Parts: list},
-	}, within(completing))
+	}, within(4*s.opts.patient+time.Duration(size/completing)*time.Second, nil))
 	if err == nil {
 		return o.accept(ctx, o.name, size, crc, answer{out.ChecksumCRC64NVME, out.ETag, out.VersionId, out.ServerSideEncryption, out.SSEKMSKeyId})
 	}

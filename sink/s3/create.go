@@ -92,7 +92,7 @@ func (s *Sink) checkFree(ctx context.Context, api *s3.Client, name string) error
 func (s *Sink) head(ctx context.Context, api *s3.Client, name string, how ...func(*s3.Options)) (*s3.HeadObjectOutput, error) {
 	out, err := api.HeadObject(ctx, &s3.HeadObjectInput{
 		Bucket: &s.opts.Bucket, Key: aws.String(s.key(name)), ExpectedBucketOwner: s.owner(), ChecksumMode: types.ChecksumModeEnabled,
-	}, append(how, short)...)
+	}, append(how, s.short)...)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, cancelled(ctx, "look for", name)

@@ -31,6 +31,8 @@ type fake struct {
 	fault func(c call, w http.ResponseWriter) bool
 	// echo, if set, alters the checksums in answers.
 	echo func(op, sum string) string
+	// pace, if set, slows the reading of a request's body down.
+	pace func(r *http.Request) io.Reader
 	n    int
 }
 
@@ -131,7 +133,11 @@ func apiError(w http.ResponseWriter, status int, code string) {
 
 func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 	b, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-	body, err := io.ReadAll(r.Body)
+	in := io.Reader(r.Body)
+	if f.pace != nil {
+		in = f.pace(r)
+	}
+	body, err := io.ReadAll(in)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c := call{Op: opOf(r, key), Key: key, Header: r.Header.Clone(), Query: r.URL.Query(), Body: body}

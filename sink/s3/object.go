@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/minio/crc64nvme"
@@ -44,11 +45,17 @@ type object struct {
 	ended  bool
 }
 
-var _ sink.Object = (*object)(nil)
+var (
+	_ sink.Object   = (*object)(nil)
+	_ sink.Hastener = (*object)(nil)
+)
 
 func (o *object) Location() string { return *o.where.Load() }
 
 func (o *object) setLocation(l string) { o.where.Store(&l) }
+
+// Hasten ends the uploads of Write after d: their parts fail, and Keep tries them again.
+func (o *object) Hasten(d time.Duration) { time.AfterFunc(d, o.stop) }
 
 // checksum is a CRC64NVME as the service writes it.
 func checksum(crc uint64) string {
@@ -178,10 +185,17 @@ func (o *object) flush(ctx context.Context) error {
 	if err := o.wait(ctx); err != nil {
 		return err
 	}
+	// Of a time that is bounded, the rest is for completing what is stored.
+	upload := ctx
+	if end, bounded := ctx.Deadline(); bounded {
+		var cancel context.CancelFunc
+		upload, cancel = context.WithTimeout(ctx, time.Until(end)/2)
+		defer cancel()
+	}
+	o.lost.Store(false)
 	for _, p := range o.parts {
-		if p.data != nil && ctx.Err() == nil {
-			o.lost.Store(false)
-			o.start(p)
+		if p.data != nil && upload.Err() == nil {
+			o.start(upload, p)
 		}
 	}
 	if err := o.wait(ctx); err != nil {
@@ -191,7 +205,7 @@ func (o *object) flush(ctx context.Context) error {
 		return err
 	}
 	if len(o.buf) > 0 {
-		if err := o.send(ctx); err != nil {
+		if err := o.send(upload); err != nil {
 			return err
 		}
 	}
@@ -201,7 +215,7 @@ func (o *object) flush(ctx context.Context) error {
 	return o.failed()
 }
 
-// wait waits for the parts under way, or for ctx: then they go on.
+// wait waits for the parts under way, or for ctx.
 func (o *object) wait(ctx context.Context) error {
 	n := 0
 	defer func() {

@@ -1,7 +1,6 @@
 package s3
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -53,16 +52,20 @@ func (o *object) send(ctx context.Context) error {
 	}
 	p := &part{number: int32(len(o.parts) + 1), size: int64(len(o.buf)), crc: crc64nvme.Checksum(o.buf), total: o.crc, data: o.buf}
 	o.parts, o.buf = append(o.parts, p), nil
-	o.start(p)
+	o.start(ctx, p)
 	return nil
 }
 
-// start uploads a part beside others. It waits for a slot.
-func (o *object) start(p *part) {
+// start uploads a part beside others, until ctx ends. It waits for a slot. When another part was
+// lost meanwhile, this one is not tried.
+func (o *object) start(ctx context.Context, p *part) {
 	o.slots <- struct{}{}
 	o.wg.Go(func() {
 		defer func() { <-o.slots }()
-		if p.err = o.sendPart(p); p.err != nil {
+		if o.lost.Load() {
+			return
+		}
+		if p.err = o.sendPart(ctx, p); p.err != nil {
 			o.lost.Store(true)
 			return
 		}
@@ -102,7 +105,7 @@ func (s *Sink) createUpload(ctx context.Context, api *s3.Client, name string, t 
 		Metadata: t.metadata(), ContentType: t.content, StorageClass: t.class, Tagging: t.tags,
 		ServerSideEncryption: t.sse, SSEKMSKeyId: t.key, BucketKeyEnabled: t.bucket,
 		ObjectLockMode: t.mode, ObjectLockRetainUntilDate: t.until, ObjectLockLegalHoldStatus: t.hold,
-	}, short)
+	}, s.short)
 	if err != nil {
 		if ctx.Err() != nil {
 			return "", cancelled(ctx, "begin upload of", name)
@@ -117,10 +120,10 @@ func (s *Sink) createUpload(ctx context.Context, api *s3.Client, name string, t 
 
 // sendPart uploads a part. Each attempt reads the buffer again. An answer with another
 // checksum is taken for a part that was damaged, and the part is sent again.
-func (o *object) sendPart(p *part) error {
+func (o *object) sendPart(ctx context.Context, p *part) error {
 	var err error
 	for range 3 {
-		if err = o.s.uploadPart(o.life, o.api, o.name, *o.upload, p); !errors.Is(err, errChecksum) {
+		if err = o.s.uploadPart(ctx, o.api, o.name, *o.upload, p); !errors.Is(err, errChecksum) {
 			return err
 		}
 	}
@@ -131,11 +134,12 @@ func (o *object) sendPart(p *part) error {
 var errChecksum = errors.New("the service answers with another checksum")
 
 func (s *Sink) uploadPart(ctx context.Context, api *s3.Client, name, upload string, p *part) error {
+	data := s.body(p.data)
 	out, err := api.UploadPart(ctx, &s3.UploadPartInput{
 		Bucket: &s.opts.Bucket, Key: aws.String(s.key(name)), UploadId: &upload, ExpectedBucketOwner: s.owner(),
-		PartNumber: &p.number, Body: bytes.NewReader(p.data), ContentLength: &p.size,
+		PartNumber: &p.number, Body: data, ContentLength: &p.size,
 		ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme, ChecksumCRC64NVME: aws.String(checksum(p.crc)),
-	}, s.unsigned, within(s.patience(len(p.data))))
+	}, s.unsigned, within(s.limit(p.size), data))
 	if err != nil {
 		return s.fail(fmt.Sprintf("upload part %d", p.number), name, err)
 	}
@@ -151,11 +155,11 @@ func (s *Sink) abortUpload(ctx context.Context, api *s3.Client, name string, upl
 	if upload == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	_, err := api.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{
 		Bucket: &s.opts.Bucket, Key: aws.String(s.key(name)), UploadId: upload, ExpectedBucketOwner: s.owner(),
-	}, short)
+	}, s.short)
 	if e := s.fail("abort the multipart upload", name, err); e != nil && !isGone(e) {
 		return fmt.Errorf("%w: its parts are stored, and paid for, until upload %q is aborted", e, *upload)
 	}

@@ -215,7 +215,7 @@ func (r *reader) fetch(i int64) (data []byte, err error) {
 }
 
 func (r *reader) get(data []byte, from int64) (again bool, err error) {
-	ctx, cancel := context.WithTimeout(r.life, 2*r.s.patience(len(data)))
+	ctx, cancel := context.WithTimeout(r.life, 3*r.s.opts.patient)
 	defer cancel()
 	out, err := r.api.GetObject(ctx, &s3.GetObjectInput{
 		Bucket: &r.s.opts.Bucket, Key: aws.String(r.s.key(r.name)), ExpectedBucketOwner: r.s.owner(), IfMatch: r.etag,
