@@ -37,8 +37,10 @@ type Options struct {
 	// The manifest records it.
 	AllowUnverifiedModule bool
 
-	Compression string      // "zstd" (default) or "none"
-	Pool        *frame.Pool // nil: one is made for each Run
+	Compression string      // one of frame.Compressions; default "zstd"
+	Level       string      // of zstd, one of frame.Levels; default "fastest"
+	Threads     int         // cores that compress, all hosts together; default GOMAXPROCS
+	Pool        *frame.Pool // nil: one is made for each Run, with Level and Threads
 
 	Case     string
 	Operator string
@@ -117,7 +119,7 @@ type Job struct {
 	// Target.Name, which is what ssh_config is asked for).
 	Host string
 	// Name is the name of the image. The default is
-	// <host>-<UTC time>-mem.lime[.zst].
+	// <host>-<UTC time>-mem.lime[.zst|.s2].
 	Name string
 
 	Sink         sink.Sink

@@ -206,6 +206,11 @@ func TestImageName(t *testing.T) {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}
+	for compression, want := range map[string]string{"none": "web1-T-mem.lime", "s2": "web1-T-mem.lime.s2"} {
+		if got := imageName("web1", "T", compression); got != want {
+			t.Errorf("%s: %q, want %q", compression, got, want)
+		}
+	}
 }
 
 func TestValidImageName(t *testing.T) {

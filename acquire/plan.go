@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/shotglass-ir/shotglass/acquire/frame"
 	"github.com/shotglass-ir/shotglass/acquire/lime"
 	"github.com/shotglass-ir/shotglass/sink"
 )
@@ -121,7 +122,7 @@ func validImageName(s sink.Sink, name string) error {
 	return sink.ValidName(name)
 }
 
-// imageName is <host>-<UTC time>-mem.lime[.zst], in safe characters.
+// imageName is <host>-<UTC time>-mem.lime[.zst|.s2], in safe characters.
 func imageName(name, stamp, compression string) string {
 	if _, h, ok := strings.Cut(name, "@"); ok {
 		name = h
@@ -137,11 +138,7 @@ func imageName(name, stamp, compression string) string {
 	if base == "" {
 		base = "host"
 	}
-	ext := ""
-	if compression == "zstd" {
-		ext = ".zst"
-	}
-	return base + "-" + stamp + "-mem.lime" + ext
+	return base + "-" + stamp + "-mem.lime" + frame.Suffix(compression)
 }
 
 // plan fills the step for one target.

@@ -23,7 +23,7 @@ import (
 func (p *Plan) Run(ctx context.Context) []Result {
 	opts := &p.opts
 	if opts.Pool == nil {
-		opts.Pool = frame.NewPool(frame.PoolOptions{})
+		opts.Pool = frame.NewPool(frame.PoolOptions{Workers: opts.Threads, Level: opts.Level})
 		defer opts.Pool.Close()
 	}
 	results := make([]Result, len(p.Steps))

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shotglass-ir/shotglass/acquire/frame"
 	"github.com/shotglass-ir/shotglass/acquire/kcore"
 	"github.com/shotglass-ir/shotglass/sink"
 )
@@ -349,7 +350,7 @@ func (o *neutralObject) Keep(ctx context.Context) (sink.Receipt, error) {
 // lost is not in its digests.
 func TestRunNeutral(t *testing.T) {
 	for _, lose := range []int64{0, 1, 100_000} {
-		for _, compression := range []string{"zstd", "none"} {
+		for _, compression := range frame.Compressions {
 			f := newFake(t)
 			f.serve = func(c net.Conn, image []byte) { c.Write(image[:len(image)*3/4]); c.Close() }
 			dir := t.TempDir()

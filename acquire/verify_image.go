@@ -176,12 +176,12 @@ func (v *verification) index(ctx context.Context, r sink.Reader) (x *frame.Index
 			x.Entries = append(x.Entries, frame.Entry{StoredOffset: at, StoredSize: m, RawOffset: at, RawSize: m})
 		}
 		return x, false, x.Validate()
-	case frame.Zstd:
+	case frame.Zstd, frame.S2:
 	default: // told by claims
 		x.Compression = frame.None
 		return x, true, nil
 	}
-	found, why := zstdFrames(r)
+	found, why := storedFrames(r)
 	switch {
 	case why == nil:
 		return found, false, nil
@@ -193,8 +193,8 @@ func (v *verification) index(ctx context.Context, r sink.Reader) (x *frame.Index
 	return x, true, nil
 }
 
-// zstdFrames finds the frames by the seek table or their headers.
-func zstdFrames(r sink.Reader) (*frame.Index, error) {
+// storedFrames finds the frames by the seek table or their headers.
+func storedFrames(r sink.Reader) (*frame.Index, error) {
 	f, err := frame.Open(r, r.Size())
 	if err != nil {
 		return nil, err

@@ -303,7 +303,7 @@ const (
 )
 
 func eachCompression(t *testing.T, vc verifyCapture, test func(t *testing.T, s verifySet)) {
-	for _, c := range []string{frame.None, frame.Zstd} {
+	for _, c := range frame.Compressions {
 		t.Run(c, func(t *testing.T) {
 			t.Parallel() // each capture waits for the disk
 			vc := vc

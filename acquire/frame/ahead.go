@@ -41,19 +41,32 @@ func frameError(i int, e Entry, err error) *FrameError {
 	return &FrameError{i, e.StoredOffset, e.StoredSize, e.RawOffset, e.RawSize, err}
 }
 
-// newDecoder returns a decoder of single frames, which never writes more than
-// its destination has room for.
-func newDecoder(workers int) (*zstd.Decoder, error) {
-	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(workers), zstd.WithDecoderMaxMemory(maxDecoded),
+// A decoder decodes single frames, and never writes more than its destination has
+// room for. It is safe for concurrent use.
+type decoder struct{ zstd *zstd.Decoder }
+
+func newDecoder(workers int) (*decoder, error) {
+	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(workers), zstd.WithDecoderMaxMemory(maxDecoded),
 		zstd.WithDecodeAllCapLimit(true))
+	return &decoder{z}, err
 }
+
+// decode appends the raw bytes of a compressed frame to dst.
+func (d *decoder) decode(compression string, dst, stored []byte) ([]byte, error) {
+	if compression == S2 {
+		return decodeS2(dst, stored)
+	}
+	return d.zstd.DecodeAll(stored, dst)
+}
+
+func (d *decoder) close() { d.zstd.Close() }
 
 // A job is one frame that is read and decoded.
 type job struct {
 	i       int
 	stored  []byte // what of the stored bytes is in the file
 	raw     []byte // what of the raw bytes could be had
-	check   uint32 // the frame's last four bytes: its checksum
+	check   uint32 // the frame's last four bytes: zstd's checksum
 	err     error
 	decoded bool // raw is all of the raw bytes
 
@@ -63,7 +76,7 @@ type job struct {
 }
 
 // load reads and decodes a frame. Whatever is wrong is in err.
-func (j *job) load(r io.ReaderAt, x *Index, i int, dec *zstd.Decoder) {
+func (j *job) load(r io.ReaderAt, x *Index, i int, dec *decoder) {
 	e := x.Entries[i]
 	j.i, j.err, j.decoded, j.raw, j.check = i, nil, false, nil, 0
 	if int64(cap(j.storedBuf)) < e.StoredSize {
@@ -97,7 +110,7 @@ func (j *job) load(r io.ReaderAt, x *Index, i int, dec *zstd.Decoder) {
 	if int64(cap(j.rawBuf)) < e.RawSize {
 		j.rawBuf = make([]byte, e.RawSize)
 	}
-	raw, err := dec.DecodeAll(j.stored, j.rawBuf[:0:e.RawSize])
+	raw, err := dec.decode(x.Compression, j.rawBuf[:0:e.RawSize], j.stored)
 	if err == nil && int64(len(raw)) != e.RawSize {
 		err = fmt.Errorf("%d raw bytes", len(raw))
 	}
@@ -119,7 +132,7 @@ type ahead struct {
 const aheadMemory = 512 << 20
 
 // newAhead starts loading frames from to the end of x. close must be called.
-func newAhead(r io.ReaderAt, x *Index, from, workers int, dec *zstd.Decoder) *ahead {
+func newAhead(r io.ReaderAt, x *Index, from, workers int, dec *decoder) *ahead {
 	var largest int64 = 1
 	for _, e := range x.Entries[from:] {
 		largest = max(largest, e.RawSize+e.StoredSize)

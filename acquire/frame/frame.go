@@ -5,7 +5,9 @@
 // A [Writer] cuts the stream into frames of equal raw size, has them compressed by a
 // [Pool] that all writers of the process share, and writes them in order. Compressed
 // images are plain zstd: frames one after the other, then the standard seek
-// table in a skippable frame, so that stock zstd gives back exactly the raw bytes.
+// table in a skippable frame, so that stock zstd gives back exactly the raw bytes. Or they are
+// plain s2: streams one after the other, then the standard index as a chunk, which
+// stock s2d reads.
 // With compression "none" the stored bytes are the raw bytes and the frames exist in the
 // [Index] only. The index lists each frame's place and SHA-256; it is written
 // beside the image. [Open] reads images back, with or without a seek table,
@@ -40,8 +42,27 @@ const (
 // The values of compression options.
 const (
 	Zstd = "zstd"
+	S2   = "s2"
 	None = "none"
 )
+
+// Compressions lists the values of compression options, the default first.
+var Compressions = []string{Zstd, S2, None}
+
+// Levels lists the levels of zstd, the default first. s2 has one only.
+var Levels = []string{"fastest", "default", "better"}
+
+// Suffix returns what a compression adds to the name of a file, such as
+// ".zst"; the tools that decompress it want it so.
+func Suffix(compression string) string {
+	switch compression {
+	case Zstd:
+		return ".zst"
+	case S2:
+		return ".s2"
+	}
+	return ""
+}
 
 // PlanFrameSize returns the frame size for a stream of about expected raw
 // bytes: a power of two from DefaultSize to MaxSize that keeps the index at

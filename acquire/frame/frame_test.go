@@ -82,7 +82,7 @@ var sizes = []int{4, 5, testSize - 1, testSize, testSize + 1, 3 * testSize, 7*te
 func TestRoundTrip(t *testing.T) {
 	pool := testPool(t)
 	for _, size := range sizes {
-		for _, c := range []string{Zstd, None} {
+		for _, c := range Compressions {
 			t.Run(fmt.Sprintf("%d/%s", size, c), func(t *testing.T) {
 				raw := data(size)
 				stored, x := store(t, pool, raw, c)
@@ -187,10 +187,15 @@ done`
 
 // A file without a seek table, cut anywhere, gives back all whole frames.
 func TestTruncated(t *testing.T) {
-	pool := testPool(t)
+	for _, c := range []string{Zstd, S2} {
+		t.Run(c, func(t *testing.T) { testTruncated(t, c) })
+	}
+}
+
+func testTruncated(t *testing.T, compression string) {
 	raw := data(5*testSize + 100)
-	stored, x := store(t, pool, raw, Zstd)
-	for cut := 4; cut < len(stored); cut += 13 {
+	stored, x := store(t, testPool(t), raw, compression)
+	for cut := 10; cut < len(stored); cut += 13 {
 		want := int64(0)
 		whole := cut == int(x.Stored())
 		for _, e := range x.Entries {
@@ -333,6 +338,38 @@ func TestPlanFrameSize(t *testing.T) {
 	}
 }
 
+// A harder level stores less, and stores it so that it is read.
+func TestLevels(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	raw := binary.LittleEndian.AppendUint32(nil, limeMagic)
+	words := bytes.Fields([]byte("kernel page struct return static void user home self import error"))
+	for len(raw) < 1<<19 {
+		raw = append(raw, words[r.IntN(len(words))]...)
+		raw = append(raw, byte(' '+r.IntN(20)))
+	}
+	var before int
+	for i, level := range Levels {
+		pool := NewPool(PoolOptions{Workers: 1, Level: level})
+		defer pool.Close()
+		var out bytes.Buffer
+		w, err := NewWriter(&out, Options{Pool: pool})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = w.Write(raw)
+		if err := errors.Join(err, w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(open(t, out.Bytes())); err != nil || !bytes.Equal(got, raw) {
+			t.Errorf("%s: %d bytes: %v", level, len(got), err)
+		}
+		if i > 0 && out.Len() >= before {
+			t.Errorf("%s: %d bytes, the level before %d", level, out.Len(), before)
+		}
+		before = out.Len()
+	}
+}
+
 func TestWriterErrors(t *testing.T) {
 	pool := testPool(t)
 	for _, o := range []Options{{}, {Pool: pool, Compression: "lz4"}, {Pool: pool, Size: MaxSize + 1}, {Pool: pool, InFlight: -1}} {
@@ -393,11 +430,11 @@ func (l *limited) Write(p []byte) (int, error) {
 func TestVerify(t *testing.T) {
 	pool := testPool(t)
 	raw := data(12*testSize + 55)
-	for _, c := range []string{Zstd, None} {
+	for _, c := range Compressions {
 		stored, x := store(t, pool, raw, c)
-		table := TableNone
-		if c == Zstd {
-			table = TableIntact
+		table := TableIntact
+		if c == None {
+			table = TableNone
 		}
 		verify := func(t *testing.T, b []byte) (*VerifyReport, []byte) {
 			t.Helper()
@@ -437,7 +474,7 @@ func TestVerify(t *testing.T) {
 			if fmt.Sprint(frames) != fmt.Sprint(want) || rep.Err() == nil {
 				t.Errorf("damaged frames %v, want %v", frames, want)
 			}
-			if len(got) != len(raw) || rep.SeekTable != table || c == Zstd && rep.Raw.Complete {
+			if len(got) != len(raw) || rep.SeekTable != table || c != None && rep.Raw.Complete {
 				t.Errorf("%d raw bytes, table %s", len(got), rep.SeekTable)
 			}
 			if e := x.Entries[6]; !bytes.Equal(got[e.RawOffset:][:e.RawSize], raw[e.RawOffset:][:e.RawSize]) {
@@ -477,23 +514,9 @@ func TestVerify(t *testing.T) {
 		})
 	}
 	stored, x := store(t, pool, raw, Zstd)
-	t.Run("table", func(t *testing.T) {
-		for name, c := range map[string]struct {
-			b        []byte
-			table    string
-			appended bool
-		}{
-			"missing": {stored[:x.Stored()], TableMissing, false},
-			"cut":     {stored[:len(stored)-5], TableMissing, false},
-			"damaged": {flip(stored, int(x.Stored())+20), TableDamaged, false},
-			"other":   {append(bytes.Clone(stored[:x.Stored()]), "something"...), TableMissing, true},
-		} {
-			rep, err := Verify(t.Context(), bytes.NewReader(c.b), int64(len(c.b)), x, VerifyOptions{})
-			if err != nil || rep.SeekTable != c.table || (rep.Appended > 0) != c.appended || rep.Err() == nil {
-				t.Errorf("%s: %+v, %v", name, rep, err)
-			}
-		}
-	})
+	for _, c := range []string{Zstd, S2} {
+		testVerifyTable(t, pool, raw, c)
+	}
 	t.Run("cancelled", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -510,6 +533,27 @@ func TestVerify(t *testing.T) {
 		_, err := Verify(t.Context(), bytes.NewReader(stored), int64(len(stored)), x, VerifyOptions{Raw: iotestErrWriter{}})
 		if !errors.Is(err, io.ErrClosedPipe) {
 			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func testVerifyTable(t *testing.T, pool *Pool, raw []byte, compression string) {
+	stored, x := store(t, pool, raw, compression)
+	t.Run(compression+"/table", func(t *testing.T) {
+		for name, c := range map[string]struct {
+			b        []byte
+			table    string
+			appended bool
+		}{
+			"missing": {stored[:x.Stored()], TableMissing, false},
+			"cut":     {stored[:len(stored)-5], TableMissing, false},
+			"damaged": {flip(stored, int(x.Stored())+20), TableDamaged, false},
+			"other":   {append(bytes.Clone(stored[:x.Stored()]), "something"...), TableMissing, true},
+		} {
+			rep, err := Verify(t.Context(), bytes.NewReader(c.b), int64(len(c.b)), x, VerifyOptions{})
+			if err != nil || rep.SeekTable != c.table || (rep.Appended > 0) != c.appended || rep.Err() == nil {
+				t.Errorf("%s: %+v, %v", name, rep, err)
+			}
 		}
 	})
 }
@@ -561,11 +605,13 @@ func FuzzParseIndex(f *testing.F) {
 
 // FuzzOpen reads foreign bytes in sequence and at random, which must agree.
 func FuzzOpen(f *testing.F) {
-	stored, x := store(f, testPool(f), data(3*testSize+1), Zstd)
-	f.Add(stored)
-	f.Add(stored[:x.Stored()])
-	f.Add(stored[:x.Stored()-5])
-	f.Add(stored[x.Entries[2].StoredOffset:])
+	for _, c := range []string{Zstd, S2} {
+		stored, x := store(f, testPool(f), data(3*testSize+1), c)
+		f.Add(stored)
+		f.Add(stored[:x.Stored()])
+		f.Add(stored[:x.Stored()-5])
+		f.Add(stored[x.Entries[2].StoredOffset:])
+	}
 	f.Add([]byte{0x1f, 0x8b, 8, 0})
 	f.Fuzz(func(t *testing.T, in []byte) {
 		r, err := Open(bytes.NewReader(in), int64(len(in)))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -22,7 +23,7 @@ type Entry struct {
 // An Index lists the frames of an image in order. Frames lie one after the other without
 // gaps, in the stored file and in the raw stream.
 type Index struct {
-	Compression string // Zstd or None
+	Compression string // Zstd, S2 or None
 	Entries     []Entry
 }
 
@@ -59,7 +60,7 @@ func (x *Index) add(stored, raw int64, sum Sum) {
 
 // Validate checks that the frames follow each other and have plausible sizes.
 func (x *Index) Validate() error {
-	if x.Compression != Zstd && x.Compression != None {
+	if !slices.Contains(Compressions, x.Compression) {
 		return fmt.Errorf("%w: compression %q", ErrIndex, x.Compression)
 	}
 	if len(x.Entries) > maxFrames {

@@ -12,8 +12,8 @@ import (
 
 // PoolOptions configures a Pool. The zero value is the default.
 type PoolOptions struct {
-	Workers int               // default GOMAXPROCS
-	Level   zstd.EncoderLevel // default zstd.SpeedFastest: what keeps up with a network
+	Workers int    // default GOMAXPROCS
+	Level   string // of zstd, one of Levels; default "fastest": what keeps up with a network
 }
 
 // A Pool compresses and digests the blocks of all writers of a process. It
@@ -36,8 +36,8 @@ type Pool struct {
 }
 
 type zeroKey struct {
-	size     int
-	compress bool
+	size        int
+	compression string
 }
 
 // stored is what a frame is stored as.
@@ -46,18 +46,22 @@ type stored struct {
 	sum  Sum
 }
 
-// NewPool starts a pool. Close ends it.
+// NewPool starts a pool. Close ends it. A level that is none panics.
 func NewPool(o PoolOptions) *Pool {
 	if o.Workers <= 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
 	}
-	if o.Level == 0 {
-		o.Level = zstd.SpeedFastest
+	level := zstd.SpeedFastest
+	if o.Level != "" {
+		ok := false
+		if ok, level = zstd.EncoderLevelFromString(o.Level); !ok {
+			panic(fmt.Sprintf("frame: unknown level %q", o.Level))
+		}
 	}
 	// A window as long as the default frame: nothing before it is referred to,
 	// and it keeps each encoder's history at 2 MiB. Single segments carry their raw
 	// size even when they are short, which a file without a seek table needs.
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(o.Level), zstd.WithEncoderConcurrency(o.Workers),
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(o.Workers),
 		zstd.WithWindowSize(DefaultSize), zstd.WithEncoderCRC(true), zstd.WithSingleSegment(true))
 	if err != nil {
 		panic(fmt.Sprintf("frame: zstd options: %v", err))
@@ -125,19 +129,39 @@ func (p *Pool) work() {
 func (p *Pool) store(b *Block) {
 	switch {
 	case len(b.Data) == b.size && isZero(b.Data):
-		b.stored = p.zeroFrame(zeroKey{b.size, b.compress})
-		if !b.compress {
+		b.stored = p.zeroFrame(zeroKey{b.size, b.compression})
+		if b.compression == None {
 			b.stored.data = b.Data
 		}
-	case b.compress:
-		if need := p.enc.MaxEncodedSize(b.size); cap(b.out) < need {
+	case b.compression == None:
+		b.stored = stored{b.Data, sha256.Sum256(b.Data)}
+	default:
+		if need := p.bound(b.compression, b.size); cap(b.out) < need {
 			b.out = make([]byte, 0, need)
 		}
-		b.stored.data = p.enc.EncodeAll(b.Data, b.out[:0])
+		b.stored.data = p.encode(b.compression, b.out[:0], b.Data)
 		b.stored.sum = sha256.Sum256(b.stored.data)
-	default:
-		b.stored = stored{b.Data, sha256.Sum256(b.Data)}
 	}
+}
+
+// encode appends the compressed form of a frame to dst.
+func (p *Pool) encode(compression string, dst, raw []byte) []byte {
+	if compression == S2 {
+		return appendS2(dst, raw)
+	}
+	return p.enc.EncodeAll(raw, dst)
+}
+
+// bound is the most that a frame of size raw bytes is compressed to; 0 where
+// it is stored as it is.
+func (p *Pool) bound(compression string, size int) int {
+	switch compression {
+	case None:
+		return 0
+	case S2:
+		return s2Bound(size)
+	}
+	return p.enc.MaxEncodedSize(size)
 }
 
 // zeroFrame returns the stored form of a block of zeros, made once.
@@ -149,13 +173,11 @@ func (p *Pool) zeroFrame(k zeroKey) stored {
 		return s
 	}
 	data := make([]byte, k.size)
-	if k.compress {
-		data = p.enc.EncodeAll(data, nil)
-	}
-	s.sum = sha256.Sum256(data)
-	if k.compress {
+	if k.compression != None {
+		data = p.encode(k.compression, nil, data)
 		s.data = data
 	}
+	s.sum = sha256.Sum256(data)
 	p.mu.Lock()
 	p.zero[k] = s
 	p.mu.Unlock()
@@ -177,7 +199,7 @@ type Block struct {
 	home   chan *Block
 	next   *Block
 
-	compress bool
+	compression string
 }
 
 func newBlock(home chan *Block) *Block {

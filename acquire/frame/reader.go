@@ -22,12 +22,13 @@ type Format string
 const (
 	FormatRaw  Format = "raw" // a LiME image as it is
 	FormatZstd Format = "zstd"
+	FormatS2   Format = "s2" // or snappy, which it includes
 	FormatGzip Format = "gzip"
 )
 
 var (
 	// ErrFormat is wrapped by Open's errors about what it does not know.
-	ErrFormat = errors.New("not a LiME image, plain or in zstd or gzip")
+	ErrFormat = errors.New("not a LiME image, plain or in zstd, s2 or gzip")
 	// ErrSequential is returned by ReadAt when the image can only be read
 	// from its start.
 	ErrSequential = errors.New("stored without frames: can only be read in sequence")
@@ -43,7 +44,7 @@ type Reader struct {
 	format Format
 	index  *Index // nil: raw, or a stream without frames of known size
 	tail   *TailError
-	dec    *zstd.Decoder
+	dec    *decoder
 
 	seq  sequence
 	serr error // sticky, of Read
@@ -66,7 +67,7 @@ type sequence interface {
 }
 
 // Open returns a Reader of the image in r, of which size bytes are read. The
-// frames of zstd are found by the seek table or, where there is none, by going
+// frames of zstd and s2 are found by the seek table or, where there is none, by going
 // through the frames; a file that was cut short opens: see Tail.
 func Open(r io.ReaderAt, size int64) (*Reader, error) {
 	head := make([]byte, min(32, max(0, size)))
@@ -81,31 +82,36 @@ func Open(r io.ReaderAt, size int64) (*Reader, error) {
 	if len(head) >= 4 {
 		magic = binary.LittleEndian.Uint32(head)
 	}
+	var err error
 	switch {
 	case magic == limeMagic:
 		f.format = FormatRaw
-		return f, nil
 	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
 		f.format = FormatGzip
-		return f, nil
 	case magic == zstdMagic, magic&^15 == skipMagic:
 		f.format = FormatZstd
-		if err := f.frames(); err != nil {
-			return nil, err
-		}
-		return f, nil
+		err = f.frames(readSeekTable, scan)
+	case isS2(head):
+		f.format = FormatS2
+		err = f.frames(readS2Table, scanS2)
 	case bytes.HasPrefix(head, []byte("age-encryption.org/v1")):
-		return nil, fmt.Errorf("%w: encrypted with age", ErrFormat)
+		err = fmt.Errorf("%w: encrypted with age", ErrFormat)
+	default:
+		err = fmt.Errorf("%w: starts with % x", ErrFormat, head[:min(8, len(head))])
 	}
-	return nil, fmt.Errorf("%w: starts with % x", ErrFormat, head[:min(8, len(head))])
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 // limeMagic is lime.Magic; the two packages do not need each other.
 const limeMagic = 0x4C694D45
 
-// frames finds the frames.
-func (f *Reader) frames() (err error) {
-	f.index, err = readSeekTable(f.r, f.size)
+// frames finds the frames by the table at the end or, if there is none, by
+// going through them.
+func (f *Reader) frames(table func(io.ReaderAt, int64) (*Index, error), scan func(io.ReaderAt, int64) (*Index, *TailError, error)) (err error) {
+	f.index, err = table(f.r, f.size)
 	if errors.Is(err, errNoTable) {
 		f.index, f.tail, err = scan(f.r, f.size)
 	}
@@ -233,7 +239,7 @@ func (f *Reader) Close() error {
 		f.seq = nil
 	}
 	if f.dec != nil {
-		f.dec.Close()
+		f.dec.close()
 		f.dec = nil
 	}
 	return nil

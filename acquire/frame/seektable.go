@@ -21,6 +21,18 @@ const (
 // errNoTable says that a file does not end with a seek table.
 var errNoTable = errors.New("no seek table")
 
+// appendTable appends what follows the frames of x, in the form of its
+// compression: checksums are those of zstd's frames.
+func appendTable(b []byte, x *Index, checksums []uint32) []byte {
+	switch x.Compression {
+	case Zstd:
+		return appendSeekTable(b, x.Entries, checksums)
+	case S2:
+		return appendS2Table(b, x.Entries)
+	}
+	return b
+}
+
 // appendSeekTable appends the seek table of frames, with the given checksums,
 // as a skippable frame.
 func appendSeekTable(b []byte, entries []Entry, checksums []uint32) []byte {

@@ -10,8 +10,6 @@ import (
 	"io"
 	"runtime"
 	"sync"
-
-	"github.com/klauspost/compress/zstd"
 )
 
 // VerifyOptions configures Verify. The zero value is the default.
@@ -85,7 +83,7 @@ func Verify(ctx context.Context, r io.ReaderAt, size int64, x *Index, o VerifyOp
 	if err != nil {
 		return nil, err
 	}
-	defer dec.Close()
+	defer dec.close()
 
 	v := &verifier{r: r, size: size, x: x, o: o}
 	v.rep = VerifyReport{Frames: len(x.Entries), Missing: max(0, x.Stored()-size)}
@@ -120,14 +118,14 @@ type verifier struct {
 }
 
 // frames checks the frames that are there, at least in part.
-func (v *verifier) frames(ctx context.Context, dec *zstd.Decoder) error {
+func (v *verifier) frames(ctx context.Context, dec *decoder) error {
 	a := newAhead(v.r, v.x, 0, v.o.Workers, dec)
 	defer a.close()
 
 	var rawErr error
 	v.stored = sha256.New()
 	consumers := []func(*job){v.storedDigest}
-	if v.x.Compression == Zstd {
+	if v.x.Compression != None {
 		v.raw = sha256.New()
 		consumers = append(consumers, func(j *job) { v.raw.Write(j.raw) })
 	}
@@ -220,9 +218,8 @@ func (v *verifier) end(ctx context.Context) error {
 	rest := v.size - v.x.Stored()
 	var want []byte
 	v.rep.SeekTable = TableNone
-	if v.x.Compression == Zstd {
+	if want = appendTable(nil, v.x, v.checksums); len(want) > 0 {
 		v.rep.SeekTable = TableMissing
-		want = appendSeekTable(nil, v.x.Entries, v.checksums)
 	}
 	if rest <= 0 {
 		return nil
@@ -242,12 +239,15 @@ func (v *verifier) end(ctx context.Context) error {
 		got = append(got, p[:min(len(p), cap(got)-len(got))]...)
 		off += int64(len(p))
 	}
-	if v.x.Compression == None {
+	if len(want) == 0 {
 		v.rep.Appended = rest
 		return nil
 	}
 	// A damaged frame's checksum is not known; the table's word stands.
 	for _, d := range v.rep.Damaged {
+		if v.x.Compression != Zstd {
+			break // its table has none
+		}
 		if at := skipHeaderSize + 12*d.Frame + 8; at+4 <= len(got) {
 			copy(want[at:at+4], got[at:])
 		}

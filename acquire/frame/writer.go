@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 )
 
@@ -16,7 +17,7 @@ const DefaultInFlight = 4
 // Options configures a Writer. Pool must be set; the rest has defaults.
 type Options struct {
 	Pool        *Pool
-	Compression string // Zstd (default) or None
+	Compression string // Zstd (default), S2 or None
 	Size        int    // raw bytes of a frame; default DefaultSize, at most MaxSize
 	InFlight    int    // blocks owned by the writer; default DefaultInFlight
 }
@@ -35,7 +36,7 @@ func (o Options) WithDefaults() (Options, error) {
 	switch {
 	case o.Pool == nil:
 		return o, errors.New("frame: no pool")
-	case o.Compression != Zstd && o.Compression != None:
+	case !slices.Contains(Compressions, o.Compression):
 		return o, fmt.Errorf("frame: unknown compression %q", o.Compression)
 	case o.Size < 1 || o.Size > MaxSize:
 		return o, fmt.Errorf("frame: size %d is not in 1 to %d", o.Size, MaxSize)
@@ -56,11 +57,7 @@ func (o Options) Memory() (int64, error) {
 }
 
 func (p *Pool) blockMemory(o Options) int64 {
-	n := int64(o.Size)
-	if o.Compression == Zstd {
-		n += int64(p.enc.MaxEncodedSize(o.Size))
-	}
-	return n
+	return int64(o.Size) + int64(p.bound(o.Compression, o.Size))
 }
 
 // Memory returns the bytes that the pool takes, at most, when its writers have
@@ -142,7 +139,7 @@ func (w *Writer) Get(ctx context.Context) (*Block, error) {
 		b.buf = make([]byte, w.o.Size)
 	}
 	b.Data = b.buf[:w.o.Size]
-	b.size, b.compress = w.o.Size, w.o.Compression == Zstd
+	b.size, b.compression = w.o.Size, w.o.Compression
 	b.refs.Store(1)
 	return b, nil
 }
@@ -193,7 +190,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// Close writes what is left and, for zstd, the seek table, and returns the
+// Close writes what is left and, where it is compressed, the seek table, and returns the
 // first error of the destination. It does not close the destination. After it,
 // Index is final.
 func (w *Writer) Close() error {
@@ -210,8 +207,8 @@ func (w *Writer) Close() error {
 	w.closed = true
 	close(w.order)
 	w.wg.Wait()
-	if w.Err() == nil && w.o.Compression == Zstd {
-		w.send(appendSeekTable(nil, w.index.Entries, w.checksums))
+	if end := appendTable(nil, &w.index, w.checksums); w.Err() == nil && len(end) > 0 {
+		w.send(end)
 	}
 	return w.Err()
 }
@@ -246,7 +243,7 @@ func (w *Writer) write() {
 		<-b.ready
 		if w.Err() == nil && w.send(b.stored.data) {
 			w.index.add(int64(len(b.stored.data)), int64(len(b.Data)), b.stored.sum)
-			if b.compress {
+			if b.compression == Zstd {
 				// The frame ends with the checksum that the table wants:
 				// the low half of the XXH64 of its raw bytes.
 				w.checksums = append(w.checksums, binary.LittleEndian.Uint32(b.stored.data[len(b.stored.data)-4:]))

@@ -25,7 +25,7 @@ import (
 // Options configures a Run. Pool must be set.
 type Options struct {
 	Pool        *frame.Pool  // shared by all hosts
-	Compression string       // frame.Zstd (default) or frame.None
+	Compression string       // frame.Zstd (default), S2 or None
 	FrameSize   int          // raw bytes of a frame and of a block; default frame.PlanFrameSize(Expected)
 	InFlight    int          // blocks that this host owns; default frame.DefaultInFlight
 	Expected    int64        // raw bytes expected, for planning only
@@ -47,7 +47,7 @@ const indexMemory = 160
 const walkerMemory = 1 << 20
 
 // MemoryPerHost returns the bytes that one Run takes, at most: for each of its
-// own blocks the frame size and, with zstd, as much again for the compressed
+// own blocks the frame size and, when compressed, as much again for the compressed
 // form, the index, and 1 MiB for the walker. With the defaults that is
 // 9 MiB and 160 bytes for each MiB of image: 19 MiB for a host of 64 GiB. What all
 // hosts share comes once: frame.Pool.Memory, 6 MiB for each worker.

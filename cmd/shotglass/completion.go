@@ -9,6 +9,8 @@ import (
 	"text/template"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/shotglass-ir/shotglass/acquire/frame"
 )
 
 //go:embed completion/shotglass.bash completion/shotglass.zsh completion/shotglass.fish completion/shotglass.ps1
@@ -124,6 +126,8 @@ func complFlagOf(f cli.Flag) complFlag {
 	switch f.Names()[0] {
 	case "compress":
 		out.Values = slices.Clone(compressions)
+	case "compress-level":
+		out.Values = slices.Clone(frame.Levels)
 	case "progress":
 		out.Values = slices.Clone(progresses)
 	}

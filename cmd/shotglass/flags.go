@@ -76,8 +76,11 @@ func captureFlagSet() []cli.Flag {
 	output.Value = "."
 	op := str(groupEvidence, "operator", "", "OPERATOR", "`NAME` of who captures, for the manifest")
 	op.DefaultText = "user@host of this machine"
-	compress := str(groupEvidence, "compress", "", "COMPRESS", "store the image as `zstd|none`")
+	compress := str(groupEvidence, "compress", "", "COMPRESS", "store the image as `zstd|s2|none`: small, cheap for the CPU, or as it is")
 	compress.Value = "zstd"
+	level := str(groupEvidence, "compress-level", "", "COMPRESS_LEVEL", "how hard zstd tries: `fastest|default|better`")
+	level.Value = "fastest"
+	threads := &cli.IntFlag{Name: "compress-threads", Usage: "compress on at most `N` cores, all hosts together", Category: groupRun, EnvVars: env("COMPRESS_THREADS"), DefaultText: "all"}
 	progress := str(groupOutput, "progress", "", "PROGRESS", "show progress as `auto|bar|lines|none`")
 	progress.Value = "auto"
 	quiet := yes(groupOutput, "quiet", "QUIET", "print errors only, and the result")
@@ -98,7 +101,7 @@ func captureFlagSet() []cli.Flag {
 		op,
 		file(groupEvidence, "sign-key", "", "SIGN_KEY", "sign the manifest with this SSH key: a private key, or the .pub of a key that ssh-agent holds: `FILE`"),
 		yes(groupEvidence, "unsigned", "", "leave the manifest unsigned: nobody can prove later who wrote it"),
-		compress,
+		compress, level,
 		yes(groupEvidence, "allow-low-space", "", "start although the image might not fit the folder"),
 
 		str(groupConnection, "user", "l", "USER", "login `NAME`, where HOST names none"),
@@ -127,6 +130,7 @@ func captureFlagSet() []cli.Flag {
 		dur(groupRun, "cleanup-timeout", "CLEANUP_TIMEOUT", "give up cleaning a host after this `TIME`", defaultCleanupTimeout),
 		&cli.IntFlag{Name: "parallel", Usage: "capture at most `N` hosts at once", Category: groupRun, EnvVars: env("PARALLEL"), DefaultText: "as many as memory allows"},
 		budget,
+		threads,
 		&cli.IntFlag{Name: "lime-port", Hidden: true, Usage: "TCP `PORT` for LiME on the host's loopback, in place of a free one", Category: groupModule},
 		&cli.IntFlag{Name: "lime-timeout", Hidden: true, Usage: "for tests only: LiME's timeout parameter in milliseconds. Anything but 0 lets LiME fill memory with zeros"},
 

@@ -14,7 +14,7 @@ import (
 	"github.com/shotglass-ir/shotglass/sink/s3"
 )
 
-const inspectText = `Reads a LiME image of any origin, plain or compressed with zstd or gzip, and tells what it holds. It needs no manifest
+const inspectText = `Reads a LiME image of any origin, plain or compressed with zstd, s2 or gzip, and tells what it holds. It needs no manifest
 and proves nothing about integrity: see verify. FILE may be s3://bucket/key.
 
 Exit code 0: the structure is whole. 3: the image is cut short. 4: not a valid LiME image. 1: it could not be read.`

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/shotglass-ir/shotglass/acquire"
+	"github.com/shotglass-ir/shotglass/acquire/frame"
 	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
 	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/transport"
@@ -55,7 +56,7 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 			e.Settings[i].Value = e.Operator
 		}
 	}
-	e.Compression = ctx.String("compress")
+	e.Compression, e.Level, e.Threads = ctx.String("compress"), ctx.String("compress-level"), ctx.Int("compress-threads")
 	e.AllowUnverifiedModule = ctx.Bool("insecure-unverified-module")
 	e.AllowLowSpace = ctx.Bool("allow-low-space")
 	e.StallTimeout, e.CleanupTimeout = ctx.Duration("stall-timeout"), ctx.Duration("cleanup-timeout")
@@ -65,7 +66,13 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 	case ctx.NArg() == 0 && ctx.String("config") == "":
 		return nil, usagef("no host")
 	case !slices.Contains(compressions, e.Compression):
-		return nil, usagef("--compress %q: want %s", e.Compression, strings.Join(compressions, " or "))
+		return nil, usagef("--compress %q: want one of %s", e.Compression, strings.Join(compressions, ", "))
+	case !slices.Contains(frame.Levels, e.Level):
+		return nil, usagef("--compress-level %q: want one of %s", e.Level, strings.Join(frame.Levels, ", "))
+	case ctx.IsSet("compress-level") && e.Compression != frame.Zstd:
+		return nil, usagef("--compress-level is zstd's, and --compress is %s", e.Compression)
+	case e.Threads < 0:
+		return nil, usagef("--compress-threads %d: want a number from 1, or 0 for all cores", e.Threads)
 	case !slices.Contains(progresses, o.Progress):
 		return nil, usagef("--progress %q: want one of %s", o.Progress, strings.Join(progresses, ", "))
 	case e.Parallel < 0:
@@ -106,7 +113,7 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 }
 
 var (
-	compressions = []string{"zstd", "none"}
+	compressions = frame.Compressions
 	progresses   = []string{"auto", "bar", "lines", "none"}
 )
 

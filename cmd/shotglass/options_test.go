@@ -81,7 +81,7 @@ func TestOptionsDefaults(t *testing.T) {
 	testApp(t) // clears the environment
 	o := mustParse(t, "web1")
 	e := o.Engine
-	if e.Compression != "zstd" || e.StallTimeout != 5*time.Minute || e.CleanupTimeout != 90*time.Second || e.Parallel != 0 ||
+	if e.Compression != "zstd" || e.Level != "fastest" || e.Threads != 0 || e.StallTimeout != 5*time.Minute || e.CleanupTimeout != 90*time.Second || e.Parallel != 0 ||
 		e.Modules != nil || e.SudoPassword != nil || e.AllowUnverifiedModule || e.AllowLowSpace || e.LimeTimeout != 0 || e.Operator == "" {
 		t.Errorf("defaults: %+v", e)
 	}
@@ -122,6 +122,9 @@ func TestOptionsMapping(t *testing.T) {
 	if e.Case != "C-1,2" || e.Operator != "alice" || e.Compression != "none" || e.Parallel != 3 || e.StallTimeout != 7*time.Minute ||
 		e.LimeTimeout != 1000 || e.Modules == nil || o.SignKey != "k" {
 		t.Errorf("options: %+v", o)
+	}
+	if e := mustParse(t, "--compress-level", "better", "--compress-threads", "2", "web1").Engine; e.Level != "better" || e.Threads != 2 {
+		t.Errorf("options: %+v", e)
 	}
 	if len(o.Warnings) != 1 || !strings.Contains(o.Warnings[0], "ZEROS") {
 		t.Errorf("warnings: %q", o.Warnings)
@@ -202,6 +205,9 @@ func TestOptionsRefused(t *testing.T) {
 		{"--stall-timeout", "1ms", "web1"},
 		{"--cleanup-timeout", "-1s", "web1"},
 		{"--compress", "gzip", "web1"},
+		{"--compress-level", "best", "web1"},
+		{"--compress", "s2", "--compress-level", "better", "web1"},
+		{"--compress-threads", "-1", "web1"},
 		{"--progress", "loud", "web1"},
 		{"--parallel", "-1", "web1"},
 		{"--name", "x", "web1", "web2"},

@@ -83,10 +83,10 @@ func mklimeCmd(ts *testscript.TestScript, neg bool, args []string) {
 	switch args[1] {
 	case "raw":
 		out = raw
-	case "zstd":
+	case "zstd", "s2":
 		pool := frame.NewPool(frame.PoolOptions{Workers: 1})
 		defer pool.Close()
-		fw, err := frame.NewWriter(&out, frame.Options{Pool: pool})
+		fw, err := frame.NewWriter(&out, frame.Options{Pool: pool, Compression: args[1]})
 		ts.Check(err)
 		_, err = fw.Write(raw.Bytes())
 		ts.Check(err)

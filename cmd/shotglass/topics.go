@@ -85,7 +85,7 @@ Errors are told on standard error too.
 
 const evidenceText = `A capture leaves, with mode 0600, and never overwrites:
 
-  NAME.lime.zst            the image: plain zstd, of which zstd -d makes the LiME image; .lime with --compress none
+  NAME.lime.zst            the image: plain zstd, of which zstd -d makes the LiME image; .lime.s2 (for s2d) or .lime with --compress
   NAME.lime.zst.frames     digests of its frames, with which verify names the damaged part
   NAME.lime.zst.json       the manifest, written last; an image without one is no evidence
   NAME.lime.zst.json.sig   the SSH signature of the manifest

@@ -18,7 +18,8 @@ _shotglass() {
 		--case) return ;;
 		--operator) return ;;
 		--sign-key) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
-		--compress) COMPREPLY=($(compgen -W "zstd none" -- "$cur")); return ;;
+		--compress) COMPREPLY=($(compgen -W "zstd s2 none" -- "$cur")); return ;;
+		--compress-level) COMPREPLY=($(compgen -W "fastest default better" -- "$cur")); return ;;
 		--user|-l) return ;;
 		--port|-p) return ;;
 		--jump|-J) return ;;
@@ -37,6 +38,7 @@ _shotglass() {
 		--cleanup-timeout) return ;;
 		--parallel) return ;;
 		--memory-budget) return ;;
+		--compress-threads) return ;;
 		--progress) COMPREPLY=($(compgen -W "auto bar lines none" -- "$cur")); return ;;
 		--s3-region) return ;;
 		--s3-profile) return ;;
@@ -50,7 +52,7 @@ _shotglass() {
 		--s3-lock) return ;;
 		--s3-retain) return ;;
 		esac
-		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --dial-timeout --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --module --module-sha256 --insecure-unverified-module --stall-timeout --cleanup-timeout --parallel --memory-budget --json --quiet -q --progress --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
+		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --dial-timeout --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --module --module-sha256 --insecure-unverified-module --stall-timeout --cleanup-timeout --parallel --memory-budget --compress-threads --json --quiet -q --progress --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
 		words="" hosts=1
 		;;
 	plan)
@@ -62,7 +64,8 @@ _shotglass() {
 		--case) return ;;
 		--operator) return ;;
 		--sign-key) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
-		--compress) COMPREPLY=($(compgen -W "zstd none" -- "$cur")); return ;;
+		--compress) COMPREPLY=($(compgen -W "zstd s2 none" -- "$cur")); return ;;
+		--compress-level) COMPREPLY=($(compgen -W "fastest default better" -- "$cur")); return ;;
 		--user|-l) return ;;
 		--port|-p) return ;;
 		--jump|-J) return ;;
@@ -81,6 +84,7 @@ _shotglass() {
 		--cleanup-timeout) return ;;
 		--parallel) return ;;
 		--memory-budget) return ;;
+		--compress-threads) return ;;
 		--progress) COMPREPLY=($(compgen -W "auto bar lines none" -- "$cur")); return ;;
 		--s3-region) return ;;
 		--s3-profile) return ;;
@@ -94,7 +98,7 @@ _shotglass() {
 		--s3-lock) return ;;
 		--s3-retain) return ;;
 		esac
-		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --dial-timeout --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --module --module-sha256 --insecure-unverified-module --stall-timeout --cleanup-timeout --parallel --memory-budget --json --quiet -q --progress --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
+		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --dial-timeout --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --module --module-sha256 --insecure-unverified-module --stall-timeout --cleanup-timeout --parallel --memory-budget --compress-threads --json --quiet -q --progress --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
 		words="" hosts=1
 		;;
 	verify)

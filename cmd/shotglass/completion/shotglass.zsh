@@ -36,7 +36,8 @@ _shotglass() {
 			'--operator[NAME of who captures, for the manifest]:value: ' \
 			'--sign-key[sign the manifest with this SSH key\: a private key, or the .pub of a key that ssh-agent holds]:file:_files' \
 			'--unsigned[leave the manifest unsigned\: nobody can prove later who wrote it]' \
-			'--compress[store the image as zstd|none]:value:(zstd none)' \
+			'--compress[store the image as zstd|s2|none\: small, cheap for the CPU, or as it is]:value:(zstd s2 none)' \
+			'--compress-level[how hard zstd tries]:value:(fastest default better)' \
 			'--allow-low-space[start although the image might not fit the folder]' \
 			'--user[login NAME, where HOST names none]:value: ' \
 			'-l[login NAME, where HOST names none]:value: ' \
@@ -65,6 +66,7 @@ _shotglass() {
 			'--cleanup-timeout[give up cleaning a host after this TIME]:value: ' \
 			'--parallel[capture at most N hosts at once]:value: ' \
 			'--memory-budget[captures under way take at most this SIZE of memory together, such as 2GiB; others wait]:value: ' \
+			'--compress-threads[compress on at most N cores, all hosts together]:value: ' \
 			'--json[print JSON Lines to standard output]' \
 			'--quiet[print errors only, and the result]' \
 			'-q[print errors only, and the result]' \
@@ -99,7 +101,8 @@ _shotglass() {
 			'--operator[NAME of who captures, for the manifest]:value: ' \
 			'--sign-key[sign the manifest with this SSH key\: a private key, or the .pub of a key that ssh-agent holds]:file:_files' \
 			'--unsigned[leave the manifest unsigned\: nobody can prove later who wrote it]' \
-			'--compress[store the image as zstd|none]:value:(zstd none)' \
+			'--compress[store the image as zstd|s2|none\: small, cheap for the CPU, or as it is]:value:(zstd s2 none)' \
+			'--compress-level[how hard zstd tries]:value:(fastest default better)' \
 			'--allow-low-space[start although the image might not fit the folder]' \
 			'--user[login NAME, where HOST names none]:value: ' \
 			'-l[login NAME, where HOST names none]:value: ' \
@@ -128,6 +131,7 @@ _shotglass() {
 			'--cleanup-timeout[give up cleaning a host after this TIME]:value: ' \
 			'--parallel[capture at most N hosts at once]:value: ' \
 			'--memory-budget[captures under way take at most this SIZE of memory together, such as 2GiB; others wait]:value: ' \
+			'--compress-threads[compress on at most N cores, all hosts together]:value: ' \
 			'--json[print JSON Lines to standard output]' \
 			'--quiet[print errors only, and the result]' \
 			'-q[print errors only, and the result]' \
