@@ -140,8 +140,7 @@ func makeCompletion(app *cli.App, shell string) (string, error) {
 	var text string
 	switch shell {
 	case "fish":
-		script, err := app.ToFishCompletion()
-		return strings.ReplaceAll(script, "`", ""), err
+		text = fishTemplate
 	case "bash":
 		text = bashTemplate
 	case "zsh":
@@ -155,6 +154,10 @@ func makeCompletion(app *cli.App, shell string) (string, error) {
 		"join": strings.Join,
 		"psq":  func(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" },
 		"zshq": zshQuote,
+		"fishq": func(s string) string {
+			return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`, "`", "").Replace(s) + "'"
+		},
+		"dashless": func(s string) string { return strings.TrimLeft(s, "-") },
 	}).Parse(text)
 	if err != nil {
 		return "", err
@@ -252,6 +255,29 @@ if [ "$funcstack[1]" = _shotglass ]; then
 else
 	compdef _shotglass shotglass
 fi
+`
+
+// A flag says whether its value is a file; so fish is told not to offer files by itself.
+const fishTemplate = `# fish completion for shotglass; made by: shotglass completion fish
+
+complete -c shotglass -f
+complete -c shotglass -n __fish_use_subcommand -l help -d 'print this help to standard output'
+complete -c shotglass -n __fish_use_subcommand -l version -d 'print the version'
+{{- range .}}{{$c := .}}
+complete -c shotglass -n __fish_use_subcommand -a {{.Name}} -d {{fishq .Usage}}
+{{- range .Flags}}
+complete -c shotglass -n '__fish_seen_subcommand_from {{$c.Name}}'{{range .Names}} {{if eq (len .) 2}}-s{{else}}-l{{end}} {{dashless .}}{{end}}{{if .Files}} -r -F{{else if .Values}} -x -a {{fishq (join .Values " ")}}{{else if .Takes}} -x{{end}} -d {{fishq .Usage}}
+{{- end}}
+{{- if .Words}}
+complete -c shotglass -n '__fish_seen_subcommand_from {{.Name}}{{if .Files}}; and not __fish_seen_subcommand_from {{join .Words " "}}{{end}}' -a {{fishq (join .Words " ")}}
+{{- end}}
+{{- if .Files}}
+complete -c shotglass -n '__fish_seen_subcommand_from {{.Name}}{{if .Words}}; and __fish_seen_subcommand_from {{join .Words " "}}{{end}}' -F
+{{- end}}
+{{- if .Hosts}}
+complete -c shotglass -n '__fish_seen_subcommand_from {{.Name}}' -a '(__fish_print_hostnames)' -d host
+{{- end}}
+{{- end}}
 `
 
 const powershellTemplate = `# PowerShell completion for shotglass; made by: shotglass completion powershell
