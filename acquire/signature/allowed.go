@@ -3,6 +3,7 @@ package signature
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type AllowedSigners struct {
 // entry is one line of the file.
 type entry struct {
 	line       int
+	source     string // in place of file and line
 	principals string // pattern list
 	key        ssh.PublicKey
 	options
@@ -71,6 +73,24 @@ func ParseAllowedSigners(r io.Reader, name string) (*AllowedSigners, error) {
 	}
 	return signers, nil
 }
+
+// With returns a that also trusts key, under a name for messages, such as that of who runs
+// the program. A nil a trusts nobody else.
+func (a *AllowedSigners) With(key ssh.PublicKey, name string) *AllowedSigners {
+	both := &AllowedSigners{name: name}
+	if a != nil {
+		both.name = a.name + " and " + name
+		both.entries = slices.Clone(a.entries)
+		for i := range both.entries {
+			both.entries[i].source = both.entries[i].at(a.name)
+		}
+	}
+	both.entries = append(both.entries, entry{principals: name, key: key, source: name})
+	return both
+}
+
+// at is the place of the entry in the file called name.
+func (e *entry) at(name string) string { return cmp.Or(e.source, fmt.Sprintf("%s:%d", name, e.line)) }
 
 // parseEntry reads "principals [options] keytype base64 [comment]".
 func parseEntry(line string) (entry, error) {
@@ -244,10 +264,10 @@ func (a *AllowedSigners) admit(id *Identity, key ssh.PublicKey, at time.Time) er
 				continue
 			}
 			if err != nil {
-				objections = append(objections, fmt.Errorf("%s:%d: %w", a.name, e.line, err))
+				objections = append(objections, fmt.Errorf("%s: %w", e.at(a.name), err))
 				continue
 			}
-			id.Principals, id.Source = principals, fmt.Sprintf("%s:%d", a.name, e.line)
+			id.Principals, id.Source = principals, e.at(a.name)
 			if e.authority {
 				id.Authority = fingerprint(e.key)
 			}

@@ -383,3 +383,33 @@ func ExampleVerify() {
 	fmt.Println(id.Principals, err)
 	// Output: [alice@example.org] <nil>
 }
+
+// TestWith: a key is trusted beside a file's, and the file's lines keep their places.
+func TestWith(t *testing.T) {
+	own, other := signer(t, "ed25519"), signer(t, "rsa")
+	file, err := signature.ParseAllowedSigners(strings.NewReader("# x\nbob "+string(ssh.MarshalAuthorizedKey(other.PublicKey()))), "signers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	both := file.With(own.PublicKey(), "the signing key")
+	for source, s := range map[string]ssh.Signer{"the signing key": own, "signers:2": other} {
+		sig, err := signature.Sign([]byte("x"), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := signature.Verify([]byte("x"), sig, both, time.Now())
+		if err != nil || id.Source != source {
+			t.Errorf("%s: %+v, %v", source, id, err)
+		}
+		if _, err := signature.Verify([]byte("x"), sig, (*signature.AllowedSigners)(nil).With(own.PublicKey(), "me"), time.Now()); (err == nil) != (s == own) {
+			t.Errorf("%s alone: %v", source, err)
+		}
+	}
+	sig, err := signature.Sign([]byte("x"), own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := signature.Verify([]byte("x"), sig, file, time.Now()); !errors.Is(err, signature.ErrUntrusted) {
+		t.Errorf("the file was changed: %v", err)
+	}
+}

@@ -105,6 +105,10 @@ func opOf(r *http.Request, key string) string {
 		return "HeadBucket"
 	case key == "" && q.Has("versioning"):
 		return "GetBucketVersioning"
+	case key == "" && r.Method == http.MethodGet && q.Has("list-type"):
+		return "ListObjectsV2"
+	case key == "" && r.Method == http.MethodGet && q.Has("uploads"):
+		return "ListMultipartUploads"
 	case key == "" && q.Has("object-lock"):
 		return "GetObjectLockConfiguration"
 	case r.Method == http.MethodHead:
@@ -185,6 +189,14 @@ func (f *fake) answer(w http.ResponseWriter, c call) {
 		io.WriteString(w, "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>")
 	case "GetObjectLockConfiguration":
 		io.WriteString(w, "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>")
+	case "ListObjectsV2":
+		f.list(w, c)
+	case "ListMultipartUploads":
+		io.WriteString(w, "<ListMultipartUploadsResult>")
+		for id, u := range f.uploads {
+			fmt.Fprintf(w, "<Upload><Key>%s</Key><UploadId>%s</UploadId><Initiated>2026-01-31T10:11:12Z</Initiated></Upload>", u.key, id)
+		}
+		io.WriteString(w, "</ListMultipartUploadsResult>")
 	case "HeadObject", "GetObject":
 		if obj == nil {
 			apiError(w, 404, "NoSuchKey")
@@ -248,6 +260,27 @@ func (f *fake) answer(w http.ResponseWriter, c call) {
 	default:
 		apiError(w, 501, "NotImplemented")
 	}
+}
+
+// list answers two objects a page.
+func (f *fake) list(w http.ResponseWriter, c call) {
+	prefix, after := strings.Join(c.Query["prefix"], ""), strings.Join(c.Query["continuation-token"], "")
+	var keys []string
+	for k := range f.objects {
+		if rest, ok := strings.CutPrefix(k, prefix); ok && k > after && !strings.Contains(rest, "/") {
+			keys = append(keys, k)
+		}
+	}
+	slices.Sort(keys)
+	io.WriteString(w, "<ListBucketResult>")
+	if len(keys) > 2 {
+		keys = keys[:2]
+		fmt.Fprintf(w, "<IsTruncated>true</IsTruncated><NextContinuationToken>%s</NextContinuationToken>", keys[1])
+	}
+	for _, k := range keys {
+		fmt.Fprintf(w, "<Contents><Key>%s</Key><Size>%d</Size><LastModified>2026-01-31T10:11:12Z</LastModified></Contents>", k, len(f.objects[k].data))
+	}
+	io.WriteString(w, "</ListBucketResult>")
 }
 
 func (f *fake) complete(w http.ResponseWriter, c call, upload *uploading, obj *stored) {

@@ -675,12 +675,17 @@ func TestPolicy(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	if _, err := s.List(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+
 	// https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
 	actions := map[string]string{
 		"HeadBucket": "s3:ListBucket", "HeadObject": "s3:GetObject", "GetObject": "s3:GetObject", "PutObject": "s3:PutObject",
 		"CreateMultipartUpload": "s3:PutObject", "UploadPart": "s3:PutObject", "CompleteMultipartUpload": "s3:PutObject",
 		"AbortMultipartUpload": "s3:AbortMultipartUpload", "GetBucketVersioning": "s3:GetBucketVersioning",
 		"GetObjectLockConfiguration": "s3:GetBucketObjectLockConfiguration",
+		"ListObjectsV2":              "s3:ListBucket", "ListMultipartUploads": "s3:ListBucketMultipartUploads",
 	}
 	needed := map[string]bool{}
 	for _, c := range f.calls {
@@ -708,5 +713,29 @@ func TestPolicy(t *testing.T) {
 	}
 	if have, want := slices.Sorted(maps.Keys(granted)), slices.Sorted(maps.Keys(needed)); !slices.Equal(have, want) {
 		t.Errorf("docs/s3.md grants %q, the calls need %q", have, want)
+	}
+}
+
+// TestListDenied: who may not see uploads learns that, and gets the objects.
+func TestListDenied(t *testing.T) {
+	isolate(t)
+	f := newFake(t)
+	f.objects["case-1/a.lime"] = &stored{data: pattern(3), etag: "x"}
+	f.objects["case-1/sub/b.lime"] = &stored{data: pattern(3), etag: "y"}
+	f.objects["case-2/c.lime"] = &stored{data: pattern(3), etag: "z"}
+	f.fault = func(c call, w http.ResponseWriter) bool {
+		if c.Op == "ListMultipartUploads" {
+			apiError(w, 403, "AccessDenied")
+			return true
+		}
+		return false
+	}
+	l, err := f.sink(t).List(t.Context())
+	if err != nil || len(l.Objects) != 1 || l.Objects[0].Name != "a.lime" || l.Objects[0].Size != 3 || l.Unknown == nil {
+		t.Errorf("%+v, %v", l, err)
+	}
+	f.fault = func(c call, w http.ResponseWriter) bool { apiError(w, 403, "AccessDenied"); return true }
+	if _, err := f.sink(t).List(t.Context()); err == nil {
+		t.Error("a place that may not be listed is listed")
 	}
 }

@@ -57,6 +57,7 @@ func Test(t *testing.T, newSink func(t *testing.T) sink.Sink, o Options) {
 		{"missing object", missing},
 		{"free", free},
 		{"check", check},
+		{"list", list},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { tt.run(t, newSink(t)) })
@@ -457,6 +458,72 @@ func check(t *testing.T, s sink.Sink) {
 	cancel()
 	if err := checker.Check(ctx, "third.lime"); !errors.Is(err, context.Canceled) {
 		t.Errorf("Check with a cancelled context: %v", err)
+	}
+}
+
+// list checks that what ended is listed under the names of its receipts, that what was
+// aborted is not, and that another writer's unfinished object can be told from a committed one.
+func list(t *testing.T, s sink.Sink) {
+	lister, ok := s.(sink.Lister)
+	if !ok {
+		t.Skip("no Lister")
+	}
+	if l, err := lister.List(t.Context()); err != nil || len(l.Objects)+len(l.Unfinished) != 0 {
+		t.Fatalf("an empty place lists %+v, %v", l, err)
+	}
+	want := map[string]int64{}
+	for i, name := range []string{"c.lime", "a.lime", "b.lime", "a.lime.json"} {
+		o := create(t, s, name)
+		write(t, o, pattern(100+i))
+		end := o.Commit
+		if name == "b.lime" {
+			end = o.Keep
+		}
+		r, err := end(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[r.Name] = r.Size
+	}
+	gone := create(t, s, "gone.lime")
+	write(t, gone, pattern(6<<20))
+	if err := gone.Abort(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	live := create(t, s, "live.lime")
+	defer live.Abort(t.Context())
+	write(t, live, pattern(6<<20)) // more than one part of S3
+	l, err := lister.List(t.Context())
+	if err != nil || l.Unknown != nil {
+		t.Fatal(err, l.Unknown)
+	}
+	last := ""
+	for _, o := range l.Objects {
+		switch size, ours := want[o.Name]; {
+		case o.Name == "live.lime"+sink.PartialSuffix: // visible while it is written
+		case !ours:
+			t.Errorf("%q is listed", o.Name)
+		case o.Size != size || o.Time.IsZero() || !strings.HasSuffix(o.Location, o.Name):
+			t.Errorf("listed as %+v, want %d bytes", o, size)
+		}
+		if o.Name <= last {
+			t.Errorf("%q is listed after %q", o.Name, last)
+		}
+		last = o.Name
+		delete(want, o.Name)
+	}
+	for name := range want {
+		t.Errorf("%q is not listed", name)
+	}
+	for _, o := range l.Unfinished {
+		if o.Name != "live.lime" || o.Location == "" {
+			t.Errorf("unfinished: %+v", o)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := lister.List(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("List with a cancelled context: %v", err)
 	}
 }
 

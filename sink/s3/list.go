@@ -1,0 +1,79 @@
+package s3
+
+import (
+	"cmp"
+	"context"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/shotglass-ir/shotglass/sink"
+)
+
+var _ sink.Lister = (*Sink)(nil)
+
+// List returns the objects right under the prefix, and the multipart uploads that were not
+// completed. Who may not ask for those gets the reason in Unknown.
+func (s *Sink) List(ctx context.Context) (sink.Listing, error) {
+	var l sink.Listing
+	if err := ctx.Err(); err != nil {
+		return l, err
+	}
+	api, err := s.client(ctx)
+	if err != nil {
+		return l, err
+	}
+	objects := s3.NewListObjectsV2Paginator(api, &s3.ListObjectsV2Input{
+		Bucket: &s.opts.Bucket, Prefix: &s.opts.Prefix, Delimiter: aws.String("/"), ExpectedBucketOwner: s.owner(),
+	})
+	for objects.HasMorePages() {
+		page, err := objects.NextPage(ctx, short, few)
+		if err != nil {
+			return sink.Listing{}, s.listError(ctx, "list objects", err)
+		}
+		for _, o := range page.Contents {
+			if name, ok := s.nameOf(o.Key); ok {
+				l.Objects = append(l.Objects, sink.Listed{Name: name, Size: aws.ToInt64(o.Size), Time: aws.ToTime(o.LastModified), Location: s.location(name)})
+			}
+		}
+	}
+	uploads := s3.NewListMultipartUploadsPaginator(api, &s3.ListMultipartUploadsInput{
+		Bucket: &s.opts.Bucket, Prefix: &s.opts.Prefix, Delimiter: aws.String("/"), ExpectedBucketOwner: s.owner(),
+	})
+	for uploads.HasMorePages() {
+		page, err := uploads.NextPage(ctx, short, few)
+		if err != nil {
+			if ctx.Err() != nil {
+				return sink.Listing{}, cancelled(ctx, "list", s.String())
+			}
+			l.Unknown = s.fail("list unfinished uploads", "", err)
+			break
+		}
+		for _, u := range page.Uploads {
+			if name, ok := s.nameOf(u.Key); ok {
+				l.Unfinished = append(l.Unfinished, sink.Listed{Name: name, Time: aws.ToTime(u.Initiated),
+					Location: s.location(name) + "?uploadId=" + url.QueryEscape(aws.ToString(u.UploadId))})
+			}
+		}
+	}
+	order := func(a, b sink.Listed) int { return cmp.Or(cmp.Compare(a.Name, b.Name), a.Time.Compare(b.Time)) }
+	slices.SortFunc(l.Objects, order) // S3 sorts, but not every server does
+	slices.SortFunc(l.Unfinished, order)
+	return l, nil
+}
+
+// nameOf is the name of an object in this place.
+func (s *Sink) nameOf(key *string) (string, bool) {
+	name, ok := strings.CutPrefix(aws.ToString(key), s.opts.Prefix)
+	return name, ok && sink.ValidName(strings.TrimSuffix(name, sink.PartialSuffix)) == nil
+}
+
+func (s *Sink) listError(ctx context.Context, op string, err error) error {
+	if ctx.Err() != nil {
+		return cancelled(ctx, op, s.String())
+	}
+	return s.fail(op, "", err)
+}
