@@ -54,6 +54,8 @@ type SSH struct {
 	InsecureAlgorithms bool
 	// Logger hears of keepalives and ignored settings; nil discards.
 	Logger *slog.Logger
+
+	startups startups
 }
 
 var _ Dialer = (*SSH)(nil)
@@ -147,6 +149,11 @@ func (a *attempt) connect(parent context.Context) (Info, error) {
 	if timeout == 0 {
 		timeout = defaultDialTimeout
 	}
+	leave, err := a.dialer.startups.enter(parent, a.hop.addr())
+	if err != nil {
+		return Info{}, fmt.Errorf("connect to %s: %w", a.hop.addr(), err)
+	}
+	defer leave()
 	ctx, clock := newDialClock(parent, timeout)
 	defer clock.stop()
 	defer a.auth.close()
@@ -179,7 +186,7 @@ func (a *attempt) connect(parent context.Context) (Info, error) {
 		if refused != nil && ctx.Err() == nil {
 			return Info{}, refused
 		}
-		return Info{}, err
+		return Info{}, a.mark(parent, err)
 	}
 }
 
