@@ -56,6 +56,9 @@ type Options struct {
 	// TCP retransmits with exponential backoff (RFC 6298 section 5.5), so the
 	// first byte after an outage can be as late again as the outage was long.
 	StallTimeout time.Duration
+	// ConnectAttempts is how often a connection is tried when it fails in a way that may pass
+	// (default 3).
+	ConnectAttempts int
 	// CleanupTimeout bounds the cleaning of one target (default 90 s).
 	CleanupTimeout time.Duration
 	// Parallel is how many targets are captured at once (default: all).
@@ -68,6 +71,9 @@ type Options struct {
 
 	Observer Observer     // nil: nobody watches
 	Log      *slog.Logger // nil: discard
+
+	// Resume keeps images of earlier runs; nil takes all hosts anew.
+	Resume *Resume
 
 	// CheckSink lets the plan prove that it could write: it creates and removes a
 	// probe in the sink. A plan that writes nothing leaves it off.
@@ -95,6 +101,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.StallTimeout == 0 {
 		o.StallTimeout = 5 * time.Minute
+	}
+	if o.ConnectAttempts == 0 {
+		o.ConnectAttempts = 3
 	}
 	if o.CleanupTimeout == 0 {
 		o.CleanupTimeout = 90 * time.Second
@@ -159,7 +168,12 @@ func (j Job) options(o Options) *Options {
 // A Plan is what Run would do. Close it: it holds a connection per target.
 type Plan struct {
 	Steps []*Step // in the order of the jobs
-	opts  Options
+	// Leftovers are what earlier runs left unfinished in the places of the plan, if it resumes.
+	Leftovers []Leftover
+
+	opts     Options
+	shelves  map[string]*shelf // by place, if it resumes
+	listings []listed
 }
 
 // A Step is the plan for one target.
@@ -180,6 +194,11 @@ type Step struct {
 	// the round trip is not the limit.
 	Estimate time.Duration `json:"estimate_ns,omitempty"`
 	Warnings []string      `json:"warnings,omitempty"`
+	// Prior is the image of an earlier run that is kept in place of a new one if, read
+	// again, it is whole.
+	Prior *Prior `json:"prior,omitempty"`
+	// Notes say of images of earlier runs why they are not kept, or what to know of them.
+	Notes []string `json:"notes,omitempty"`
 	// Err says why this target cannot be captured: nothing was written.
 	Err error `json:"-"`
 
@@ -187,6 +206,8 @@ type Step struct {
 	host    *remote
 	src     Source
 	planned time.Time
+	parked  bool     // its connection was closed to wait
+	priors  []*Prior // newest first
 }
 
 // A State is how a host ended.
@@ -210,6 +231,9 @@ type Result struct {
 	Left      []string      `json:"left,omitempty"` // on the target
 	Fix       string        `json:"fix,omitempty"`
 	Duration  time.Duration `json:"duration_ns"` // of the stream
+	// KeptFrom is when the image was made, if an earlier run made it and it was kept.
+	KeptFrom time.Time `json:"kept_from,omitzero"`
+	Notes    []string  `json:"notes,omitempty"` // on images of earlier runs
 	// Interrupted says that the user's cancellation ended it.
 	Interrupted bool `json:"interrupted,omitempty"`
 	// Err is set unless State is complete.

@@ -40,6 +40,18 @@ type Planned struct {
 	Step *Step
 }
 
+// Waiting: nothing happens for a while, for a reason in words.
+type Waiting struct {
+	host
+	Why string
+}
+
+// Rereading: the image of an earlier run is read again, to be kept if it is whole.
+type Rereading struct {
+	host
+	Prior *Prior
+}
+
 // Preparing: what is being done to the target, in words.
 type Preparing struct {
 	host

@@ -12,43 +12,71 @@ import (
 // A gate admits captures by the memory that they take. A capture waits for bytes of the
 // network most of its time, so memory bounds how many can be under way, not CPUs.
 type gate struct {
-	sem    *semaphore.Weighted // nil: no limit
-	budget int64
+	turns   slots               // of --parallel
+	sem     *semaphore.Weighted // nil: no limit
+	budget  int64
+	rereads slots
 }
 
-// newGate divides what the shared pool leaves of a budget. 0 is no limit.
-func newGate(budget int64, pool *frame.Pool) (*gate, error) {
+// newGate divides what the shared pool, and the images that are read again, leave of a budget.
+func (p *Plan) newGate(pool *frame.Pool) (*gate, error) {
+	g := &gate{rereads: make(slots, rereaders())}
+	if n := p.opts.Parallel; n > 0 {
+		g.turns = make(slots, n)
+	}
+	budget := p.opts.MemoryBudget
 	if budget <= 0 {
-		return &gate{}, nil
+		return g, nil
 	}
 	shared, err := pool.Memory(frame.Options{})
 	if err != nil {
 		return nil, err
 	}
-	budget = max(budget-shared, 1)
-	return &gate{sem: semaphore.NewWeighted(budget), budget: budget}, nil
+	for _, s := range p.Steps {
+		if s.Prior != nil {
+			shared += int64(rereaders()) * rereadMemory
+			break
+		}
+	}
+	g.budget = max(budget-shared, 1)
+	g.sem = semaphore.NewWeighted(g.budget)
+	return g, nil
 }
 
-// enter waits for n bytes, first come, first served. A capture that would not fit the
-// budget by itself gets all of it.
+// enter waits for a turn and for n bytes, first come, first served. A capture that would not
+// fit the budget by itself gets all of it.
 func (g *gate) enter(ctx context.Context, n int64) (leave func(), err error) {
+	if err := g.turns.enter(ctx); err != nil {
+		return nil, err
+	}
 	if g.sem == nil {
-		return func() {}, nil
+		return g.turns.leave, nil
 	}
 	n = min(n, g.budget)
 	if err := g.sem.Acquire(ctx, n); err != nil {
+		g.turns.leave()
 		return nil, err
 	}
-	return func() { g.sem.Release(n) }, nil
+	return func() { g.sem.Release(n); g.turns.leave() }, nil
 }
 
-// admit captures one target when there is room for it.
+// admit keeps the image of an earlier run, or captures the target when there is room for it.
 func (s *Step) admit(ctx context.Context, g *gate, gateErr error) Result {
-	if s.Err != nil {
-		return s.fail(ctx, s.Err)
-	}
 	if gateErr != nil {
 		return s.fail(ctx, gateErr)
+	}
+	if s.Prior != nil {
+		if err := g.rereads.enter(ctx); err != nil {
+			return s.fail(ctx, err)
+		}
+		res, done := s.keep(ctx)
+		g.rereads.leave()
+		if done {
+			return res
+		}
+	}
+	if s.Err != nil {
+		return s.fail(ctx, s.Err)
 	}
 	if ctx.Err() != nil {
 		return s.fail(ctx, context.Cause(ctx))
@@ -65,4 +93,33 @@ func (s *Step) admit(ctx context.Context, g *gate, gateErr error) Result {
 	}
 	defer leave()
 	return s.run(ctx)
+}
+
+// slots bound how many do something at once; nil is no limit.
+type slots chan struct{}
+
+// enter waits for a slot. The error is why ctx ended.
+func (s slots) enter(ctx context.Context) error {
+	if s == nil {
+		return nil
+	}
+	select {
+	case s <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s slots) leave() {
+	if s != nil {
+		<-s
+	}
+}
+
+// reenter takes a slot whatever becomes of ctx: who holds one will leave.
+func (s slots) reenter() {
+	if s != nil {
+		s <- struct{}{}
+	}
 }

@@ -89,6 +89,7 @@ type Setting struct {
 // TargetRecord is what is known of the target. All but Connection is the
 // target's own word.
 type TargetRecord struct {
+	Host       string         `json:"host,omitempty"` // what the operator calls it
 	Connection transport.Info `json:"connection"`
 	Facts      *Facts         `json:"facts"`
 }

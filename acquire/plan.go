@@ -35,14 +35,20 @@ func NewPlan(ctx context.Context, jobs []Job, opts Options) (*Plan, error) {
 		}
 		p.Steps = append(p.Steps, s)
 	}
+	if err := p.look(ctx); err != nil {
+		return nil, err
+	}
 	if err := p.nameImages(); err != nil {
 		return nil, err
 	}
 	var g errgroup.Group
-	g.SetLimit(32) // dials in flight; an SSH handshake is mostly waiting
+	slots := make(slots, connecting)
 	for _, s := range p.Steps {
 		g.Go(func() error {
-			s.Err = s.plan(ctx, s.opts)
+			s.Err = s.plan(ctx, s.opts, slots)
+			if s.Err != nil || s.Prior != nil {
+				s.park() // not needed now, or perhaps never
+			}
 			if s.Err == nil {
 				opts.Observer(Planned{host(s.Host), s})
 			}
@@ -87,6 +93,18 @@ func (p *Plan) nameImages() error {
 			taken[f] = true
 		}
 	}
+	inUse := func(s *Step, name string) bool { return taken[at(s, name)] || p.inUse(s, name) }
+	for _, s := range p.Steps {
+		if s.Name == "" || !p.inUse(s, s.Name) {
+			continue
+		}
+		// A capture never appends and never replaces: what is taken anew gets another name.
+		base, ext, _ := strings.Cut(s.Name, ".")
+		for n := 2; inUse(s, s.Name); n++ {
+			s.Name = fmt.Sprintf("%s-%d.%s", base, n, ext)
+		}
+		taken[at(s, s.Name)] = true
+	}
 	stamp := p.opts.Now().UTC().Format("20060102T150405Z")
 	for _, s := range p.Steps {
 		if s.Name != "" {
@@ -94,7 +112,7 @@ func (p *Plan) nameImages() error {
 		}
 		name := imageName(s.Host, stamp, p.opts.Compression)
 		base, ext, _ := strings.Cut(name, "-mem.lime")
-		for n := 2; taken[at(s, name)]; n++ {
+		for n := 2; inUse(s, name); n++ {
 			name = fmt.Sprintf("%s-%d-mem.lime%s", base, n, ext)
 		}
 		taken[at(s, name)] = true
@@ -142,16 +160,18 @@ func imageName(name, stamp, compression string) string {
 }
 
 // plan fills the step for one target.
-func (s *Step) plan(ctx context.Context, opts *Options) error {
-	opts.Observer(Connecting{host(s.Host)})
+func (s *Step) plan(ctx context.Context, opts *Options, slots slots) error {
 	h := &remote{name: s.Host, target: s.Target, opts: opts}
 	s.host = h
-	conn, err := opts.Dialer.Dial(ctx, s.Target)
-	if err != nil {
+	if err := slots.enter(ctx); err != nil {
 		return err
 	}
-	h.conn = conn
-	s.Info = conn.Info()
+	defer slots.leave()
+	opts.Observer(Connecting{host(s.Host)})
+	if err := h.dial(ctx, slots); err != nil {
+		return s.unreached(err)
+	}
+	s.Info = h.conn.Info()
 	h.mark("connected as %s to %s", s.Info.User, s.Info.Addr)
 	up := Connected{host: host(s.Host), RTT: s.Info.RTT}
 	if s.Info.RTT >= slowRTT {
@@ -160,7 +180,14 @@ func (s *Step) plan(ctx context.Context, opts *Options) error {
 	opts.Observer(up)
 
 	if err := h.learn(ctx); err != nil {
-		return err
+		return s.unreached(err)
+	}
+	if opts.Resume != nil {
+		s.Facts = h.facts
+		s.compare()
+		if err := s.awaitUnload(ctx); err != nil {
+			return err
+		}
 	}
 	s.planned = time.Now()
 	s.Facts, s.Privilege = h.facts, h.priv.kind
@@ -227,7 +254,7 @@ func (p *Plan) checkSpace(ctx context.Context) {
 	left := map[string]int64{}
 	for _, s := range p.Steps {
 		sc, ok := s.opts.Sink.(sink.SpaceChecker)
-		if !ok || p.opts.AllowLowSpace || s.Err != nil {
+		if !ok || p.opts.AllowLowSpace || s.Err != nil || s.Prior != nil {
 			continue
 		}
 		volume := sc.Volume()
@@ -252,6 +279,14 @@ func (p *Plan) checkSpace(ctx context.Context) {
 // overhead is room for the manifest, the signature and the frame index, which
 // has at most 262144 lines of some 120 bytes.
 const overhead = 32 << 20
+
+// park closes the connection of a step until it is needed, see refresh.
+func (s *Step) park() {
+	if s.host.conn != nil {
+		s.parked = true
+		s.host.conn.Close()
+	}
+}
 
 // Close ends all connections of the plan.
 func (p *Plan) Close() error {

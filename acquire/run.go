@@ -28,15 +28,13 @@ func (p *Plan) Run(ctx context.Context) []Result {
 	}
 	results := make([]Result, len(p.Steps))
 	var g errgroup.Group
-	if opts.Parallel > 0 {
-		g.SetLimit(opts.Parallel)
-	}
-	gate, gateErr := newGate(opts.MemoryBudget, opts.Pool)
+	gate, gateErr := p.newGate(opts.Pool)
 	for i, s := range p.Steps {
 		s.opts.Pool = opts.Pool
 		g.Go(func() error {
 			res := &results[i]
 			*res = s.admit(ctx, gate, gateErr)
+			res.Notes = s.Notes
 			opts.Observer(Finished{host(s.Host), res})
 			return nil
 		})
@@ -85,15 +83,20 @@ func (s *Step) refresh(ctx context.Context) error {
 		return nil
 	}
 	nonce := newNonce()
-	out, err := h.root(ctx, factsScript, nonce)
+	var out []byte
+	err := h.conn.Err()
+	if err == nil {
+		out, err = h.root(ctx, factsScript, nonce)
+	}
 	if err != nil && !errorIsExit(err) && ctx.Err() == nil {
-		h.mark("the connection of the plan was lost, connecting again: %v", err)
-		conn, derr := h.opts.Dialer.Dial(ctx, h.target)
-		if derr != nil {
+		if s.parked {
+			h.mark("connecting again: the connection of the plan was closed to wait for this turn")
+		} else {
+			h.mark("the connection of the plan was lost, connecting again: %v", err)
+		}
+		if derr := h.dial(ctx, nil); derr != nil {
 			return fmt.Errorf("connect again: %w", derr)
 		}
-		h.conn.Close()
-		h.conn = conn
 		out, err = h.root(ctx, factsScript, nonce)
 	}
 	if err != nil {
@@ -500,7 +503,7 @@ func (c *capture) manifest() *Manifest {
 	m := &Manifest{
 		Type: ManifestType, Version: ManifestVersion,
 		Case: c.opts.Case, Labels: s.Labels, Tool: c.opts.Tool, Operator: c.opts.Operator, Options: c.opts.Settings,
-		Target: TargetRecord{Connection: s.Info, Facts: f},
+		Target: TargetRecord{Host: s.Host, Connection: s.Info, Facts: f},
 		Method: Method{Source: s.Source, Candidates: s.Candidates, Privilege: s.Privilege},
 		RAM:    f.RAM, Stream: c.rep, Swap: f.Swap,
 		Created: c.opts.Now().UTC(),

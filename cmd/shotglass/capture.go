@@ -60,7 +60,7 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 	defer stop()
 	defer onStatusSignal(w.showStatus)()
 
-	key, err := o.openSigner(ctx)
+	key, err := o.openKeys(ctx)
 	if err != nil {
 		return err
 	}
@@ -73,6 +73,9 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 	}
 	defer plan.Close()
 	o.prompts.close()
+	if err := tellResume(c, plan); err != nil {
+		return err
+	}
 	if t, ok := o.Engine.Sink.(sink.Teller); ok && !o.Quiet {
 		for _, text := range t.Tell() {
 			w.say("shotglass: " + text)
@@ -151,7 +154,7 @@ func resultLine(r acquire.Result) string {
 	if r.Image.Location != "" {
 		place = printable(r.Image.Location)
 	}
-	return printable(r.Host) + "\t" + string(r.State) + "\t" + raw + "\t" + stored + "\t" + sum + "\t" + place
+	return printable(r.Host) + "\t" + stateOf(r) + "\t" + raw + "\t" + stored + "\t" + sum + "\t" + place
 }
 
 // captureCode is the exit code of a capture. Complete images stand, even if a

@@ -22,9 +22,10 @@ const (
 const (
 	defaultStallTimeout   = 5 * time.Minute
 	defaultCleanupTimeout = 90 * time.Second
-	// A host that has not answered within 20 s, with its jump hosts, is taken to be
-	// away; TCP has then sent its SYN five times.
-	defaultDialTimeout = 20 * time.Second
+	// A host that has not answered within 20 s is taken to be away; TCP has then sent its
+	// SYN five times.
+	defaultConnectTimeout  = 20 * time.Second
+	defaultConnectAttempts = 3
 )
 
 func env(name string) []string { return []string{"SHOTGLASS_" + name} }
@@ -88,6 +89,8 @@ func captureFlagSet() []cli.Flag {
 
 	to := file(groupEvidence, "to", "", "TO", "place for images and manifests: `s3://BUCKET/PREFIX/|DIR`")
 	to.DefaultText = "--output"
+	connectTimeout := dur(groupConnection, "connect-timeout", "CONNECT_TIMEOUT", "give up an attempt to connect to a host, or to a jump host, after this `TIME`", defaultConnectTimeout)
+	connectTimeout.Aliases, connectTimeout.EnvVars = []string{"dial-timeout"}, append(connectTimeout.EnvVars, env("DIAL_TIMEOUT")...)
 	config := file(groupHosts, "config", "c", "CONFIG", "capture the hosts of this hosts file, too: `FILE`")
 	budget := str(groupRun, "memory-budget", "", "MEMORY_BUDGET", "captures under way take at most this `SIZE` of memory together, such as 2GiB; others wait")
 	budget.DefaultText = "a quarter of the memory, or 1GiB"
@@ -102,6 +105,8 @@ func captureFlagSet() []cli.Flag {
 		file(groupEvidence, "sign-key", "", "SIGN_KEY", "sign the manifest with this SSH key: a private key, or the .pub of a key that ssh-agent holds: `FILE`"),
 		yes(groupEvidence, "unsigned", "", "leave the manifest unsigned: nobody can prove later who wrote it"),
 		compress, level,
+		yes(groupEvidence, "resume", "RESUME", "keep the complete images of earlier runs of this case that lie in the place, once each was read again and is signed by --sign-key or --signers, and take the other hosts"),
+		file(groupEvidence, "signers", "", "SIGNERS", "with --resume: `FILE` of allowed signers whose images are kept, too"),
 		yes(groupEvidence, "allow-low-space", "", "start although the image might not fit the folder"),
 
 		str(groupConnection, "user", "l", "USER", "login `NAME`, where HOST names none"),
@@ -112,7 +117,8 @@ func captureFlagSet() []cli.Flag {
 		list(groupConnection, "known-hosts", "", "KNOWN_HOSTS", "read host keys from this `FILE` in place of the usual ones", true),
 		list(groupConnection, "host-key", "", "HOST_KEY", "accept this host key only: `[HOST=]SHA256:...`; HOST may be a jump host", false),
 		yes(groupConnection, "insecure-ignore-host-key", "", "accept any host key: anybody in between can read and forge the image. The manifest records it"),
-		dur(groupConnection, "dial-timeout", "DIAL_TIMEOUT", "give up connecting after this `TIME`", defaultDialTimeout),
+		connectTimeout,
+		&cli.IntFlag{Name: "connect-attempts", Usage: "connect up to `N` times, when nobody answers or the connection is cut before the login; what a login or a host key refuses is never tried twice", Category: groupConnection, EnvVars: env("CONNECT_ATTEMPTS"), Value: defaultConnectAttempts},
 
 		list(groupAuth, "key", "i", "KEY", "private key `FILE`, tried before the keys of ssh-agent", true),
 		yes(groupAuth, "no-agent", "NO_AGENT", "do not use ssh-agent for logging in"),

@@ -49,6 +49,10 @@ func (v *jsonView) event(host string, e acquire.Event, at time.Time) {
 	case acquire.Planned:
 		v.c.message("plan", planMessageOf(e.Step))
 		return
+	case acquire.Waiting:
+		m.State, m.What = "waiting", e.Why
+	case acquire.Rereading:
+		m.State, m.What = "reading again", e.Prior.Location
 	case acquire.Preparing:
 		m.State, m.What = "preparing", e.What
 	case acquire.Streaming:

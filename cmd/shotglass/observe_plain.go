@@ -77,6 +77,10 @@ func eventLines(e acquire.Event) []string {
 		return []string{line}
 	case acquire.Planned:
 		return plannedLines(e.Step)
+	case acquire.Waiting:
+		return []string{e.Why}
+	case acquire.Rereading:
+		return []string{fmt.Sprintf("reading again the image of %s, %s stored, %s", utc(e.Prior.Created), size(e.Prior.Bytes), e.Prior.Location)}
 	case acquire.Preparing:
 		return []string{e.What}
 	case acquire.Streaming:
@@ -107,6 +111,9 @@ func plannedLines(s *acquire.Step) []string {
 		line += fmt.Sprintf(", at least %s at this round trip", short(s.Estimate))
 	}
 	lines := []string{line}
+	if s.Prior != nil {
+		lines = append(lines, priorLine(s.Prior))
+	}
 	for _, w := range stepWarnings(s) {
 		lines = append(lines, "warning: "+w)
 	}
@@ -118,7 +125,9 @@ func sayFinished(c *console, host string, r *acquire.Result, problems bool) {
 	if r == nil {
 		return
 	}
-	if r.State == acquire.StateComplete && !problems {
+	if !r.KeptFrom.IsZero() && !problems {
+		c.info("%s: complete, kept from %s: %s", host, utc(r.KeptFrom), r.Image.Location)
+	} else if r.State == acquire.StateComplete && !problems {
 		c.info("%s: complete, %s in %s%s", host, size(r.Image.Raw.Bytes), short(r.Duration), averageOf(r))
 	}
 	if r.State == acquire.StatePartial {

@@ -23,6 +23,8 @@ type captureOptions struct {
 
 	SignKey  string // path; empty for none
 	Unsigned bool
+	Resume   bool
+	Signers  string // path; whom --resume trusts too
 
 	JSON     bool
 	Quiet    bool
@@ -40,6 +42,7 @@ type captureOptions struct {
 func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, error) {
 	o := &captureOptions{
 		SignKey: ctx.String("sign-key"), Unsigned: ctx.Bool("unsigned"),
+		Resume: ctx.Bool("resume"), Signers: ctx.String("signers"),
 		JSON: ctx.Bool("json"), Quiet: ctx.Bool("quiet"), Progress: ctx.String("progress"),
 		prompts: newPrompter(c),
 	}
@@ -60,6 +63,7 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 	e.AllowUnverifiedModule = ctx.Bool("insecure-unverified-module")
 	e.AllowLowSpace = ctx.Bool("allow-low-space")
 	e.StallTimeout, e.CleanupTimeout = ctx.Duration("stall-timeout"), ctx.Duration("cleanup-timeout")
+	e.ConnectAttempts = ctx.Int("connect-attempts")
 	e.Parallel, e.LimePort, e.LimeTimeout = ctx.Int("parallel"), ctx.Int("lime-port"), ctx.Int("lime-timeout")
 
 	switch {
@@ -75,6 +79,8 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 		return nil, usagef("--compress-threads %d: want a number from 1, or 0 for all cores", e.Threads)
 	case !slices.Contains(progresses, o.Progress):
 		return nil, usagef("--progress %q: want one of %s", o.Progress, strings.Join(progresses, ", "))
+	case e.ConnectAttempts < 1:
+		return nil, usagef("--connect-attempts %d: want a number from 1", e.ConnectAttempts)
 	case e.Parallel < 0:
 		return nil, usagef("--parallel %d: want a number from 1, or 0 for all", e.Parallel)
 	case e.LimePort != 0 && checkPort(e.LimePort) != nil:
@@ -87,7 +93,7 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 			return nil, err
 		}
 	}
-	for _, name := range []string{"stall-timeout", "cleanup-timeout", "dial-timeout"} {
+	for _, name := range []string{"stall-timeout", "cleanup-timeout", "connect-timeout"} {
 		if d := ctx.Duration(name); d < time.Second {
 			return nil, usagef("--%s %s: want a second or more, such as 90s or 5m", name, d)
 		}
@@ -98,7 +104,7 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 		o.Warnings = append(o.Warnings, fmt.Sprintf("--lime-timeout %d: LiME WILL FILL MEMORY WITH ZEROS when it has to wait; this is for tests, never for evidence", e.LimeTimeout))
 	}
 
-	dialer := &transport.SSH{DialTimeout: ctx.Duration("dial-timeout"), Logger: c.log()}
+	dialer := &transport.SSH{DialTimeout: ctx.Duration("connect-timeout"), Logger: c.log()}
 	if f := ctx.String("ssh-config"); f != "" {
 		dialer.ConfigFiles = []string{f}
 	}

@@ -161,18 +161,18 @@ func TestOptionsMapping(t *testing.T) {
 		}
 	}
 	for name, want := range map[string][2]string{
-		"case":          {"C-1,2", "flag"},
-		"key":           {"a,b\nc", "flag"},
-		"output":        {dir, "flag"},
-		"port":          {"2200", "flag"},
-		"no-agent":      {"true", "flag"},
-		"stall-timeout": {"7m0s", "env SHOTGLASS_STALL_TIMEOUT"},
-		"dial-timeout":  {"5s", "flag"},
-		"lime-timeout":  {"1000", "flag"},
-		"json":          {"false", "default"},
-		"parallel":      {"3", "flag"},
-		"sudo-password": {"(secret, not recorded)", "env SHOTGLASS_SUDO_PASSWORD"},
-		"password":      {"(secret, not recorded)", "file"},
+		"case":            {"C-1,2", "flag"},
+		"key":             {"a,b\nc", "flag"},
+		"output":          {dir, "flag"},
+		"port":            {"2200", "flag"},
+		"no-agent":        {"true", "flag"},
+		"stall-timeout":   {"7m0s", "env SHOTGLASS_STALL_TIMEOUT"},
+		"connect-timeout": {"5s", "flag"},
+		"lime-timeout":    {"1000", "flag"},
+		"json":            {"false", "default"},
+		"parallel":        {"3", "flag"},
+		"sudo-password":   {"(secret, not recorded)", "env SHOTGLASS_SUDO_PASSWORD"},
+		"password":        {"(secret, not recorded)", "file"},
 	} {
 		if s := settingOf(o, name); s.Value != want[0] || s.Origin != want[1] {
 			t.Errorf("setting %s: %+v, want %q", name, s, want)

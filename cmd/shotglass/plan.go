@@ -12,7 +12,7 @@ import (
 )
 
 const planText = `Connects to each host, reads facts about it and says how its memory would be captured. Nothing is written, there or
-here. It takes the flags of capture; no signing key is needed.`
+here. It takes the flags of capture; a signing key is needed only to say whose images --resume keeps.`
 
 func planCommand(c *console, args []string) *cli.Command {
 	return &cli.Command{
@@ -29,11 +29,21 @@ func planCommand(c *console, args []string) *cli.Command {
 			}
 			sctx, stop := catchSignals(ctx.Context, c.exit, func(string) {}, func() {})
 			defer stop()
+			if o.Resume {
+				key, err := o.openKeys(sctx)
+				if err != nil {
+					return err
+				}
+				defer key.Close()
+			}
 			plan, err := acquire.NewPlan(sctx, o.Jobs, o.Engine)
 			if err != nil {
 				return err
 			}
 			defer plan.Close()
+			if err := tellResume(c, plan); err != nil {
+				return err
+			}
 			return printPlan(c, plan.Steps)
 		},
 	}
@@ -115,6 +125,9 @@ func printStep(out io.Writer, s *acquire.Step) {
 	}
 	for _, warning := range stepWarnings(s) {
 		row("warning", "%s", warning)
+	}
+	if s.Prior != nil {
+		row("earlier", "%s", priorLine(s.Prior))
 	}
 	if s.Err != nil {
 		row("verdict", "cannot be captured: %s", strings.ReplaceAll(s.Err.Error(), "\n", "; "))

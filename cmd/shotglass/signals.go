@@ -92,7 +92,7 @@ func leftLines(h *hosts) []string {
 	for _, s := range h.look(time.Now()) {
 		fix := "ssh " + transport.Quote(s.Name) + " 'sudo rmmod lime'"
 		switch s.Phase {
-		case phaseWaiting, phaseConnecting, phasePlanned:
+		case phaseWaiting, phaseConnecting, phasePlanned, phaseRereading:
 			lines = append(lines, s.Name+": "+s.Phase.String()+", nothing was done to it")
 		case phasePreparing, phaseStreaming, phaseCleaning:
 			touched = true

@@ -16,13 +16,14 @@ const (
 	phaseWaiting phase = iota
 	phaseConnecting
 	phasePlanned
+	phaseRereading // an image of an earlier run
 	phasePreparing // from here on the target may hold something of ours
 	phaseStreaming
 	phaseCleaning
 	phaseFinished
 )
 
-var phaseNames = [...]string{"waiting", "connecting", "planned", "preparing", "streaming", "cleaning", "finished"}
+var phaseNames = [...]string{"waiting", "connecting", "planned", "reading again", "preparing", "streaming", "cleaning", "finished"}
 
 func (p phase) String() string { return phaseNames[p] }
 
@@ -118,6 +119,8 @@ func (h *hosts) apply(name string, e acquire.Event, now time.Time) bool {
 		if e.Step != nil {
 			s.Expected = e.Step.Expected
 		}
+	case acquire.Rereading:
+		s.Phase = phaseRereading
 	case acquire.Preparing:
 		s.Phase, s.What = phasePreparing, e.What
 	case acquire.Streaming:

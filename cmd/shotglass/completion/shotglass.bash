@@ -20,6 +20,7 @@ _shotglass() {
 		--sign-key) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--compress) COMPREPLY=($(compgen -W "zstd s2 none" -- "$cur")); return ;;
 		--compress-level) COMPREPLY=($(compgen -W "fastest default better" -- "$cur")); return ;;
+		--signers) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--user|-l) return ;;
 		--port|-p) return ;;
 		--jump|-J) return ;;
@@ -27,7 +28,8 @@ _shotglass() {
 		--ssh-config) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--known-hosts) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--host-key) return ;;
-		--dial-timeout) return ;;
+		--connect-timeout|--dial-timeout) return ;;
+		--connect-attempts) return ;;
 		--key|-i) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--password-file) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--sudo-password-file) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -52,7 +54,7 @@ _shotglass() {
 		--s3-lock) return ;;
 		--s3-retain) return ;;
 		esac
-		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --dial-timeout --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --module --module-sha256 --insecure-unverified-module --stall-timeout --cleanup-timeout --parallel --memory-budget --compress-threads --json --quiet -q --progress --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
+		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --module --module-sha256 --insecure-unverified-module --stall-timeout --cleanup-timeout --parallel --memory-budget --compress-threads --json --quiet -q --progress --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
 		words="" hosts=1
 		;;
 	plan)
@@ -66,6 +68,7 @@ _shotglass() {
 		--sign-key) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--compress) COMPREPLY=($(compgen -W "zstd s2 none" -- "$cur")); return ;;
 		--compress-level) COMPREPLY=($(compgen -W "fastest default better" -- "$cur")); return ;;
+		--signers) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--user|-l) return ;;
 		--port|-p) return ;;
 		--jump|-J) return ;;
@@ -73,7 +76,8 @@ _shotglass() {
 		--ssh-config) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--known-hosts) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--host-key) return ;;
-		--dial-timeout) return ;;
+		--connect-timeout|--dial-timeout) return ;;
+		--connect-attempts) return ;;
 		--key|-i) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--password-file) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--sudo-password-file) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -98,7 +102,7 @@ _shotglass() {
 		--s3-lock) return ;;
 		--s3-retain) return ;;
 		esac
-		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --dial-timeout --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --module --module-sha256 --insecure-unverified-module --stall-timeout --cleanup-timeout --parallel --memory-budget --compress-threads --json --quiet -q --progress --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
+		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --module --module-sha256 --insecure-unverified-module --stall-timeout --cleanup-timeout --parallel --memory-budget --compress-threads --json --quiet -q --progress --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
 		words="" hosts=1
 		;;
 	verify)

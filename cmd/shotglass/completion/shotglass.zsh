@@ -38,6 +38,8 @@ _shotglass() {
 			'--unsigned[leave the manifest unsigned\: nobody can prove later who wrote it]' \
 			'--compress[store the image as zstd|s2|none\: small, cheap for the CPU, or as it is]:value:(zstd s2 none)' \
 			'--compress-level[how hard zstd tries]:value:(fastest default better)' \
+			'--resume[keep the complete images of earlier runs of this case that lie in the place, once each was read again and is signed by --sign-key or --signers, and take the other hosts]' \
+			'--signers[with --resume\: FILE of allowed signers whose images are kept, too]:file:_files' \
 			'--allow-low-space[start although the image might not fit the folder]' \
 			'--user[login NAME, where HOST names none]:value: ' \
 			'-l[login NAME, where HOST names none]:value: ' \
@@ -50,7 +52,9 @@ _shotglass() {
 			'*--known-hosts[read host keys from this FILE in place of the usual ones]:file:_files' \
 			'*--host-key[accept this host key only\: (HOST=)SHA256\:...; HOST may be a jump host]:value: ' \
 			'--insecure-ignore-host-key[accept any host key\: anybody in between can read and forge the image. The manifest records it]' \
-			'--dial-timeout[give up connecting after this TIME]:value: ' \
+			'--connect-timeout[give up an attempt to connect to a host, or to a jump host, after this TIME]:value: ' \
+			'--dial-timeout[give up an attempt to connect to a host, or to a jump host, after this TIME]:value: ' \
+			'--connect-attempts[connect up to N times, when nobody answers or the connection is cut before the login; what a login or a host key refuses is never tried twice]:value: ' \
 			'*--key[private key FILE, tried before the keys of ssh-agent]:file:_files' \
 			'*-i[private key FILE, tried before the keys of ssh-agent]:file:_files' \
 			'--no-agent[do not use ssh-agent for logging in]' \
@@ -103,6 +107,8 @@ _shotglass() {
 			'--unsigned[leave the manifest unsigned\: nobody can prove later who wrote it]' \
 			'--compress[store the image as zstd|s2|none\: small, cheap for the CPU, or as it is]:value:(zstd s2 none)' \
 			'--compress-level[how hard zstd tries]:value:(fastest default better)' \
+			'--resume[keep the complete images of earlier runs of this case that lie in the place, once each was read again and is signed by --sign-key or --signers, and take the other hosts]' \
+			'--signers[with --resume\: FILE of allowed signers whose images are kept, too]:file:_files' \
 			'--allow-low-space[start although the image might not fit the folder]' \
 			'--user[login NAME, where HOST names none]:value: ' \
 			'-l[login NAME, where HOST names none]:value: ' \
@@ -115,7 +121,9 @@ _shotglass() {
 			'*--known-hosts[read host keys from this FILE in place of the usual ones]:file:_files' \
 			'*--host-key[accept this host key only\: (HOST=)SHA256\:...; HOST may be a jump host]:value: ' \
 			'--insecure-ignore-host-key[accept any host key\: anybody in between can read and forge the image. The manifest records it]' \
-			'--dial-timeout[give up connecting after this TIME]:value: ' \
+			'--connect-timeout[give up an attempt to connect to a host, or to a jump host, after this TIME]:value: ' \
+			'--dial-timeout[give up an attempt to connect to a host, or to a jump host, after this TIME]:value: ' \
+			'--connect-attempts[connect up to N times, when nobody answers or the connection is cut before the login; what a login or a host key refuses is never tried twice]:value: ' \
 			'*--key[private key FILE, tried before the keys of ssh-agent]:file:_files' \
 			'*-i[private key FILE, tried before the keys of ssh-agent]:file:_files' \
 			'--no-agent[do not use ssh-agent for logging in]' \
