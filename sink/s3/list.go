@@ -30,7 +30,7 @@ func (s *Sink) List(ctx context.Context) (sink.Listing, error) {
 		Bucket: &s.opts.Bucket, Prefix: &s.opts.Prefix, Delimiter: aws.String("/"), ExpectedBucketOwner: s.owner(),
 	})
 	for objects.HasMorePages() {
-		page, err := objects.NextPage(ctx, few)
+		page, err := objects.NextPage(ctx, s.short, few)
 		if err != nil {
 			return sink.Listing{}, s.listError(ctx, "list objects", err)
 		}
@@ -44,7 +44,7 @@ func (s *Sink) List(ctx context.Context) (sink.Listing, error) {
 		Bucket: &s.opts.Bucket, Prefix: &s.opts.Prefix, Delimiter: aws.String("/"), ExpectedBucketOwner: s.owner(),
 	})
 	for uploads.HasMorePages() {
-		page, err := uploads.NextPage(ctx, few)
+		page, err := uploads.NextPage(ctx, s.short, few)
 		if err != nil {
 			if ctx.Err() != nil {
 				return sink.Listing{}, cancelled(ctx, "list", s.String())
