@@ -140,6 +140,18 @@ type Image struct {
 	ETag      string            `json:"etag,omitempty"`
 	VersionID string            `json:"version_id,omitempty"`
 	AtRest    string            `json:"encryption_at_rest,omitempty"`
+
+	// Pieces says that the sink failed, and that the image waited in pieces when this manifest
+	// was signed. Every byte was durable; Location is where the image was to be.
+	Pieces *Pieces `json:"pieces,omitempty"`
+}
+
+// Pieces are where an image waited for its place, see sink.Pending.
+type Pieces struct {
+	Descriptions []Reference `json:"descriptions"` // files that describe them
+	Here         int64       `json:"bytes_here"`   // on the examiner's machine
+	There        int64       `json:"bytes_there"`  // held by the service
+	Why          string      `json:"why"`
 }
 
 // Digest is a size with its digest.

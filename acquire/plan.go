@@ -225,6 +225,7 @@ func (s *Step) plan(ctx context.Context, opts *Options, slots slots) error {
 			}
 		}
 	}
+	s.warnSpill(ctx, opts)
 	return nil
 }
 
@@ -245,6 +246,23 @@ func (s *Step) warn() {
 	}
 	if s.Info.HostKeyTrust == "insecure" {
 		s.Warnings = append(s.Warnings, "the host key was not checked")
+	}
+}
+
+// warnSpill says when the folder of a sink that spills has no room for the whole image: it is needed
+// from when the bucket fails.
+func (s *Step) warnSpill(ctx context.Context, opts *Options) {
+	sp, ok := opts.Sink.(sink.Spiller)
+	if !ok || sp.Spill() == nil {
+		return
+	}
+	free, err := sp.Spill().Free(ctx)
+	need := s.Expected + s.Expected>>8 + overhead
+	switch {
+	case err != nil:
+		s.Warnings = append(s.Warnings, fmt.Sprintf("the spill folder: free space is not known: %v", err))
+	case free < need:
+		s.Warnings = append(s.Warnings, fmt.Sprintf("the spill folder has %d MiB left, which all hosts share; should the bucket fail at once, this image may need %d MiB", free>>20, need>>20))
 	}
 }
 

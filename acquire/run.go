@@ -151,6 +151,9 @@ type capture struct {
 // reserve keeps room for the manifest on a sink that can fill up.
 func (c *capture) reserve(ctx context.Context) (release func(), err error) {
 	r, ok := c.opts.Sink.(sink.Reserver)
+	if sp, spills := c.opts.Sink.(sink.Spiller); spills && !ok {
+		r, ok = sp.Spill().(sink.Reserver)
+	}
 	if !ok {
 		return func() {}, nil
 	}
@@ -384,6 +387,20 @@ func (c *capture) seal(ctx context.Context, interrupted bool) Result {
 	if m.Complete {
 		state = StateComplete
 	}
+	for _, n := range receipt.Notes {
+		c.h.mark("%s", n)
+	}
+	if p := receipt.Pending; p != nil {
+		state = StatePartial // whole perhaps, and not where it should be
+		m.Image.Location = p.Final
+		m.Image.Pieces = &Pieces{Here: p.Here, There: p.There, Why: p.Why}
+		for _, d := range p.Descriptions {
+			m.Image.Pieces.Descriptions = append(m.Image.Pieces.Descriptions, Reference{d.Name, d.SHA256})
+		}
+		perr := &PendingError{*p}
+		errs = append(errs, perr)
+		c.h.mark("%s", perr)
+	}
 	c.h.mark("image %s: %s", state, receipt.Location)
 	m.Timeline = c.h.timeline
 	res.Manifest, res.Signature, err = c.writeManifest(ctx, m)
@@ -394,6 +411,9 @@ func (c *capture) seal(ctx context.Context, interrupted bool) Result {
 		state = StatePartial
 	}
 	res.Image, res.Reasons, res.State = m.Image, m.Reasons, state
+	if p := receipt.Pending; p != nil {
+		res.Reasons = append(res.Reasons[:len(res.Reasons):len(res.Reasons)], (&PendingError{*p}).Error())
+	}
 	if !m.Complete {
 		errs = append(errs, &PartialError{m.Reasons}, c.srcErr, c.sinkErr)
 	}
@@ -439,6 +459,18 @@ func (e *PartialError) Error() string {
 		return "image is partial"
 	}
 	return "image is partial: " + e.Reasons[0]
+}
+
+// A PendingError says that an image waits in pieces.
+type PendingError struct{ sink.Pending }
+
+func (e *PendingError) Error() string {
+	return fmt.Sprintf("%s is not there yet: its bucket failed; %d bytes wait in it, and %d in %s: %s", e.Final, e.There, e.Here, e.Root, e.Why)
+}
+
+// Hint says what finishes it.
+func (e *PendingError) Hint() string {
+	return "keep " + e.Root + "; when the bucket answers again: shotglass upload " + e.Root
 }
 
 // end commits a complete image and keeps any other.

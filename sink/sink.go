@@ -66,6 +66,34 @@ type Receipt struct {
 	ETag       string            `json:"etag,omitempty"`       // not a digest
 	VersionID  string            `json:"version_id,omitempty"` // of this very object, where versions are kept
 	Encryption string            `json:"encryption,omitempty"` // at rest, by the service
+
+	// Pending says that every byte is durable, but not at its place yet: the object is in
+	// pieces. Nil: it is where it should be.
+	Pending *Pending `json:"pending,omitempty"`
+	// Notes say what happened on the way, for the record.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Pending says where the pieces of an object are.
+type Pending struct {
+	Root         string        `json:"root"`         // folder of all that waits
+	Final        string        `json:"final"`        // the location that the object will have
+	Descriptions []Description `json:"descriptions"` // files below Root that describe the pieces
+	Here         int64         `json:"bytes_here"`   // below Root
+	There        int64         `json:"bytes_there"`  // held by the service
+	Why          string        `json:"why"`
+}
+
+// A Description is a file that describes pieces.
+type Description struct {
+	Name   string `json:"name"`
+	SHA256 string `json:"sha256"`
+}
+
+// A Spiller is a sink that goes on in another place when its own fails.
+type Spiller interface {
+	// Spill returns that place, nil if there is none.
+	Spill() SpaceChecker
 }
 
 // A Hastener is an Object that may wait for a network.

@@ -90,9 +90,10 @@ type Strings []string
 // Workers is how many hosts are captured at once; 0 is auto.
 type Workers int
 
-// AWS is Margarita Shotgun's section for S3.
+// AWS is Margarita Shotgun's section for S3, and more.
 type AWS struct {
 	Bucket string `yaml:"bucket" is:"bucket" doc:"The S3 bucket for the images of hosts without an output, unless --to or --output says otherwise."`
+	Spill  string `yaml:"spill" is:"path" doc:"The folder in which a capture goes on when the bucket fails."`
 }
 
 // Logging is Margarita Shotgun's section for its log.

@@ -175,11 +175,14 @@ func (o *captureOptions) readHosts(c *console, ctx *cli.Context, name string) (e
 	} else if e.Modules, err = readModules(ctx.StringSlice("module"), ctx.StringSlice("module-sha256")); err != nil {
 		return err
 	}
-	if e.Sink, err = readSink(ctx, file.AWS.Bucket); err != nil {
+	if e.Sink, err = readSink(c, ctx, file.AWS); err != nil {
 		return err
 	}
 	if b := file.AWS.Bucket; b != "" && !ctx.IsSet("to") && !ctx.IsSet("output") {
 		e.Settings = setSetting(e.Settings, "to", "s3://"+b+"/", "file "+file.Path)
+	}
+	if d := file.AWS.Spill; d != "" && !ctx.IsSet("spill") {
+		e.Settings = setSetting(e.Settings, "spill", d, "file "+file.Path)
 	}
 	args, err := readHosts(ctx.Args().Slice(), c.stdin)
 	if err != nil {

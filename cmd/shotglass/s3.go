@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
 	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/sink/s3"
 )
@@ -40,6 +42,7 @@ func s3StoreFlags() []cli.Flag {
 		return &cli.StringFlag{Name: name, EnvVars: env(envName), Usage: usage, Category: groupS3}
 	}
 	return []cli.Flag{
+		&cli.StringFlag{Name: "spill", EnvVars: env("SPILL"), Usage: "when the bucket fails in the middle of a capture, go on in this folder: `DIR`; shotglass upload finishes it", Category: groupS3, TakesFile: true},
 		str("s3-kms-key", "S3_KMS_KEY", "encrypt with SSE-KMS under this `KEY`: ARN, id or alias"),
 		str("s3-storage-class", "S3_STORAGE_CLASS", "storage `CLASS` of images, such as STANDARD_IA"),
 		&cli.StringSliceFlag{Name: "s3-tag", EnvVars: env("S3_TAG"), Usage: "tag every object: `KEY=VALUE`", Category: groupS3},
@@ -58,9 +61,9 @@ func s3Access(ctx *cli.Context) s3.Options {
 	}
 }
 
-// readSink returns the place for evidence; bucket is that of the hosts file, if it
-// names one.
-func readSink(ctx *cli.Context, bucket string) (sink.Sink, error) {
+// readSink returns the place for evidence; aws is what the hosts file says of it.
+func readSink(c *console, ctx *cli.Context, aws hostsfile.AWS) (sink.Sink, error) {
+	bucket := aws.Bucket
 	to, flag := ctx.String("to"), "--to"
 	if to == "" && bucket != "" && !ctx.IsSet("output") {
 		to, flag = "s3://"+bucket+"/", "aws.bucket"
@@ -92,6 +95,15 @@ func readSink(ctx *cli.Context, bucket string) (sink.Sink, error) {
 	if o.Bucket, o.Prefix, err = s3.ParseURL(to); err != nil {
 		return nil, usagef("%s: %v", flag, err)
 	}
+	if o.Spill = ctx.String("spill"); o.Spill == "" {
+		o.Spill = aws.Spill
+	}
+	if o.Spill != "" {
+		if info, err := os.Stat(o.Spill); err == nil && !info.IsDir() {
+			return nil, usagef("--spill: %s is not a folder", o.Spill)
+		}
+	}
+	o.Warn = func(text string) { c.warn("%s", text) }
 	return openS3(ctx.Context, o)
 }
 

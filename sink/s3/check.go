@@ -43,6 +43,11 @@ func (s *Sink) Check(ctx context.Context, name string) error {
 	case isBucketGone(err) || !isNotFound(err):
 		return err
 	}
+	if s.opts.Spill != "" {
+		if err := s.checkSpill(ctx); err != nil {
+			return fmt.Errorf("spill: %w", err)
+		}
+	}
 	s.mu.Lock()
 	done := s.check != nil
 	s.mu.Unlock()
@@ -81,7 +86,7 @@ func (s *Sink) probe(ctx context.Context, api *s3.Client) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.abortUpload(ctx, api, name, &id)) }()
 	data := []byte{'\n'}
-	return s.uploadPart(ctx, api, name, id, &part{number: 1, size: 1, crc: crc64nvme.Checksum(data), data: data})
+	return s.uploadPart(ctx, api, name, id, &part{number: 1, size: 1, crc: crc64nvme.Checksum(data)}, data)
 }
 
 // settings asks for versioning and Object Lock. Who may not ask gets "not known".
@@ -139,4 +144,13 @@ func (s *Sink) Tell() []string {
 		tell = append(tell, "who we are may not look for objects: whether a name is taken shows at the end only")
 	}
 	return tell
+}
+
+// checkSpill proves that the folder could take what the bucket does not.
+func (s *Sink) checkSpill(ctx context.Context) error {
+	disk, err := sink.NewDisk(s.opts.Spill)
+	if err != nil {
+		return err
+	}
+	return disk.Check(ctx, "part-00001")
 }

@@ -25,15 +25,15 @@ type answer struct {
 // put stores the buffer as one object.
 func (o *object) put(ctx context.Context, name string) error {
 	s, t := o.s, &o.terms
-	size, data := int64(len(o.buf)), s.body(o.buf)
+	size, body := int64(len(o.buf)), s.body(o.buf)
 	out, err := o.api.PutObject(ctx, &s3.PutObjectInput{
 		Bucket: &s.opts.Bucket, Key: aws.String(s.key(name)), ExpectedBucketOwner: s.owner(), IfNoneMatch: aws.String("*"),
-		Body: data, ContentLength: &size,
+		Body: body, ContentLength: &size,
 		ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme, ChecksumCRC64NVME: aws.String(checksum(o.crc)),
 		Metadata: t.metadata(), ContentType: t.content, StorageClass: t.class, Tagging: t.tags,
 		ServerSideEncryption: t.sse, SSEKMSKeyId: t.key, BucketKeyEnabled: t.bucket,
 		ObjectLockMode: t.mode, ObjectLockRetainUntilDate: t.until, ObjectLockLegalHoldStatus: t.hold,
-	}, s.unsigned, within(s.limit(size), data))
+	}, s.unsigned, within(s.limit(size), body), s.shakyOnes)
 	if err == nil {
 		return o.accept(ctx, name, o.size, o.crc, answer{out.ChecksumCRC64NVME, out.ETag, out.VersionId, out.ServerSideEncryption, out.SSEKMSKeyId})
 	}
@@ -64,7 +64,7 @@ func (o *object) complete(ctx context.Context, parts []*part, size int64, crc ui
 		IfNoneMatch: aws.String("*"), MpuObjectSize: &size,
 		ChecksumType: types.ChecksumTypeFullObject, ChecksumCRC64NVME: aws.String(checksum(crc)),
 		MultipartUpload: &types.CompletedMultipartUpload{Parts: list},
-	}, within(4*s.opts.patient+time.Duration(size/completing)*time.Second, nil))
+	}, within(4*s.opts.patient+time.Duration(size/completing)*time.Second, nil), s.shakyOnes)
 	if err == nil {
 		return o.accept(ctx, o.name, size, crc, answer{out.ChecksumCRC64NVME, out.ETag, out.VersionId, out.ServerSideEncryption, out.SSEKMSKeyId})
 	}
@@ -132,7 +132,7 @@ func (o *object) truncate(ctx context.Context, why error) error {
 	var size int64
 	var good []*part
 	for _, p := range o.parts {
-		if p.data != nil {
+		if !p.stored {
 			break
 		}
 		good, size = append(good, p), size+p.size

@@ -37,9 +37,14 @@ func (s *Sink) create(ctx context.Context, name string, expected int64, image bo
 	if !s.take(name) {
 		return nil, fmt.Errorf("%s: is being written: %w", s.location(name), sink.ErrExists)
 	}
+	local := s.awaits(name) != ""
 	api, err := s.client(ctx)
-	if err == nil {
+	if err == nil && !local {
 		err = s.checkFree(ctx, api, name)
+		// With a spill, a bucket that fails now stops nothing.
+		if s.opts.Spill != "" && ctx.Err() == nil && !errors.Is(err, sink.ErrExists) {
+			err = nil
+		}
 	}
 	if err != nil {
 		s.release(name)
@@ -50,7 +55,7 @@ func (s *Sink) create(ctx context.Context, name string, expected int64, image bo
 	o := &object{
 		s: s, api: api, name: name, life: life, stop: stop,
 		planned: expected > 0, partSize: partSize(s.opts.PartSize, expected),
-		terms: s.terms(image),
+		terms: s.terms(image), local: local,
 		slots: make(chan struct{}, s.opts.Concurrency),
 		free:  make(chan []byte, s.opts.Concurrency+1),
 	}
@@ -92,7 +97,7 @@ func (s *Sink) checkFree(ctx context.Context, api *s3.Client, name string) error
 func (s *Sink) head(ctx context.Context, api *s3.Client, name string, how ...func(*s3.Options)) (*s3.HeadObjectOutput, error) {
 	out, err := api.HeadObject(ctx, &s3.HeadObjectInput{
 		Bucket: &s.opts.Bucket, Key: aws.String(s.key(name)), ExpectedBucketOwner: s.owner(), ChecksumMode: types.ChecksumModeEnabled,
-	}, append(how, s.short)...)
+	}, append(how, s.short, s.shakyOnes)...)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, cancelled(ctx, "look for", name)

@@ -113,6 +113,8 @@ func opOf(r *http.Request, key string) string {
 		return "GetObjectLockConfiguration"
 	case r.Method == http.MethodHead:
 		return "HeadObject"
+	case r.Method == http.MethodGet && q.Has("uploadId"):
+		return "ListParts"
 	case r.Method == http.MethodGet:
 		return "GetObject"
 	case r.Method == http.MethodPost && q.Has("uploads"):
@@ -248,6 +250,16 @@ func (f *fake) answer(w http.ResponseWriter, c call) {
 		upload.parts[n] = c.Body
 		set(c.Op, c.Body)
 		w.Header().Set("ETag", fmt.Sprintf("%q", "part"+strconv.Itoa(n)))
+	case "ListParts":
+		if upload == nil {
+			apiError(w, 404, "NoSuchUpload")
+			return
+		}
+		io.WriteString(w, "<ListPartsResult>")
+		for n, data := range upload.parts {
+			fmt.Fprintf(w, "<Part><PartNumber>%d</PartNumber><ETag>%q</ETag><Size>%d</Size></Part>", n, "part"+strconv.Itoa(n), len(data))
+		}
+		io.WriteString(w, "</ListPartsResult>")
 	case "AbortMultipartUpload":
 		if upload == nil {
 			apiError(w, 404, "NoSuchUpload")

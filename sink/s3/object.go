@@ -33,6 +33,7 @@ type object struct {
 	free  chan []byte   // buffers of parts that are stored
 	wg    sync.WaitGroup
 	lost  atomic.Bool // a part could not be stored
+	local bool        // what it lies beside is in pieces: it goes to the spill
 
 	mu     sync.Mutex
 	buf    []byte // the part that is being filled
@@ -40,6 +41,7 @@ type object struct {
 	crc    uint64 // of them
 	upload *string
 	parts  []*part
+	spill  *spill        // nil until the bucket has failed
 	err    error         // first error of Write
 	stored *sink.Receipt // the service has the whole object
 	ended  bool
@@ -75,6 +77,10 @@ func (o *object) Write(p []byte) (int, error) {
 	}
 	n := 0
 	for n < len(p) {
+		if o.spill != nil && o.spill.full != nil {
+			o.err = o.spill.full
+			return n, o.err
+		}
 		size := int(grown(o.partSize, o.planned, len(o.parts)))
 		if len(o.buf) >= size {
 			if o.err = o.send(o.life); o.err != nil {
@@ -123,10 +129,14 @@ func (o *object) Commit(ctx context.Context) (sink.Receipt, error) {
 	case o.err != nil:
 		return sink.Receipt{}, o.err
 	}
-	if err := o.store(ctx); err != nil {
-		return sink.Receipt{}, err
+	err := o.store(ctx)
+	switch {
+	case err == nil:
+		return o.end(false), nil
+	case o.spillable(err):
+		return o.pend(false, err)
 	}
-	return o.end(false), nil
+	return sink.Receipt{}, err
 }
 
 // Keep completes the object with what is stored. Parts that failed are tried once more; if
@@ -140,6 +150,13 @@ func (o *object) Keep(ctx context.Context) (sink.Receipt, error) {
 	err := o.store(ctx)
 	if o.upload == nil && errors.Is(err, sink.ErrExists) {
 		err = o.storeElsewhere(ctx)
+	}
+	if err != nil && o.spillable(err) {
+		r, perr := o.pend(true, err)
+		if perr == nil {
+			return r, nil
+		}
+		err = perr
 	}
 	var short *partError
 	if errors.As(err, &short) {
@@ -163,24 +180,61 @@ func (o *object) finish() {
 	o.ended = true
 	o.stop()
 	o.s.release(o.name)
+	if o.spill != nil {
+		o.spill.release()
+	}
 	o.buf, o.parts = nil, nil
 }
 
-// store makes the whole object durable. It can be called again after an error.
+// store makes the whole object durable in the bucket. It can be called again after an error.
 func (o *object) store(ctx context.Context) error {
-	if o.stored != nil {
+	switch {
+	case o.stored != nil:
 		return nil
-	}
-	if o.upload == nil {
+	case o.local:
+		return errAwaits
+	case o.upload == nil && len(o.parts) == 0:
 		return o.put(ctx, o.name)
+	case o.upload == nil && len(o.parts) == 1 && len(o.buf) == 0:
+		return o.putPart(ctx, o.parts[0])
 	}
 	if err := o.flush(ctx); err != nil {
 		return err
 	}
-	return o.complete(ctx, o.parts, o.size, o.crc)
+	if err := o.complete(ctx, o.parts, o.size, o.crc); err != nil {
+		return err
+	}
+	o.unspill()
+	return nil
 }
 
-// flush sends what is left, and again what failed, and waits.
+// putPart stores an object whose only part is in the spill.
+func (o *object) putPart(ctx context.Context, p *part) (err error) {
+	if o.buf, err = o.load(p); err != nil {
+		return &partError{p.number, err}
+	}
+	defer func() { o.buf = nil }()
+	if err = o.put(ctx, o.name); err == nil {
+		o.unspill()
+	}
+	return err
+}
+
+// unspill is called when the service has what was in the folder.
+func (o *object) unspill() {
+	o.s.shaky.Store(false)
+	if o.spill == nil {
+		return
+	}
+	o.stored.Notes = append(o.stored.Notes, fmt.Sprintf("the bucket failed, and took later what had gone to %s: %v", o.spill.dir, o.spill.why))
+	if err := o.spill.remove(o.parts); err != nil {
+		o.s.warn(fmt.Sprintf("%s is stored, and its pieces could not be removed: %v", o.Location(), err))
+	}
+}
+
+var errAwaits = errors.New("what it lies beside is not in the bucket yet")
+
+// flush uploads what is left, and again what failed, and waits.
 func (o *object) flush(ctx context.Context) error {
 	if err := o.wait(ctx); err != nil {
 		return err
@@ -192,9 +246,17 @@ func (o *object) flush(ctx context.Context) error {
 		upload, cancel = context.WithTimeout(ctx, time.Until(end)/2)
 		defer cancel()
 	}
+	if o.spill != nil && len(o.buf) > 0 {
+		o.spillPart(o.cut()) // what the disk does not take is in memory, and may go to the bucket
+	}
+	if o.upload == nil {
+		if err := o.begin(upload); err != nil {
+			return err
+		}
+	}
 	o.lost.Store(false)
 	for _, p := range o.parts {
-		if p.data != nil && upload.Err() == nil {
+		if !p.stored && upload.Err() == nil {
 			o.start(upload, p)
 		}
 	}
@@ -247,6 +309,9 @@ func (o *object) Abort(ctx context.Context) error {
 	o.stop()
 	o.wg.Wait()
 	err := o.s.abortUpload(ctx, o.api, o.name, o.upload)
+	if o.spill != nil {
+		err = errors.Join(err, o.spill.remove(o.parts))
+	}
 	o.finish()
 	return err
 }

@@ -19,9 +19,14 @@ type part struct {
 	size   int64
 	crc    uint64 // of the part
 	total  uint64 // of the object up to its end
-	data   []byte // nil once stored
+	end    int64  // offset of its end
+	data   []byte // nil once stored, or in a file
 	etag   string
+	stored bool // the service has it
 	err    error
+
+	file   string // in the spill, if the service did not take it
+	sha256 string // of the file
 }
 
 // A partError says that a part could not be stored.
@@ -33,16 +38,34 @@ type partError struct {
 func (e *partError) Error() string { return fmt.Sprintf("part %d: %v", e.number, e.err) }
 func (e *partError) Unwrap() error { return e.err }
 
-// send hands the filled buffer over to be uploaded. It waits while enough parts are under
-// way, and returns an error when one has failed: the buffer is then still there.
+// send hands the filled buffer over: to be uploaded, or, once the bucket has failed, to the spill.
+// It waits while enough parts are under way. After an error the buffer is still there.
 func (o *object) send(ctx context.Context) error {
+	if len(o.parts) == maxParts {
+		return fmt.Errorf("%s: %d parts are full, S3 takes no more", o.Location(), maxParts)
+	}
+	if o.spill == nil {
+		err := o.ready(ctx)
+		if err == nil {
+			o.start(ctx, o.cut())
+			return nil
+		}
+		if !o.spillable(err) {
+			return err
+		}
+		if serr := o.beginSpill(err); serr != nil {
+			return errors.Join(err, serr)
+		}
+	}
+	return o.spillPart(o.cut())
+}
+
+// ready says whether a part can be uploaded.
+func (o *object) ready(ctx context.Context) error {
 	if o.upload == nil {
 		if err := o.begin(ctx); err != nil {
 			return err
 		}
-	}
-	if len(o.parts) == maxParts {
-		return fmt.Errorf("%s: %d parts are full, S3 takes no more", o.Location(), maxParts)
 	}
 	if o.lost.Load() {
 		if err := o.wait(ctx); err != nil {
@@ -50,10 +73,14 @@ func (o *object) send(ctx context.Context) error {
 		}
 		return o.failed()
 	}
-	p := &part{number: int32(len(o.parts) + 1), size: int64(len(o.buf)), crc: crc64nvme.Checksum(o.buf), total: o.crc, data: o.buf}
-	o.parts, o.buf = append(o.parts, p), nil
-	o.start(ctx, p)
 	return nil
+}
+
+// cut makes a part of the buffer.
+func (o *object) cut() *part {
+	p := &part{number: int32(len(o.parts) + 1), size: int64(len(o.buf)), crc: crc64nvme.Checksum(o.buf), total: o.crc, end: o.size, data: o.buf}
+	o.parts, o.buf = append(o.parts, p), nil
+	return p
 }
 
 // start uploads a part beside others, until ctx ends. It waits for a slot. When another part was
@@ -62,30 +89,43 @@ func (o *object) start(ctx context.Context, p *part) {
 	o.slots <- struct{}{}
 	o.wg.Go(func() {
 		defer func() { <-o.slots }()
-		if o.lost.Load() {
+		if p.err = nil; o.lost.Load() {
 			return
 		}
 		if p.err = o.sendPart(ctx, p); p.err != nil {
 			o.lost.Store(true)
 			return
 		}
-		select {
-		case o.free <- p.data[:0]:
-		default:
-		}
-		p.data = nil
+		p.stored = true
+		o.recycle(p)
 	})
 }
 
-// failed returns the error of the first part that is not stored. No part may be under way.
+// recycle lets another part have the buffer.
+func (o *object) recycle(p *part) {
+	select {
+	case o.free <- p.data[:0]:
+	default:
+	}
+	p.data = nil
+}
+
+// failed returns why not every part is stored. No part may be under way.
 func (o *object) failed() error {
+	var unsent error
 	for _, p := range o.parts {
-		if p.data != nil {
+		switch {
+		case p.stored:
+		case p.err != nil:
 			return &partError{p.number, p.err}
+		case unsent == nil:
+			unsent = &partError{p.number, errUnsent}
 		}
 	}
-	return nil
+	return unsent
 }
+
+var errUnsent = errors.New("not sent")
 
 // begin creates the multipart upload.
 func (o *object) begin(ctx context.Context) error {
@@ -105,7 +145,7 @@ func (s *Sink) createUpload(ctx context.Context, api *s3.Client, name string, t 
 		Metadata: t.metadata(), ContentType: t.content, StorageClass: t.class, Tagging: t.tags,
 		ServerSideEncryption: t.sse, SSEKMSKeyId: t.key, BucketKeyEnabled: t.bucket,
 		ObjectLockMode: t.mode, ObjectLockRetainUntilDate: t.until, ObjectLockLegalHoldStatus: t.hold,
-	}, s.short)
+	}, s.short, s.shakyOnes)
 	if err != nil {
 		if ctx.Err() != nil {
 			return "", cancelled(ctx, "begin upload of", name)
@@ -121,9 +161,12 @@ func (s *Sink) createUpload(ctx context.Context, api *s3.Client, name string, t 
 // sendPart uploads a part. Each attempt reads the buffer again. An answer with another
 // checksum is taken for a part that was damaged, and the part is sent again.
 func (o *object) sendPart(ctx context.Context, p *part) error {
-	var err error
+	data, err := o.load(p)
+	if err != nil {
+		return err
+	}
 	for range 3 {
-		if err = o.s.uploadPart(ctx, o.api, o.name, *o.upload, p); !errors.Is(err, errChecksum) {
+		if err = o.s.uploadPart(ctx, o.api, o.name, *o.upload, p, data); !errors.Is(err, errChecksum) {
 			return err
 		}
 	}
@@ -133,13 +176,13 @@ func (o *object) sendPart(ctx context.Context, p *part) error {
 // errChecksum says that the service has other bytes than were sent.
 var errChecksum = errors.New("the service answers with another checksum")
 
-func (s *Sink) uploadPart(ctx context.Context, api *s3.Client, name, upload string, p *part) error {
-	data := s.body(p.data)
+func (s *Sink) uploadPart(ctx context.Context, api *s3.Client, name, upload string, p *part, data []byte) error {
+	body := s.body(data)
 	out, err := api.UploadPart(ctx, &s3.UploadPartInput{
 		Bucket: &s.opts.Bucket, Key: aws.String(s.key(name)), UploadId: &upload, ExpectedBucketOwner: s.owner(),
-		PartNumber: &p.number, Body: data, ContentLength: &p.size,
+		PartNumber: &p.number, Body: body, ContentLength: &p.size,
 		ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme, ChecksumCRC64NVME: aws.String(checksum(p.crc)),
-	}, s.unsigned, within(s.limit(p.size), data))
+	}, s.unsigned, within(s.limit(p.size), body), s.shakyOnes)
 	if err != nil {
 		return s.fail(fmt.Sprintf("upload part %d", p.number), name, err)
 	}

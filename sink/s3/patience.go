@@ -104,3 +104,10 @@ func (s *Sink) short(o *s3.Options) { within(2*s.opts.patient, nil)(o) }
 // few attempts are for what is asked before a capture or for reading: a wrong address is told
 // within seconds.
 func few(o *s3.Options) { o.RetryMaxAttempts = 4 }
+
+// shakyOnes are few attempts once the bucket has failed for good and the spill takes its place.
+func (s *Sink) shakyOnes(o *s3.Options) {
+	if s.shaky.Load() {
+		few(o)
+	}
+}

@@ -13,6 +13,32 @@
 // small parts when the size is not known, leak uploads on cancellation, throw
 // all parts away on a conflict and send no checksum of the full object.
 //
+// # Spill
+//
+// Memory cannot be captured twice; a bucket can fail for hours. With [Options.Spill] an object
+// goes on in a local folder when the bucket has failed for good, that is, after all
+// attempts of a part:
+//
+//   - Parts stay what they are: the same bytes under the same numbers. From then on they
+//     become files of the folder SPILL/NAME.spill, each durable before the next is begun. The first are
+//     those that were in memory because the bucket had not taken them; memory is as bounded as
+//     before, and nothing is out of order.
+//   - Parts that the bucket has taken stay in it: the upload is not aborted.
+//   - Room for what is in memory, and for the description, is kept on the disk from the start of the spill.
+//     When the disk is full, that room takes what was accepted already; the next Write fails.
+//   - At the end the bucket is tried again. If it takes the files, as the parts that they are,
+//     the object is completed as ever, and the folder removed.
+//   - If not, the folder gets a description, [Pieces], and Commit and Keep answer with a receipt that
+//     has [sink.Receipt.Pending]: every byte is durable, and the object is not in the bucket. What lies
+//     beside it (manifest, signature) goes to the folder too, so that it never comes first.
+//   - [Finish] makes the object later: it looks for the parts of the upload, checks the files against
+//     their digests, uploads them and completes the object under its name and terms.
+//
+// The parts in the bucket are as safe as the unfinished upload: should somebody abort it, delete
+// the bucket, or a lifecycle rule end it, they are lost, and Finish says which bytes
+// that are. S3 does not give back the parts of an upload that was not completed, so they cannot be
+// copied to the disk either. Who fears that captures to a folder.
+//
 // This is the only package of sinks that knows the AWS SDK.
 package s3
 
@@ -20,7 +46,9 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -68,11 +96,18 @@ type Options struct {
 	// Attempts is how often a call is tried (default 10: about two minutes of failure).
 	Attempts int
 
+	// Spill is a folder for what the bucket does not take; empty: none. See the
+	// package comment.
+	Spill string
+	// Warn is called, from any goroutine, when the bucket has failed and the spill is used.
+	Warn func(text string)
+
 	HTTPClient *http.Client // nil: one with the SDK's defaults
 
 	// Tests shorten these.
 	backoff time.Duration // longest pause between attempts
-	patient time.Duration // what an attempt may take whatever its size
+	patient time.Duration // how long nothing may move in an attempt
+	folder  func(dir string) (folder, error)
 }
 
 func (o Options) withDefaults() Options {
@@ -91,6 +126,9 @@ func (o Options) withDefaults() Options {
 	if o.patient == 0 {
 		o.patient = 30 * time.Second
 	}
+	if o.folder == nil {
+		o.folder = func(dir string) (folder, error) { return sink.NewDisk(dir) }
+	}
 	return o
 }
 
@@ -106,6 +144,9 @@ type Sink struct {
 	mu    sync.Mutex
 	taken map[string]bool // names of objects that have not ended
 	check *findings       // of the last probe
+
+	pending []string    // objects in pieces; guarded by mu
+	shaky   atomic.Bool // the bucket has failed lately: fewer attempts
 }
 
 var (
@@ -115,6 +156,7 @@ var (
 	_ sink.Checker = (*Sink)(nil)
 	_ sink.Neutral = (*Sink)(nil)
 	_ sink.Teller  = (*Sink)(nil)
+	_ sink.Spiller = (*Sink)(nil)
 )
 
 // New returns a sink. It reads configuration and credentials as every AWS tool does; the
@@ -123,6 +165,12 @@ func New(ctx context.Context, opts Options) (*Sink, error) {
 	opts = opts.withDefaults()
 	if err := opts.valid(); err != nil {
 		return nil, err
+	}
+	if opts.Spill != "" {
+		var err error
+		if opts.Spill, err = filepath.Abs(opts.Spill); err != nil {
+			return nil, err
+		}
 	}
 	cfg, err := opts.config(ctx)
 	if err != nil {

@@ -678,12 +678,20 @@ func TestPolicy(t *testing.T) {
 	if _, err := s.List(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	var b breaker
+	f.fault, s.opts.Spill, s.opts.backoff = b.fault, t.TempDir(), time.Millisecond
+	b.from = 1 + len(f.of("UploadPart"))
+	p := pieces(t, s, "spilled.lime", pattern(2*minPartSize), commit)
+	b.on.Store(false)
+	if _, err := Finish(t.Context(), folderOf(p), f.options()); err != nil {
+		t.Fatal(err)
+	}
 
 	// https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
 	actions := map[string]string{
 		"HeadBucket": "s3:ListBucket", "HeadObject": "s3:GetObject", "GetObject": "s3:GetObject", "PutObject": "s3:PutObject",
 		"CreateMultipartUpload": "s3:PutObject", "UploadPart": "s3:PutObject", "CompleteMultipartUpload": "s3:PutObject",
-		"AbortMultipartUpload": "s3:AbortMultipartUpload", "GetBucketVersioning": "s3:GetBucketVersioning",
+		"AbortMultipartUpload": "s3:AbortMultipartUpload", "ListParts": "s3:ListMultipartUploadParts", "GetBucketVersioning": "s3:GetBucketVersioning",
 		"GetObjectLockConfiguration": "s3:GetBucketObjectLockConfiguration",
 		"ListObjectsV2":              "s3:ListBucket", "ListMultipartUploads": "s3:ListBucketMultipartUploads",
 	}

@@ -4,7 +4,7 @@ _shotglass() {
 	local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" cmd="${COMP_WORDS[1]}"
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		COMPREPLY=($(compgen -W "capture plan verify cat inspect hosts version completion man help --help --version" -- "$cur"))
+		COMPREPLY=($(compgen -W "capture plan verify cat inspect upload hosts version completion man help --help --version" -- "$cur"))
 		return
 	fi
 	local flags= words= files= hosts=
@@ -48,13 +48,14 @@ _shotglass() {
 		--s3-role-arn) return ;;
 		--s3-external-id) return ;;
 		--s3-bucket-owner) return ;;
+		--spill) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--s3-kms-key) return ;;
 		--s3-storage-class) return ;;
 		--s3-tag) return ;;
 		--s3-lock) return ;;
 		--s3-retain) return ;;
 		esac
-		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --module --module-sha256 --insecure-unverified-module --stall-timeout --cleanup-timeout --parallel --memory-budget --compress-threads --json --quiet -q --progress --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
+		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --module --module-sha256 --insecure-unverified-module --stall-timeout --cleanup-timeout --parallel --memory-budget --compress-threads --json --quiet -q --progress --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --spill --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
 		words="" hosts=1
 		;;
 	plan)
@@ -96,13 +97,14 @@ _shotglass() {
 		--s3-role-arn) return ;;
 		--s3-external-id) return ;;
 		--s3-bucket-owner) return ;;
+		--spill) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--s3-kms-key) return ;;
 		--s3-storage-class) return ;;
 		--s3-tag) return ;;
 		--s3-lock) return ;;
 		--s3-retain) return ;;
 		esac
-		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --module --module-sha256 --insecure-unverified-module --stall-timeout --cleanup-timeout --parallel --memory-budget --compress-threads --json --quiet -q --progress --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
+		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --module --module-sha256 --insecure-unverified-module --stall-timeout --cleanup-timeout --parallel --memory-budget --compress-threads --json --quiet -q --progress --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --spill --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
 		words="" hosts=1
 		;;
 	verify)
@@ -144,6 +146,18 @@ _shotglass() {
 		flags="--json --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
 		words="" files=1
 		;;
+	upload)
+		case "$prev" in
+		--s3-region) return ;;
+		--s3-profile) return ;;
+		--s3-endpoint) return ;;
+		--s3-role-arn) return ;;
+		--s3-external-id) return ;;
+		--s3-bucket-owner) return ;;
+		esac
+		flags="--json --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
+		words=""
+		;;
 	hosts)
 		case "$prev" in
 		esac
@@ -172,7 +186,7 @@ _shotglass() {
 		case "$prev" in
 		esac
 		flags="--help -h"
-		words="capture plan verify cat inspect hosts version completion man help exit-codes environment secrets json evidence"
+		words="capture plan verify cat inspect upload hosts version completion man help exit-codes environment secrets json evidence"
 		;;
 	*) return ;;
 	esac

@@ -10,6 +10,7 @@ _shotglass() {
 		'verify:check images against their manifests and signatures'
 		'cat:print the raw image to standard output'
 		'inspect:tell what a LiME image holds, whoever made it'
+		'upload:bring to its bucket what a capture left in its --spill folder'
 		'hosts:check hosts files'
 		'version:print the version, the commit and the digest of this program'
 		'completion:print a completion script for a shell'
@@ -83,6 +84,7 @@ _shotglass() {
 			'--s3-role-arn[role to assume]:value: ' \
 			'--s3-external-id[external ID for that role]:value: ' \
 			'--s3-bucket-owner[ACCOUNT that must own the bucket]:value: ' \
+			'--spill[when the bucket fails in the middle of a capture, go on in this folder\: DIR; shotglass upload finishes it]:file:_files' \
 			'--s3-kms-key[encrypt with SSE-KMS under this KEY\: ARN, id or alias]:value: ' \
 			'--s3-storage-class[storage CLASS of images, such as STANDARD_IA]:value: ' \
 			'*--s3-tag[tag every object]:value: ' \
@@ -152,6 +154,7 @@ _shotglass() {
 			'--s3-role-arn[role to assume]:value: ' \
 			'--s3-external-id[external ID for that role]:value: ' \
 			'--s3-bucket-owner[ACCOUNT that must own the bucket]:value: ' \
+			'--spill[when the bucket fails in the middle of a capture, go on in this folder\: DIR; shotglass upload finishes it]:file:_files' \
 			'--s3-kms-key[encrypt with SSE-KMS under this KEY\: ARN, id or alias]:value: ' \
 			'--s3-storage-class[storage CLASS of images, such as STANDARD_IA]:value: ' \
 			'*--s3-tag[tag every object]:value: ' \
@@ -211,6 +214,21 @@ _shotglass() {
 			'-h[print this help to standard output]' \
 			'*:argument:_files'
 		;;
+	upload)
+		_arguments -S \
+			'--json[print JSON Lines to standard output]' \
+			'--s3-region[REGION of the bucket]:value: ' \
+			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--s3-endpoint[another server than AWS]:value: ' \
+			'--s3-path-style[name the bucket in the path, as most other servers want]' \
+			'--s3-insecure-http[take an endpoint without TLS on another machine\: anybody in between can read and forge the evidence]' \
+			'--s3-role-arn[role to assume]:value: ' \
+			'--s3-external-id[external ID for that role]:value: ' \
+			'--s3-bucket-owner[ACCOUNT that must own the bucket]:value: ' \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'*:argument: '
+		;;
 	hosts)
 		_arguments -S \
 			'--json[print JSON Lines to standard output]' \
@@ -241,7 +259,7 @@ _shotglass() {
 		_arguments -S \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
-			'*:argument:(capture plan verify cat inspect hosts version completion man help exit-codes environment secrets json evidence)'
+			'*:argument:(capture plan verify cat inspect upload hosts version completion man help exit-codes environment secrets json evidence)'
 		;;
 	esac
 }

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/shotglass-ir/shotglass/acquire"
+	"github.com/shotglass-ir/shotglass/sink"
+	"github.com/shotglass-ir/shotglass/sink/s3"
+)
+
+const uploadText = `When a bucket fails in the middle of a capture with --spill DIR, what it did not take lies in DIR. This command brings it
+there: it checks the files against their digests, and those against the manifest, uploads them, completes each image under its name and
+terms, and stores manifest and signature last. What is stored is removed from DIR. It can be repeated. DIR may be one folder NAME.spill too.
+
+Bucket, region and endpoint are those of the capture, unless flags say otherwise; credentials are those of now.
+
+Exit code 0: all is stored. 3: some is not, or an image is partial. 1: nothing could be stored. 4: files were altered.`
+
+func uploadCommand(c *console) *cli.Command {
+	return &cli.Command{
+		Name: "upload", Usage: "bring to its bucket what a capture left in its --spill folder",
+		ArgsUsage: "DIR...", Description: uploadText, Flags: append([]cli.Flag{jsonFlag()}, s3AccessFlags()...),
+		Action: func(ctx *cli.Context) error {
+			c.json = ctx.Bool("json")
+			if ctx.NArg() == 0 {
+				return usagef("no folder")
+			}
+			access := s3Access(ctx)
+			access.Warn = func(text string) { c.warn("%s", text) }
+			sctx, stop := catchSignals(ctx.Context, c.exit, func(string) {}, func() {})
+			defer stop()
+			return upload(sctx, c, ctx.Args().Slice(), access)
+		},
+	}
+}
+
+// A waiting object is one folder of pieces.
+type waiting struct {
+	Folder string `json:"folder"`
+	*s3.Pieces
+	sum string // SHA-256 of the description
+}
+
+// uploadMessage is an "upload" line.
+type uploadMessage struct {
+	Folder   string `json:"folder"`
+	Name     string `json:"name,omitempty"`
+	Code     int    `json:"code"`
+	Size     int64  `json:"size"`
+	Location string `json:"location,omitempty"`
+	Error    string `json:"error,omitempty"`
+}
+
+func upload(ctx context.Context, c *console, dirs []string, access s3.Options) error {
+	list, err := findWaiting(dirs)
+	if err != nil {
+		return err
+	}
+	signed := signedDescriptions(list)
+	var failed []string
+	code, stored := exitOK, 0
+	for _, w := range list {
+		m := uploadMessage{Folder: w.Folder, Name: w.Name, Size: w.Size}
+		r, err := uploadOne(ctx, w, access, failed, signed)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		switch {
+		case errors.Is(err, errAltered):
+			m.Code = exitMismatch
+		case err != nil:
+			m.Code = exitFailed
+		case w.Partial:
+			m.Code = exitPartial
+		}
+		if err != nil {
+			failed = append(failed, w.Name)
+			m.Error = err.Error()
+			c.fail(w.Folder, err)
+		} else {
+			stored++
+			m.Location = r.Location
+		}
+		code = worse(code, m.Code)
+		if c.json {
+			if err := c.message("upload", m); err != nil {
+				return err
+			}
+		} else if err == nil {
+			fmt.Fprintln(c, printable(w.Name)+"\tstored\t"+strconv.FormatInt(r.Size, 10)+"\t"+printable(r.Location))
+		}
+	}
+	if code == exitFailed && stored > 0 {
+		code = exitPartial
+	}
+	if c.json {
+		c.message("summary", struct {
+			Code   int `json:"code"`
+			Stored int `json:"stored"`
+			Failed int `json:"failed"`
+		}{code, stored, len(failed)})
+	}
+	return exitWith(code)
+}
+
+var errAltered = errors.New("altered")
+
+// uploadOne brings one object to its place.
+func uploadOne(ctx context.Context, w waiting, access s3.Options, failed []string, signed map[string]string) (sink.Receipt, error) {
+	if rank(w.Name) > 0 {
+		for _, name := range failed {
+			if strings.HasPrefix(name, paperOf(w.Name)) {
+				return sink.Receipt{}, fmt.Errorf("%s waits: it must not come before %s", w.Name, name)
+			}
+		}
+	}
+	if want, ok := signed[filepath.Base(w.Folder)]; ok && want != w.sum {
+		return sink.Receipt{}, fmt.Errorf("%w: the description has SHA-256 %s, the manifest says %q", errAltered, w.sum, want)
+	}
+	return s3.Finish(ctx, w.Folder, access)
+}
+
+// rank orders what is uploaded: images and frames, then manifests, then signatures.
+func rank(name string) int {
+	switch {
+	case strings.HasSuffix(name, acquire.SignatureSuffix):
+		return 2
+	case strings.HasSuffix(name, acquire.ManifestSuffix):
+		return 1
+	}
+	return 0
+}
+
+// paperOf returns the image that a manifest or signature is about.
+func paperOf(name string) string {
+	name = strings.TrimSuffix(name, acquire.SignatureSuffix)
+	name = strings.TrimSuffix(name, acquire.ManifestSuffix)
+	return strings.TrimSuffix(name, sink.PartialSuffix)
+}
+
+// findWaiting finds the folders with pieces, in the order in which they go.
+func findWaiting(dirs []string) (list []waiting, err error) {
+	seen := map[string]bool{}
+	for _, dir := range dirs {
+		var folders []string
+		if _, err := os.Stat(filepath.Join(dir, "pieces.json")); err == nil {
+			folders = []string{dir}
+		} else if entries, err := os.ReadDir(dir); err != nil {
+			return nil, err
+		} else {
+			for _, e := range entries {
+				if e.IsDir() && strings.HasSuffix(e.Name(), ".spill") {
+					folders = append(folders, filepath.Join(dir, e.Name()))
+				}
+			}
+		}
+		if len(folders) == 0 {
+			return nil, usagef("%s holds nothing that waits to be uploaded", dir)
+		}
+		for _, f := range folders {
+			if f = filepath.Clean(f); seen[f] {
+				continue
+			}
+			seen[f] = true
+			d, sum, err := s3.ReadPieces(f)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil, &hinted{fmt.Errorf("%s has no description: its capture has not ended, or was killed: %w", f, err),
+					"the parts are pieces of the file, in order: keep them; when no capture runs, move the folder away and repeat"}
+			} else if err != nil {
+				return nil, err
+			}
+			list = append(list, waiting{f, d, sum})
+		}
+	}
+	slices.SortStableFunc(list, func(a, b waiting) int {
+		if d := rank(a.Name) - rank(b.Name); d != 0 {
+			return d
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	return list, nil
+}
+
+// signedDescriptions returns the digests of descriptions by the manifests that wait too, by folder.
+func signedDescriptions(list []waiting) map[string]string {
+	out := map[string]string{}
+	for _, w := range list {
+		if rank(w.Name) != 1 || len(w.Parts) != 1 || w.Parts[0].File == "" || w.Size > acquire.MaxManifest {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(w.Folder, w.Parts[0].File))
+		if err != nil {
+			continue // Finish tells
+		}
+		m, err := acquire.ParseManifest(bytes.TrimSpace(data))
+		if err != nil || m.Image.Pieces == nil {
+			continue
+		}
+		for _, d := range m.Image.Pieces.Descriptions {
+			out[filepath.Dir(d.Name)] = d.SHA256
+		}
+	}
+	return out
+}

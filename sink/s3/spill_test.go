@@ -1,0 +1,433 @@
+package s3
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/shotglass-ir/shotglass/sink"
+	"github.com/shotglass-ir/shotglass/sink/sinktest"
+)
+
+// A breaker makes a fake fail on everything while it is on.
+type breaker struct {
+	on   atomic.Bool
+	from int // the UploadPart that turns it on
+}
+
+func (b *breaker) fault(c call, w http.ResponseWriter) bool {
+	if b.from > 0 && c.Op == "UploadPart" && c.Nth >= b.from {
+		b.from = 0
+		b.on.Store(true)
+	}
+	if b.on.Load() {
+		apiError(w, 503, "ServiceUnavailable")
+	}
+	return b.on.Load()
+}
+
+// spilling is a sink with a folder, whose bucket fails from part n on.
+func spilling(t *testing.T, n int) (*fake, *Sink, *breaker, string) {
+	isolate(t)
+	f, dir := newFake(t), filepath.Join(t.TempDir(), "spill")
+	b := &breaker{from: n}
+	f.fault = b.fault
+	return f, f.sink(t, func(o *Options) { o.Spill, o.backoff = dir, time.Millisecond }), b, dir
+}
+
+func TestConformanceWithSpill(t *testing.T) {
+	isolate(t)
+	sinktest.Test(t, func(t *testing.T) sink.Sink {
+		f, dir := newFake(t), t.TempDir()
+		t.Cleanup(func() {
+			f.noUploads(t)
+			nothingIn(t, dir)
+		})
+		return f.sink(t, func(o *Options) { o.Spill = dir })
+	}, sinktest.Options{})
+}
+
+func nothingIn(t *testing.T, dir string) {
+	t.Helper()
+	if e, err := os.ReadDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) || len(e) > 0 {
+		t.Errorf("%s holds %v, %v", dir, e, err)
+	}
+}
+
+// pieces writes data to an object whose bucket fails, and ends it.
+func pieces(t *testing.T, s *Sink, name string, data []byte, end func(sink.Object) (sink.Receipt, error)) *sink.Pending {
+	t.Helper()
+	o := create(t, s, name)
+	for rest := data; len(rest) > 0; {
+		k := min(len(rest), 1_234_567)
+		write(t, o, rest[:k])
+		rest = rest[k:]
+	}
+	r, err := end(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Pending == nil || r.Size != int64(len(data)) || r.Pending.Here+r.Pending.There != r.Size || r.Location != o.Location() {
+		t.Fatalf("receipt %+v, pending %+v", r, r.Pending)
+	}
+	return r.Pending
+}
+
+func folderOf(p *sink.Pending) string {
+	return filepath.Join(p.Root, filepath.Dir(p.Descriptions[0].Name))
+}
+
+func commit(o sink.Object) (sink.Receipt, error) { return o.Commit(context.Background()) }
+func keep(o sink.Object) (sink.Receipt, error)   { return o.Keep(context.Background()) }
+
+// TestSpill lets the bucket fail at every part of an image, and come back after the end.
+func TestSpill(t *testing.T) {
+	data := pattern(5*minPartSize + 5)
+	for _, from := range []int{1, 2, 4, 6} {
+		for _, partial := range []bool{false, true} {
+			t.Run(fmt.Sprintf("from part %d, partial %t", from, partial), func(t *testing.T) {
+				f, s, b, dir := spilling(t, from)
+				end := commit
+				if partial {
+					end = keep
+				}
+				p := pieces(t, s, "image.lime", data, end)
+				if k := f.keys(); len(k) > 0 {
+					t.Fatalf("objects %q", k)
+				}
+				again := f.options()
+				if _, err := Finish(t.Context(), folderOf(p), again); err == nil {
+					t.Fatal("Finish succeeded although the bucket fails")
+				}
+				b.on.Store(false)
+				r, err := Finish(t.Context(), folderOf(p), again)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r.Partial != partial || r.Location != p.Final || r.Checksums["crc64nvme"] == "" {
+					t.Errorf("receipt %+v", r)
+				}
+				f.content(t, "image.lime", data)
+				f.noUploads(t)
+				nothingIn(t, dir)
+			})
+		}
+	}
+}
+
+// TestSpillComesBack: the bucket fails in the middle and is there again at the end.
+func TestSpillComesBack(t *testing.T) {
+	f, s, b, dir := spilling(t, 3)
+	var warned []string
+	s.opts.Warn = func(text string) { warned = append(warned, text) }
+	o, data := create(t, s, "image.lime"), pattern(12*minPartSize+5)
+	write(t, o, data)
+	if e, _ := os.ReadDir(filepath.Join(dir, "image.lime.spill")); len(e) < 1 {
+		t.Errorf("the folder holds %v", e)
+	}
+	if len(warned) != 1 || !strings.Contains(warned[0], dir) || !strings.Contains(warned[0], "ServiceUnavailable") {
+		t.Errorf("warned: %q", warned)
+	}
+	b.on.Store(false)
+	r, err := o.Commit(t.Context())
+	if err != nil || r.Pending != nil || len(r.Notes) != 1 {
+		t.Fatalf("Commit = %+v, %v", r, err)
+	}
+	f.content(t, "image.lime", data)
+	f.noUploads(t)
+	nothingIn(t, dir)
+}
+
+// TestSpillOrder: the parts in the folder and those in the bucket are all, each once.
+func TestSpillOrder(t *testing.T) {
+	f, s, _, _ := spilling(t, 4)
+	data := pattern(9*minPartSize + 5)
+	p := pieces(t, s, "image.lime", data, commit)
+	d, sum, err := ReadPieces(folderOf(p))
+	if err != nil || sum != p.Descriptions[0].SHA256 {
+		t.Fatalf("pieces %s, %v", sum, err)
+	}
+	var whole bytes.Buffer
+	for _, piece := range d.Parts {
+		if piece.ETag != "" {
+			whole.Write(f.uploads[d.Upload].parts[int(piece.Number)])
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(folderOf(p), piece.File))
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole.Write(b)
+	}
+	if !bytes.Equal(whole.Bytes(), data) {
+		t.Error("the pieces are not what was written")
+	}
+	if p.There == 0 || p.Here == 0 {
+		t.Errorf("pending %+v", p)
+	}
+}
+
+// TestSpillBesides: once an image is in pieces, its manifest does not come before it, though
+// the bucket be back.
+func TestSpillBesides(t *testing.T) {
+	f, s, b, dir := spilling(t, 2)
+	data := pattern(3 * minPartSize)
+	image := pieces(t, s, "image.lime", data, commit)
+	b.on.Store(false)
+	paper := pieces(t, s, "image.lime.json", []byte("{}"), commit)
+	other := create(t, s, "image2.lime.json")
+	write(t, other, []byte("{}"))
+	if r, err := other.Commit(t.Context()); err != nil || r.Pending != nil {
+		t.Errorf("what lies beside another image: %+v, %v", r, err)
+	}
+	for _, p := range []*sink.Pending{image, paper} {
+		if _, err := Finish(t.Context(), folderOf(p), f.options()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.content(t, "image.lime", data)
+	f.content(t, "image.lime.json", []byte("{}"))
+	nothingIn(t, dir)
+}
+
+// TestSpillNothingUp: a bucket that fails before anything was stored, also at Create.
+func TestSpillNothingUp(t *testing.T) {
+	f, s, b, dir := spilling(t, 0)
+	b.on.Store(true)
+	data := pattern(2*minPartSize + 1)
+	image := pieces(t, s, "image.lime", data, commit)
+	small := pieces(t, s, "small.json", []byte("{}"), commit)
+	b.on.Store(false)
+	for _, p := range []*sink.Pending{image, small} {
+		if _, err := Finish(t.Context(), folderOf(p), f.options()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.content(t, "image.lime", data)
+	f.content(t, "small.json", []byte("{}"))
+	if n := len(f.of("PutObject")); n == 0 {
+		t.Error("the small one was not stored by one request")
+	}
+	f.noUploads(t)
+	nothingIn(t, dir)
+}
+
+// TestSpillTaken: what lost the race for its name does not go to the folder.
+func TestSpillTaken(t *testing.T) {
+	f, s, _, dir := spilling(t, 0)
+	o := create(t, s, "image.lime")
+	write(t, o, []byte("mine"))
+	f.mu.Lock()
+	f.store("case-1/image.lime", "other", []byte("theirs"))
+	f.mu.Unlock()
+	if _, err := o.Commit(t.Context()); !errors.Is(err, sink.ErrExists) {
+		t.Errorf("Commit: %v", err)
+	}
+	nothingIn(t, dir)
+}
+
+// TestSpillTwice: pieces of an earlier object of that name are left alone.
+func TestSpillTwice(t *testing.T) {
+	f, s, _, _ := spilling(t, 2)
+	first := pieces(t, s, "image.lime", pattern(3*minPartSize), commit)
+	s2 := f.sink(t, func(o *Options) { *o = s.opts })
+	second := pieces(t, s2, "image.lime", pattern(2*minPartSize), commit)
+	if folderOf(first) == folderOf(second) {
+		t.Fatalf("both are in %s", folderOf(first))
+	}
+}
+
+// TestSpillLost: what is lost with the upload is told, and what is not stays.
+func TestSpillLost(t *testing.T) {
+	data := pattern(5*minPartSize + 1)
+	for name, lose := range map[string]func(*uploading, map[string]*uploading){
+		"aborted":     func(_ *uploading, all map[string]*uploading) { clear(all) },
+		"a part":      func(u *uploading, _ map[string]*uploading) { delete(u.parts, 1) },
+		"another one": func(u *uploading, _ map[string]*uploading) { u.parts[1] = []byte("x") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, s, b, _ := spilling(t, 3)
+			p := pieces(t, s, "image.lime", data, commit)
+			b.on.Store(false)
+			for _, u := range f.uploads {
+				lose(u, f.uploads)
+			}
+			_, err := Finish(t.Context(), folderOf(p), f.options())
+			if err == nil || !strings.Contains(err.Error(), "the first is part 1") || !strings.Contains(err.Error(), folderOf(p)) {
+				t.Fatalf("error %v", err)
+			}
+			if _, _, err := ReadPieces(folderOf(p)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Run("nothing was in it", func(t *testing.T) {
+		f, s, b, _ := spilling(t, 1)
+		p := pieces(t, s, "image.lime", data, commit)
+		b.on.Store(false)
+		clear(f.uploads)
+		if _, err := Finish(t.Context(), folderOf(p), f.options()); err != nil {
+			t.Fatal(err)
+		}
+		f.content(t, "image.lime", data)
+	})
+	t.Run("a file was altered", func(t *testing.T) {
+		f, s, b, _ := spilling(t, 3)
+		p := pieces(t, s, "image.lime", data, commit)
+		b.on.Store(false)
+		file := filepath.Join(folderOf(p), "part-00005")
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content[77] ^= 1
+		os.WriteFile(file, content, 0o600)
+		if _, err := Finish(t.Context(), folderOf(p), f.options()); err == nil || !strings.Contains(err.Error(), "part-00005") {
+			t.Fatalf("error %v", err)
+		}
+		if len(f.keys()) > 0 {
+			t.Error("an altered image was completed")
+		}
+		content[77] ^= 1
+		os.WriteFile(file, content, 0o600)
+		if _, err := Finish(t.Context(), folderOf(p), f.options()); err != nil {
+			t.Fatal(err)
+		}
+		f.content(t, "image.lime", data)
+	})
+	t.Run("completed before", func(t *testing.T) {
+		f, s, b, dir := spilling(t, 3)
+		p := pieces(t, s, "image.lime", data, commit)
+		b.on.Store(false)
+		f.fault = func(c call, w http.ResponseWriter) bool {
+			if c.Op == "CompleteMultipartUpload" {
+				f.complete(&nowhere{http.Header{}}, c, f.uploads[c.Query["uploadId"][0]], nil)
+				panic(http.ErrAbortHandler)
+			}
+			return c.Op == "HeadObject" && func() bool { apiError(w, 500, "InternalError"); return true }()
+		}
+		if _, err := Finish(t.Context(), folderOf(p), f.options()); err == nil {
+			t.Fatal("no error")
+		}
+		f.fault = nil
+		if _, err := Finish(t.Context(), folderOf(p), f.options()); err != nil {
+			t.Fatal(err)
+		}
+		f.content(t, "image.lime", data)
+		nothingIn(t, dir)
+	})
+}
+
+func TestReadPieces(t *testing.T) {
+	f, s, _, _ := spilling(t, 2)
+	_ = f
+	p := pieces(t, s, "image.lime", pattern(3*minPartSize), commit)
+	file := filepath.Join(folderOf(p), piecesName)
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range [][2]string{
+		{`"shotglass-pieces"`, `"x"`}, {`"v": 1`, `"v": 2`}, {`"image.lime"`, `"../x"`}, {`"number": 2`, `"number": 3`},
+		{`"part-0`, `"../part-0`}, {`"file": "part`, `"x": "part`}, {`"size": 5242880`, `"size": 5242881`},
+		{`"crc64nvme": "`, `"crc64nvme": "!`},
+	} {
+		bad := strings.Replace(string(good), change[0], change[1], -1)
+		if bad == string(good) {
+			t.Errorf("%q does not stand in the description", change[0])
+		}
+		os.WriteFile(file, []byte(bad), 0o600)
+		if _, _, err := ReadPieces(folderOf(p)); err == nil {
+			t.Errorf("%q was taken", change[1])
+		}
+	}
+}
+
+// A smallDisk has room for a few bytes, of which what is reserved is a part.
+type smallDisk struct {
+	*sink.Disk
+	left *atomic.Int64
+}
+
+func (d *smallDisk) Reserve(ctx context.Context, name string, n int64) (func(), error) {
+	if d.left.Add(-n) < 0 {
+		d.left.Add(n)
+		return nil, syscall.ENOSPC
+	}
+	return func() { d.left.Add(n) }, nil
+}
+
+func (d *smallDisk) Create(ctx context.Context, name string) (sink.Object, error) {
+	o, err := d.Disk.Create(ctx, name)
+	return &smallFile{o, d, 0}, err
+}
+
+type smallFile struct {
+	sink.Object
+	d *smallDisk
+	n int64
+}
+
+func (f *smallFile) Write(p []byte) (int, error) {
+	if f.d.left.Add(-int64(len(p))) < 0 {
+		f.d.left.Add(int64(len(p)))
+		return 0, syscall.ENOSPC
+	}
+	f.n += int64(len(p))
+	return f.Object.Write(p)
+}
+
+func (f *smallFile) Abort(ctx context.Context) error {
+	f.d.left.Add(f.n)
+	return f.Object.Abort(ctx)
+}
+
+// TestSpillFull: every byte that Write took before the disk was full is in the pieces.
+func TestSpillFull(t *testing.T) {
+	for _, room := range []int64{1, 6} {
+		f, s, b, _ := spilling(t, 2)
+		var left atomic.Int64
+		left.Store(room*minPartSize + describing + 1000)
+		s.opts.folder = func(dir string) (folder, error) {
+			d, err := sink.NewDisk(dir)
+			return &smallDisk{d, &left}, err
+		}
+		data := pattern(30 * minPartSize)
+		o := create(t, s, "image.lime")
+		n, err := 0, error(nil)
+		for n < len(data) && err == nil {
+			var k int
+			k, err = o.Write(data[n:min(n+1_234_567, len(data))])
+			n += k
+		}
+		if !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("Write: %v", err)
+		}
+		if _, err := o.Commit(t.Context()); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("Commit: %v", err)
+		}
+		r, err := o.Keep(t.Context())
+		if err != nil || r.Pending == nil || !r.Partial {
+			t.Fatalf("Keep = %+v, %v", r, err)
+		}
+		// If the disk has no room for what is in memory, less is kept, and said.
+		if r.Size != int64(n) && room > 4 || r.Size > int64(n) || r.Size < minPartSize*min(room, 5) {
+			t.Errorf("room for %d parts: %d bytes are kept of %d", room, r.Size, n)
+		}
+		b.on.Store(false)
+		if _, err := Finish(t.Context(), folderOf(r.Pending), f.options()); err != nil {
+			t.Fatal(err)
+		}
+		f.content(t, "image.lime", data[:r.Size])
+	}
+}
