@@ -91,7 +91,7 @@ func TestParseMachines(t *testing.T) {
 		{elf.EM_S390, elf.ELFCLASS64, le, "", nil},
 		{elf.EM_SPARCV9, elf.ELFCLASS64, be, "", nil},
 	} {
-		data := fakeModule{machine: tt.machine, class: tt.class, order: tt.order, info: limeInfo(testVermagic)}.bytes()
+		data := fakeModule{Machine: tt.machine, Class: tt.class, Order: tt.order, Info: limeInfo(testVermagic)}.Bytes()
 		m, err := kernelmodules.Parse(data, "lime.ko")
 		if tt.want == "" {
 			if err == nil || !strings.Contains(err.Error(), "machine that is not known") {
@@ -114,7 +114,7 @@ func TestParseMachines(t *testing.T) {
 
 // TestParseTruncated cuts a module everywhere.
 func TestParseTruncated(t *testing.T) {
-	data := fakeModule{info: limeInfo(testVermagic), padding: 500}.bytes()
+	data := fakeModule{Info: limeInfo(testVermagic), Padding: 500}.Bytes()
 	for n := 4; n < len(data); n++ {
 		_, err := kernelmodules.Parse(data[:n], "lime.ko")
 		if err == nil || !strings.Contains(err.Error(), "is truncated") {
@@ -169,7 +169,7 @@ func TestParseSigned(t *testing.T) {
 		"marker alone":  append(bytes.Clone(plain), marker...),
 		"no signature":  append(bytes.Clone(plain), "\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00\x00"+marker...),
 		"too long":      append(bytes.Clone(plain), "\x00\x00\x02\x00\x00\x00\x00\x00\xff\xff\xff\xff"+marker...),
-		"inside of ELF": fakeModule{info: []string{"x=y"}}.bytes(),
+		"inside of ELF": fakeModule{Info: []string{"x=y"}}.Bytes(),
 	} {
 		if name == "inside of ELF" {
 			data = append(data[:len(data)-len(marker)], marker...)
@@ -190,12 +190,12 @@ func TestParseName(t *testing.T) {
 		if class == elf.ELFCLASS32 {
 			machine = elf.EM_386
 		}
-		f := fakeModule{machine: machine, class: class, info: old, this: "lime"}
-		if m := parse(t, f.bytes()); m.Name != "lime" {
+		f := fakeModule{Machine: machine, Class: class, Info: old, This: "lime"}
+		if m := parse(t, f.Bytes()); m.Name != "lime" {
 			t.Errorf("%v: name %q from struct module", class, m.Name)
 		}
-		f.this = "\x80\xff\xff"
-		if m := parse(t, f.bytes()); m.Name != "" {
+		f.This = "\x80\xff\xff"
+		if m := parse(t, f.Bytes()); m.Name != "" {
 			t.Errorf("%v: name %q from a struct module with another layout", class, m.Name)
 		}
 	}
@@ -231,10 +231,10 @@ func TestParseRefuses(t *testing.T) {
 		"bomb":          {bomb, "unpacks to more"},
 		"too big":       {make([]byte, kernelmodules.MaxSize+1), "no module has more"},
 		"bad gzip":      {[]byte("\x1f\x8bxxxxxxxxxxxxxxxx"), "is packed, and damaged"},
-		"program":       {fakeModule{kind: elf.ET_DYN, info: limeInfo("")}.bytes(), "ET_DYN"},
-		"core":          {fakeModule{kind: elf.ET_CORE}.bytes(), "ET_CORE"},
-		"object":        {fakeModule{this: "-", info: limeInfo("")}.bytes(), "the .o instead of the .ko"},
-		"no modinfo":    {fakeModule{}.bytes(), "the .o instead of the .ko"},
+		"program":       {fakeModule{Kind: elf.ET_DYN, Info: limeInfo("")}.Bytes(), "ET_DYN"},
+		"core":          {fakeModule{Kind: elf.ET_CORE}.Bytes(), "ET_CORE"},
+		"object":        {fakeModule{This: "-", Info: limeInfo("")}.Bytes(), "the .o instead of the .ko"},
+		"no modinfo":    {fakeModule{}.Bytes(), "the .o instead of the .ko"},
 		"class":         {damaged(4, 9), "ELF class is 9"},
 		"byte order":    {damaged(5, 9), "byte order is 9"},
 		"no sections":   {damaged(40, make([]byte, 8)...), "stripped of its sections"},
@@ -250,7 +250,7 @@ func TestParseRefuses(t *testing.T) {
 }
 
 func TestCheckListsAll(t *testing.T) {
-	data := fakeModule{machine: elf.EM_AARCH64, info: []string{"name=evil\x1b[2J", "vermagic=5.4.0 SMP", "parmtype=path:charp", "parm=broken"}}.bytes()
+	data := fakeModule{Machine: elf.EM_AARCH64, Info: []string{"name=evil\x1b[2J", "vermagic=5.4.0 SMP", "parmtype=path:charp", "parm=broken"}}.Bytes()
 	err := parse(t, data).Check(kernelmodules.Kernel{Release: testRelease + "\n", Machine: "x86_64"})
 	var mismatch *kernelmodules.MismatchError
 	if !errors.As(err, &mismatch) || len(mismatch.Reasons) != 4 {
@@ -312,8 +312,8 @@ func FuzzParse(f *testing.F) {
 	f.Add(data[:len(data)-100])
 	f.Add(sign(data, 300))
 	f.Add(sign(data, 300)[:len(data)+200])
-	f.Add(fakeModule{machine: elf.EM_386, class: elf.ELFCLASS32, info: limeInfo(""), this: "lime"}.bytes())
-	f.Add(fakeModule{machine: elf.EM_S390, order: binary.BigEndian, info: limeInfo("")}.bytes())
+	f.Add(fakeModule{Machine: elf.EM_386, Class: elf.ELFCLASS32, Info: limeInfo(""), This: "lime"}.Bytes())
+	f.Add(fakeModule{Machine: elf.EM_S390, Order: binary.BigEndian, Info: limeInfo("")}.Bytes())
 	f.Add(gz(data))
 	f.Add(zst(data))
 	f.Add([]byte("<html>"))

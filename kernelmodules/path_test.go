@@ -60,7 +60,7 @@ func TestPathFolder(t *testing.T) {
 		"README":                          []byte("text"),
 		"a-first.ko":                      lime("5.10.0-1-amd64 SMP "),
 		"broken.ko":                       data[:300],
-		"lime-" + testRelease + "-arm.ko": fakeModule{machine: 183, info: limeInfo(testVermagic)}.bytes(),
+		"lime-" + testRelease + "-arm.ko": fakeModule{Machine: 183, Info: limeInfo(testVermagic)}.Bytes(),
 		"named-otherwise.ko.gz":           gz(data),
 		"page.ko":                         []byte("<html>"),
 		"packed.ko.xz":                    []byte("\xfd7zXZ\x00"),
