@@ -23,7 +23,7 @@ func (m *Module) Check(k Kernel) error {
 	switch {
 	case k.Machine == "":
 		no("the kernel's machine is not known")
-	case !machineFits(m.Machine, k.Machine):
+	case !MachineFits(m.Machine, k.Machine):
 		no("it is built for %s, not for %s", printable(m.Machine), printable(k.Machine))
 	}
 	switch release := m.Release(); {
@@ -58,9 +58,9 @@ func (m *Module) Release() string {
 	return release
 }
 
-// machineFits compares what ELF says with what uname -m says. 32-bit kernels
+// MachineFits compares what ELF says with what uname -m says. 32-bit kernels
 // name the processor they run on: i586, i686; armv6l, armv7l.
-func machineFits(module, kernel string) bool {
+func MachineFits(module, kernel string) bool {
 	switch module {
 	case "i686":
 		return len(kernel) == 4 && kernel[0] == 'i' && kernel[2:] == "86"

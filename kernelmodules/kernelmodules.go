@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 )
 
 // A Kernel is the kernel that a module must fit.
@@ -41,18 +42,37 @@ type Module struct {
 	Machine   string   `json:"machine"`             // in uname -m's words
 	Params    []string `json:"params"`              // parameter names, sorted
 	Signed    bool     `json:"signed"`              // carries an appended PKCS#7 signature (not verified here)
-	Signature string   `json:"signature,omitempty"` // how the file itself was verified: Pinned, Unverified
+	Signature string   `json:"signature,omitempty"` // how the file itself was verified: Pinned, SignedRepository, Unverified
+
+	Repository *Provenance `json:"repository,omitempty"` // nil unless it came from a repository
+}
+
+// Provenance says which repository a module came from, and who vouched for it there.
+type Provenance struct {
+	URL        string    `json:"url"`                   // of the repository: a URL, or a folder
+	Manifest   string    `json:"manifest"`              // the list in it, such as primary
+	Revision   uint64    `json:"revision"`              // of the repository
+	Path       string    `json:"path"`                  // of the module, below URL
+	Checksum   string    `json:"checksum"`              // SHA-256 of the file as it is stored there, lower-case hex
+	Key        string    `json:"key,omitempty"`         // fingerprint of the pinned OpenPGP key; empty: no signature was checked
+	SigningKey string    `json:"signing_key,omitempty"` // of the key or subkey that signed the list
+	SignedAt   time.Time `json:"signed_at,omitzero"`    // as the signature says
+	Offline    bool      `json:"offline,omitempty"`     // read from the cache only
 }
 
 // Values of Module.Signature.
 const (
-	Pinned     = "pinned sha256"         // the user gave its digest
-	Unverified = "user file, unverified" // nobody vouches for it
+	Pinned           = "pinned sha256"                   // the user gave its digest
+	SignedRepository = "signed repository"               // the user gave the key that signed for it
+	Unverified       = "user file, unverified"           // nobody vouches for it
+	UnsignedRepo     = "repository, signature unchecked" // nobody vouches for it either
 )
 
 // Verified reports whether somebody whom the user named vouches for the
 // module's bytes. The zero value is not verified.
-func (m *Module) Verified() bool { return m.Signature == Pinned }
+func (m *Module) Verified() bool {
+	return m.Signature == Pinned || m.Signature == SignedRepository
+}
 
 // ErrNoModule is wrapped by errors of a store that has no module for a kernel.
 var ErrNoModule = errors.New("no module for this kernel")
