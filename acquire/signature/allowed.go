@@ -253,13 +253,13 @@ func parseTime(s string, zone *time.Location) (int64, error) {
 
 // admit completes id if a line vouches for the key at the given time. If not,
 // the error says what the lines that know the key object to.
-func (a *AllowedSigners) admit(id *Identity, key ssh.PublicKey, at time.Time) error {
+func (a *AllowedSigners) admit(id *Identity, namespace string, key ssh.PublicKey, at time.Time) error {
 	name := "no allowed-signers file was given"
 	if a != nil {
 		name = a.name
 		var objections []error
 		for _, e := range a.entries {
-			principals, known, err := e.admits(key, at)
+			principals, known, err := e.admits(namespace, key, at)
 			if !known {
 				continue
 			}
@@ -283,7 +283,7 @@ func (a *AllowedSigners) admit(id *Identity, key ssh.PublicKey, at time.Time) er
 
 // admits says whether the line is about the key, and if so for whom it
 // vouches, or why it does not.
-func (e *entry) admits(key ssh.PublicKey, at time.Time) (principals []string, known bool, err error) {
+func (e *entry) admits(namespace string, key ssh.PublicKey, at time.Time) (principals []string, known bool, err error) {
 	cert, _ := key.(*ssh.Certificate)
 	switch {
 	case e.authority:
@@ -297,8 +297,8 @@ func (e *entry) admits(key ssh.PublicKey, at time.Time) (principals []string, kn
 	}
 	now := at.Unix()
 	switch {
-	case e.namespaces != "" && !matchList(Namespace, e.namespaces):
-		return nil, true, fmt.Errorf("its namespaces %q do not include %s", e.namespaces, Namespace)
+	case e.namespaces != "" && !matchList(namespace, e.namespaces):
+		return nil, true, fmt.Errorf("its namespaces %q do not include %s", e.namespaces, namespace)
 	case e.after != 0 && now < e.after:
 		return nil, true, fmt.Errorf("it is valid only from %s", stamp(e.after))
 	case e.before != 0 && now > e.before:

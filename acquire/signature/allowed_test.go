@@ -143,7 +143,7 @@ func FuzzParseAllowedSigners(f *testing.F) {
 			if e.principals == "" || e.key == nil || isCertificate(e.key.Type()) {
 				t.Fatalf("%+v", e)
 			}
-			e.admits(e.key, time.Now())
+			e.admits(Namespace, e.key, time.Now())
 		}
 	})
 }

@@ -25,9 +25,16 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Namespace is the domain that the signatures are good for (PROTOCOL.sshsig of
-// OpenSSH): one made for files or mail does not pass for one of a manifest.
-const Namespace = "manifest@shotglass-ir"
+// Namespaces are the domains that signatures are good for (PROTOCOL.sshsig of
+// OpenSSH): one made for files or mail does not pass for one of a manifest, nor
+// one of a manifest for one of an audit log.
+const (
+	Namespace    = "manifest@shotglass-ir"
+	LogNamespace = "audit-log@shotglass-ir"
+)
+
+// Namespaces is the pattern of all of them, for the namespaces option of an allowed-signers file.
+const Namespaces = "*@shotglass-ir"
 
 // ErrBadSignature is wrapped by errors about a signature that does not hold:
 // the content or the signature was altered, or it was made for something else.
@@ -62,9 +69,12 @@ func (id Identity) Is(principal string) bool {
 	return matchList(principal, strings.Join(id.Principals, ","))
 }
 
-// Sign signs data and returns the armored signature. It checks what the signer
+// Sign signs a manifest and returns the armored signature. It checks what the signer
 // returned: an agent, or a token, may fail silently.
-func Sign(data []byte, signer ssh.Signer) ([]byte, error) {
+func Sign(data []byte, signer ssh.Signer) ([]byte, error) { return SignIn(Namespace, data, signer) }
+
+// SignIn is Sign in a namespace.
+func SignIn(namespace string, data []byte, signer ssh.Signer) ([]byte, error) {
 	pub := signer.PublicKey()
 	if err := usable(pub); err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
@@ -72,22 +82,27 @@ func Sign(data []byte, signer ssh.Signer) ([]byte, error) {
 	if isCertificate(pub.Type()) {
 		return nil, errors.New("sign: the key is a certificate: sign with its plain key")
 	}
-	sig, err := sshsig.Sign(bytes.NewReader(data), signer, sshsig.HashSHA512, Namespace)
+	sig, err := sshsig.Sign(bytes.NewReader(data), signer, sshsig.HashSHA512, namespace)
 	if err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
 	armored := sshsig.Armor(sig)
-	if _, err := check(data, armored); err != nil {
+	if _, err := check(namespace, data, armored); err != nil {
 		return nil, fmt.Errorf("sign: the signer returned a signature that does not hold: %w", err)
 	}
 	return armored, nil
 }
 
-// Verify checks the signature of data, and that signers vouched for its key at
+// Verify checks the signature of a manifest, and that signers vouched for its key at
 // the given time. The error wraps ErrBadSignature or ErrUntrusted; with
 // ErrUntrusted the Identity says whose key it is.
 func Verify(data, armored []byte, signers *AllowedSigners, at time.Time) (Identity, error) {
-	sig, err := check(data, armored)
+	return VerifyIn(Namespace, data, armored, signers, at)
+}
+
+// VerifyIn is Verify in a namespace.
+func VerifyIn(namespace string, data, armored []byte, signers *AllowedSigners, at time.Time) (Identity, error) {
+	sig, err := check(namespace, data, armored)
 	if err != nil {
 		return Identity{}, fmt.Errorf("%w: %w", ErrBadSignature, err)
 	}
@@ -99,25 +114,25 @@ func Verify(data, armored []byte, signers *AllowedSigners, at time.Time) (Identi
 	if err := usable(sig.PublicKey); err != nil {
 		return id, fmt.Errorf("%w: %w", ErrUntrusted, err)
 	}
-	if err := signers.admit(&id, sig.PublicKey, at); err != nil {
+	if err := signers.admit(&id, namespace, sig.PublicKey, at); err != nil {
 		return id, fmt.Errorf("%w: the signature is good, but %w", ErrUntrusted, err)
 	}
 	return id, nil
 }
 
 // check returns the signature if it holds for data, whoever made it.
-func check(data, armored []byte) (*sshsig.Signature, error) {
+func check(namespace string, data, armored []byte) (*sshsig.Signature, error) {
 	sig, err := dearmor(armored)
 	if err != nil {
 		return nil, err
 	}
-	if sig.Namespace != Namespace {
-		return nil, fmt.Errorf("it was made for the namespace %q, not for %q", sig.Namespace, Namespace)
+	if sig.Namespace != namespace {
+		return nil, fmt.Errorf("it was made for the namespace %q, not for %q", sig.Namespace, namespace)
 	}
 	if err := formatFits(sig.PublicKey, sig.Signature); err != nil {
 		return nil, err
 	}
-	if err := sshsig.Verify(bytes.NewReader(data), sig, sig.PublicKey, sig.HashAlgorithm, Namespace); err != nil {
+	if err := sshsig.Verify(bytes.NewReader(data), sig, sig.PublicKey, sig.HashAlgorithm, namespace); err != nil {
 		return nil, fmt.Errorf("content and signature do not belong together: %w", err)
 	}
 	return sig, nil
