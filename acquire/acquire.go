@@ -69,7 +69,11 @@ type Options struct {
 	// one capture needs is always granted to one, however small the budget.
 	MemoryBudget int64
 
-	Observer Observer     // nil: nobody watches
+	Observer Observer // nil: nobody watches
+	// Previous returns the last entry of the audit log, which the manifest then names:
+	// what the log says up to there is as good as the manifest's signature. It is called from
+	// the goroutines of all hosts and must not block. Nil: there is no log.
+	Previous func() *Reference
 	Log      *slog.Logger // nil: discard
 
 	// Resume keeps images of earlier runs; nil takes all hosts anew.
@@ -231,6 +235,8 @@ type Result struct {
 	Left      []string      `json:"left,omitempty"` // on the target
 	Fix       string        `json:"fix,omitempty"`
 	Duration  time.Duration `json:"duration_ns"` // of the stream
+	// ManifestDigest is of the bytes of a manifest that this run wrote.
+	ManifestDigest Digest `json:"manifest_digest,omitzero"`
 	// KeptFrom is when the image was made, if an earlier run made it and it was kept.
 	KeptFrom time.Time `json:"kept_from,omitzero"`
 	Notes    []string  `json:"notes,omitempty"` // on images of earlier runs

@@ -66,8 +66,8 @@ type Manifest struct {
 	Swap      []Swap     `json:"swap"` // not in the image: memory that was swapped out
 	Timeline  []Moment   `json:"timeline"`
 	Footprint Footprint  `json:"footprint"`
-	Created   time.Time  `json:"created"` // examiner's clock, UTC
-	Previous  *Reference `json:"previous,omitempty"`
+	Created   time.Time  `json:"created"`            // examiner's clock, UTC
+	Previous  *Reference `json:"previous,omitempty"` // the audit log's last entry at that time
 }
 
 // Tool is the program that made the image.
@@ -212,7 +212,8 @@ type Footprint struct {
 // A Reference names another record by digest.
 type Reference struct {
 	Name   string `json:"name"`
-	SHA256 string `json:"sha256"`
+	Line   int    `json:"line,omitempty"` // 1 is the first; 0: the whole of it
+	SHA256 string `json:"sha256"`         // of the line with its newline, or of the whole
 }
 
 // Marshal encodes m as it is stored: indented JSON with a final newline.

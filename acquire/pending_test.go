@@ -45,7 +45,7 @@ func TestRunPending(t *testing.T) {
 		t.Fatalf("%+v", res)
 	}
 	m := manifestIn(t, dir)
-	if !m.Complete || m.Image.Partial || m.Image.Location != "s3://bucket/image" || m.Image.Pieces == nil || m.Image.Pieces.Descriptions[0] != (Reference{"image.spill/pieces.json", "abc"}) {
+	if !m.Complete || m.Image.Partial || m.Image.Location != "s3://bucket/image" || m.Image.Pieces == nil || m.Image.Pieces.Descriptions[0] != (Reference{Name: "image.spill/pieces.json", SHA256: "abc"}) {
 		t.Errorf("manifest %+v", m.Image)
 	}
 }

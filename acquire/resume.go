@@ -183,7 +183,7 @@ func (p *Plan) prior(ctx context.Context, place sink.Sink, name string, sizes ma
 		if ctx.Err() != nil {
 			return nil, "", context.Cause(ctx)
 		}
-		if errors.Is(err, errTooLarge) {
+		if errors.Is(err, sink.ErrTooLarge) {
 			return nil, "", nil
 		}
 		return nil, "", fmt.Errorf("read %s: %w", v.location(v.paper), err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -395,7 +396,7 @@ func (c *capture) seal(ctx context.Context, interrupted bool) Result {
 		m.Image.Location = p.Final
 		m.Image.Pieces = &Pieces{Here: p.Here, There: p.There, Why: p.Why}
 		for _, d := range p.Descriptions {
-			m.Image.Pieces.Descriptions = append(m.Image.Pieces.Descriptions, Reference{d.Name, d.SHA256})
+			m.Image.Pieces.Descriptions = append(m.Image.Pieces.Descriptions, Reference{Name: d.Name, SHA256: d.SHA256})
 		}
 		perr := &PendingError{*p}
 		errs = append(errs, perr)
@@ -403,7 +404,7 @@ func (c *capture) seal(ctx context.Context, interrupted bool) Result {
 	}
 	c.h.mark("image %s: %s", state, receipt.Location)
 	m.Timeline = c.h.timeline
-	res.Manifest, res.Signature, err = c.writeManifest(ctx, m)
+	err = c.writeManifest(ctx, m, &res)
 	if err != nil {
 		// No manifest, no evidence: a whole image whose record is missing is
 		// not called complete.
@@ -443,8 +444,7 @@ func (c *capture) sealEmpty(ctx context.Context, res Result) Result {
 	m.Image.Stored, m.Image.Raw = Digest{}, Digest{}
 	m.Timeline = c.h.timeline
 	c.free()
-	var werr error
-	if res.Manifest, res.Signature, werr = c.writeManifest(ctx, m); werr != nil {
+	if werr := c.writeManifest(ctx, m, &res); werr != nil {
 		res.Err = errors.Join(res.Err, werr)
 	}
 	res.Reasons = m.Reasons
@@ -594,32 +594,36 @@ func (c *capture) writeFrames(ctx context.Context, m *Manifest) error {
 	return nil
 }
 
-// writeManifest stores the manifest and its signature, last of all.
-func (c *capture) writeManifest(ctx context.Context, m *Manifest) (manifest, sig string, err error) {
+// writeManifest stores the manifest and its signature, last of all, and says in res where.
+func (c *capture) writeManifest(ctx context.Context, m *Manifest, res *Result) error {
+	if c.opts.Previous != nil {
+		m.Previous = c.opts.Previous()
+	}
 	data, err := m.Marshal()
 	if err != nil {
-		return "", "", err
+		return err
 	}
 	name := m.Image.Name + ManifestSuffix
 	if !m.Complete && sink.IsNeutral(c.opts.Sink) {
 		name = m.Image.Name + PartialManifestSuffix
 	}
-	manifest, err = c.put(ctx, name, data)
-	if err != nil {
-		return "", "", fmt.Errorf("write manifest: %w", err)
+	if res.Manifest, err = c.put(ctx, name, data); err != nil {
+		return fmt.Errorf("write manifest: %w", err)
 	}
+	sum := newDigester()
+	sum.to(io.Discard).Write(data)
+	res.ManifestDigest = sum.digest()
 	if c.opts.Signer == nil {
-		return manifest, "", nil
+		return nil
 	}
 	armored, err := signature.Sign(data, c.opts.Signer)
 	if err != nil {
-		return manifest, "", fmt.Errorf("sign manifest: %w", err)
+		return fmt.Errorf("sign manifest: %w", err)
 	}
-	sig, err = c.put(ctx, name+SignatureSuffix, armored)
-	if err != nil {
-		return manifest, "", fmt.Errorf("write signature: %w", err)
+	if res.Signature, err = c.put(ctx, name+SignatureSuffix, armored); err != nil {
+		return fmt.Errorf("write signature: %w", err)
 	}
-	return manifest, sig, nil
+	return nil
 }
 
 // put stores a small file. When its name has been taken meanwhile, or it cannot be committed,

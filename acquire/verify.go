@@ -137,7 +137,7 @@ func (v *verification) run(ctx context.Context) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("no manifest, no evidence: looked for %s and %s beside the image %s: %w", v.location(v.name+ManifestSuffix), v.name+PartialManifestSuffix, v.name, err)
-	case errors.Is(err, errTooLarge):
+	case errors.Is(err, sink.ErrTooLarge):
 		v.mismatch(mismatchManifest, "%v; the image was not read", err)
 		return nil
 	case err != nil:
@@ -201,20 +201,29 @@ func (v *verification) report(m Mismatch) { v.rep.Problems = append(v.rep.Proble
 // not a mismatch: nobody vouches.
 func (v *verification) signature(ctx context.Context, data []byte) error {
 	s, name := &v.rep.Signature, v.paper+SignatureSuffix
-	armored, err := v.read(ctx, name, maxSignature)
+	armored, err := v.read(ctx, name, MaxSignature)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		s.Detail = "there is no " + name
 		return nil
-	case errors.Is(err, errTooLarge):
+	case errors.Is(err, sink.ErrTooLarge):
 		s.Present, s.Detail = true, err.Error()
 		v.mismatch(mismatchSignature, "%v", err)
 		return nil
 	case err != nil:
 		return fmt.Errorf("read signature: %w", err)
 	}
-	s.Present = true
-	id, err := signature.Verify(data, armored, v.opts.Signers, v.opts.At)
+	if *s = CheckSignature(signature.Namespace, data, armored, v.opts.Signers, v.opts.At); !s.Valid {
+		v.mismatch(mismatchSignature, "%s", s.Detail)
+	}
+	return nil
+}
+
+// CheckSignature says what an armored signature over data is worth, in a namespace of package
+// signature. Nil signers trust nobody.
+func CheckSignature(namespace string, data, armored []byte, signers *signature.AllowedSigners, at time.Time) SignatureState {
+	s := SignatureState{Present: true}
+	id, err := signature.VerifyIn(namespace, data, armored, signers, at)
 	s.Fingerprint = id.Fingerprint
 	switch {
 	case err == nil:
@@ -224,28 +233,16 @@ func (v *verification) signature(ctx context.Context, data []byte) error {
 		s.Valid, s.Detail = true, err.Error()
 	default:
 		s.Detail = err.Error()
-		v.mismatch(mismatchSignature, "%v", err)
 	}
-	return nil
+	return s
 }
 
-// maxSignature bounds an armored signature; RSA with 16384 bits has 6 KiB.
-const maxSignature = 64 << 10
-
-// errTooLarge says that a file cannot be what its name says.
-var errTooLarge = errors.New("file is too large")
+// MaxSignature bounds an armored signature; RSA with 16384 bits has 6 KiB.
+const MaxSignature = 64 << 10
 
 // read returns the content of a small file.
 func (v *verification) read(ctx context.Context, name string, limit int64) ([]byte, error) {
-	r, err := v.where.Open(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	if r.Size() > limit {
-		return nil, fmt.Errorf("%w: %s has %d bytes, more than %d", errTooLarge, name, r.Size(), limit)
-	}
-	return io.ReadAll(io.LimitReader(ctxReader{ctx, r}, limit))
+	return sink.ReadAll(ctx, v.where, name, limit)
 }
 
 // A ctxReader stops reading when ctx ends.

@@ -534,7 +534,7 @@ func TestVerifyDamage(t *testing.T) {
 			}, VerdictMismatch, "frames, seek table, stored digest|complete, frames, ranges, raw digest, stored digest, structure", ""},
 			{"signature missing", func(s verifySet) { s.remove(vSig) }, VerdictUntrusted, "", ""},
 			{"signature empty", func(s verifySet) { s.write(vSig, nil) }, VerdictMismatch, "signature", ""},
-			{"signature too large", func(s verifySet) { s.write(vSig, make([]byte, maxSignature+1)) }, VerdictMismatch, "signature", "too large"},
+			{"signature too large", func(s verifySet) { s.write(vSig, make([]byte, MaxSignature+1)) }, VerdictMismatch, "signature", "too large"},
 			{"signature by another", func(s verifySet) { s.edit(mallory, func(*Manifest) {}) }, VerdictUntrusted, "", ""},
 			{"edited, signed by another", func(s verifySet) { s.edit(mallory, func(m *Manifest) { m.Case = "another" }) }, VerdictUntrusted, "", ""},
 			{"edited, not signed again", func(s verifySet) { s.edit(nil, func(m *Manifest) { m.Case = "another" }) }, VerdictMismatch, "signature", ""},

@@ -81,6 +81,30 @@ func TestCapture(t *testing.T) {
 			t.Errorf("%v: %s", err, out)
 		}
 	})
+	t.Run("audit log", func(t *testing.T) {
+		logs, _ := filepath.Glob(filepath.Join(r.dir, "e2e-*-audit.jsonl"))
+		if len(logs) != 1 {
+			t.Fatalf("logs: %q", logs)
+		}
+		p := start(t, nil, "verify", "--signers", r.signers(), logs[0])
+		p.want(0, time.Minute)
+		if out := p.stdout.String(); !strings.Contains(out, "1 of 1 as the log says") {
+			t.Errorf("verify prints %q", out)
+		}
+		if m.Previous == nil || m.Previous.Name != filepath.Base(logs[0]) || m.Previous.Line < 5 {
+			t.Errorf("the manifest names %+v", m.Previous)
+		}
+		log, err := os.Open(logs[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer log.Close()
+		cmd := exec.Command("ssh-keygen", "-Y", "verify", "-f", r.signers(), "-I", "investigator", "-n", "audit-log@shotglass-ir", "-s", logs[0]+".sig")
+		cmd.Stdin = log
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
 	raw := filepath.Join(t.TempDir(), "raw.lime")
 	t.Run("cat", func(t *testing.T) {
 		f, err := os.Create(raw)

@@ -146,8 +146,8 @@ func s3Capture(t *testing.T, srv *lab.S3) {
 			t.Fatal(err)
 		}
 		i := slices.IndexFunc(keys, func(k string) bool { return strings.HasSuffix(k, suffix) })
-		if i < 0 || len(keys) != 4 {
-			t.Fatalf("no manifest, or not four objects: %q", keys)
+		if i < 0 || len(keys) != 6 { // with the audit log and its signature
+			t.Fatalf("no manifest, or not six objects: %q", keys)
 		}
 		data, err := srv.Stored(t.Context(), keys[i])
 		if err != nil {
@@ -172,6 +172,8 @@ func s3Capture(t *testing.T, srv *lab.S3) {
 			t.Error("the manifest does not record the endpoint")
 		}
 		start(t, srv.Env(), read("verify", "--signers", r.signers(), m.Image.Location)...).want(0, time.Minute)
+		log := strings.TrimSuffix(m.Image.Location, m.Image.Name) + m.Previous.Name
+		start(t, srv.Env(), read("verify", "--signers", r.signers(), log)...).want(0, time.Minute)
 		start(t, srv.Env(), read("inspect", m.Image.Location)...).want(0, time.Minute)
 		sum := sha256.New()
 		cat := exec.Command(program, read("cat", m.Image.Location)...)

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/shotglass-ir/shotglass/acquire"
+	"github.com/shotglass-ir/shotglass/acquire/audit"
 	"github.com/shotglass-ir/shotglass/sink"
 )
 
@@ -54,7 +56,11 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 	}
 	defer closeView()
 	c.divertTo(w.say)
+	var started atomic.Pointer[runLog]
 	ctx, stop := catchSignals(ctx, c.exit, func(name string) {
+		if l := started.Load(); l != nil {
+			l.Add(audit.Entry{Event: "interrupted", Message: "interrupted by " + name})
+		}
 		w.say(goodbye(name, w.hosts))
 	}, func() { leftBehind(c, w.hosts) })
 	defer stop()
@@ -65,16 +71,23 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 		return err
 	}
 	defer key.Close()
-	o.Engine.Observer = w.observe
+	log := o.startLog(ctx, w.fail)
+	started.Store(log)
+	o.Engine.Observer = func(e acquire.Event) {
+		log.Observe(e)
+		w.observe(e)
+	}
+	o.Engine.Previous = log.Head
 	o.Engine.CheckSink = true
 	plan, err := acquire.NewPlan(ctx, o.Jobs, o.Engine)
-	if err != nil {
-		return err
+	if err == nil {
+		defer plan.Close()
+		o.prompts.close()
+		err = tellResume(c, plan)
 	}
-	defer plan.Close()
-	o.prompts.close()
-	if err := tellResume(c, plan); err != nil {
-		return err
+	if err != nil {
+		_, lerr := log.end(ctx, nil, exitCode(err))
+		return errors.Join(err, lerr)
 	}
 	if t, ok := o.Engine.Sink.(sink.Teller); ok && !o.Quiet {
 		for _, text := range t.Tell() {
@@ -82,9 +95,16 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 		}
 	}
 	results := plan.Run(ctx)
-	closeView()
 	code := captureCode(results, context.Cause(ctx))
-	if err := printResults(c, results, code); err != nil {
+	saved, lerr := log.end(ctx, results, code)
+	closeView()
+	if lerr != nil {
+		c.fail("", lerr)
+		code = worse(code, exitPartial)
+	} else if !c.json {
+		c.info("shotglass: audit log: %s", saved.Location)
+	}
+	if err := printResults(c, results, saved, code); err != nil {
 		return err
 	}
 	return exitWith(code)
@@ -120,9 +140,9 @@ func (o *captureOptions) view(c *console) view {
 }
 
 // printResults prints one line per host, or the summary that ends the JSON.
-func printResults(c *console, results []acquire.Result, code int) error {
+func printResults(c *console, results []acquire.Result, log audit.Saved, code int) error {
 	if c.json {
-		s := summaryMessage{Code: code, Hosts: len(results)}
+		s := summaryMessage{Code: code, Hosts: len(results), Log: &log}
 		for _, r := range results {
 			switch r.State {
 			case acquire.StateComplete:

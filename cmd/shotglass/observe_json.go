@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/shotglass-ir/shotglass/acquire"
+	"github.com/shotglass-ir/shotglass/acquire/audit"
 )
 
 // jsonView prints events and progress as JSON Lines on stdout. What went wrong is told
@@ -131,4 +132,6 @@ type summaryMessage struct {
 	Complete int `json:"complete"`
 	Partial  int `json:"partial"`
 	Failed   int `json:"failed"`
+
+	Log *audit.Saved `json:"audit_log,omitempty"`
 }

@@ -74,6 +74,7 @@ added. Times are UTC, durations end in _ns and are nanoseconds, sizes are bytes.
   progress      where a stream stands, every two seconds (not with --progress none)
   result        how a host ended: "state" is complete, partial or failed
   verification  what verify found in a file
+  log_verification   what verify found in an audit log
   inspection    what inspect found in a file
   hosts_file    what hosts check found in a file
   version       what shotglass version prints
@@ -90,10 +91,12 @@ const evidenceText = `A capture leaves, with mode 0600, and never overwrites:
   NAME.lime.zst.json       the manifest, written last; an image without one is no evidence
   NAME.lime.zst.json.sig   the SSH signature of the manifest
   NAME.lime.zst.partial    an image that is not complete
+  CASE-TIME-audit.jsonl    the audit log of the run, each line with the digest of the one before; .sig is its signature
 
 Stock OpenSSH checks the signature:
 
   ssh-keygen -Y verify -f allowed_signers -I NAME -n ` + signature.Namespace + ` -s IMAGE.json.sig < IMAGE.json
+  ssh-keygen -Y verify -f allowed_signers -I NAME -n ` + signature.LogNamespace + ` -s LOG.jsonl.sig < LOG.jsonl
 
-shotglass verify --signers allowed_signers IMAGE checks everything.
+shotglass verify --signers allowed_signers IMAGE LOG checks everything.
 `

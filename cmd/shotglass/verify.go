@@ -12,16 +12,18 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/shotglass-ir/shotglass/acquire"
+	"github.com/shotglass-ir/shotglass/acquire/audit"
 	"github.com/shotglass-ir/shotglass/acquire/signature"
 	"github.com/shotglass-ir/shotglass/sink/s3"
 )
 
 const verifyText = `FILE is an image, its partial form or its manifest; image, manifest, signature and frame index lie in one folder.
 It may be s3://bucket/key too. The image is read again in full. Every mismatch is told, with its frame and its offsets.
+FILE may also be the audit log of a run: its chain, its end, its signature and the manifests beside it are checked.
 
 Whom to trust is said by --signers, never by the manifest: a file of allowed signers as in ssh-keygen(1), such as
 
-  echo "alice@example.org namespaces=\"` + signature.Namespace + `\" $(cat ~/.ssh/shotglass.pub)" >> allowed_signers
+  echo "alice@example.org namespaces=\"` + signature.Namespaces + `\" $(cat ~/.ssh/shotglass.pub)" >> allowed_signers
 
 Exit code 0: complete, intact and signed by one of them. 3: intact, and known to be partial. 4: a mismatch, or no
 trusted signature.`
@@ -78,7 +80,7 @@ func readSigners(name string) (*signature.AllowedSigners, error) {
 	return s, nil
 }
 
-const signersHint = `list whom you trust: echo "NAME namespaces=\"` + signature.Namespace + `\" $(cat KEY.pub)" >> allowed_signers; then verify --signers allowed_signers`
+const signersHint = `list whom you trust: echo "NAME namespaces=\"` + signature.Namespaces + `\" $(cat KEY.pub)" >> allowed_signers; then verify --signers allowed_signers`
 
 // verifyMessage is a "verification" line.
 type verifyMessage struct {
@@ -91,6 +93,16 @@ type verifyMessage struct {
 func verifyFiles(ctx context.Context, c *console, files []string, access s3.Options, o acquire.VerifyOptions) error {
 	code := exitOK
 	for _, name := range files {
+		if audit.IsLog(name) {
+			one, err := verifyLog(ctx, c, name, access, o)
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if code = worse(code, one); err != nil {
+				return err
+			}
+			continue
+		}
 		meter := newMeter(c, name)
 		o.Progress = meter.show
 		rep, err := verifyFile(ctx, name, access, o)
@@ -172,17 +184,7 @@ func printVerdict(out io.Writer, name string, r *acquire.VerifyReport) {
 		speed = fmt.Sprintf(" in %s (%s raw)", short(r.Duration), rate(float64(r.Raw)/r.Duration.Seconds()))
 	}
 	fmt.Fprintf(out, "%s: %s; %d bytes raw, %d bytes stored, %d frames, read%s\n", printable(name), r.Verdict, r.Raw, r.Stored, r.Frames, speed)
-	s := r.Signature
-	switch {
-	case !s.Present:
-		fmt.Fprintf(out, "  signature: none\n")
-	case !s.Valid:
-		fmt.Fprintf(out, "  signature: BAD%s\n", detail(s.Detail))
-	case !s.Trusted:
-		fmt.Fprintf(out, "  signature: good, by %s, whom nobody named as trusted%s\n", s.Fingerprint, detail(s.Detail))
-	default:
-		fmt.Fprintf(out, "  signature: good, by %q (%s), trusted by %s\n", s.Principal, s.Fingerprint, printable(s.Source))
-	}
+	printSignature(out, r.Signature)
 	if m := r.Manifest; m != nil {
 		fmt.Fprintf(out, "  manifest: %s of %q, sha256 of the raw image %s (%d bytes, complete: %v)\n",
 			m.Created.UTC().Format("2006-01-02T15:04:05Z"), m.Target.Connection.Target, printable(m.Image.Raw.SHA256), m.Image.Raw.Bytes, m.Complete)
@@ -192,6 +194,19 @@ func printVerdict(out io.Writer, name string, r *acquire.VerifyReport) {
 	}
 	for _, p := range r.Problems {
 		fmt.Fprintf(out, "  mismatch: %s\n", printable(mismatchLine(p)))
+	}
+}
+
+func printSignature(out io.Writer, s acquire.SignatureState) {
+	switch {
+	case !s.Present:
+		fmt.Fprintf(out, "  signature: none\n")
+	case !s.Valid:
+		fmt.Fprintf(out, "  signature: BAD%s\n", detail(s.Detail))
+	case !s.Trusted:
+		fmt.Fprintf(out, "  signature: good, by %s, whom nobody named as trusted%s\n", s.Fingerprint, detail(s.Detail))
+	default:
+		fmt.Fprintf(out, "  signature: good, by %q (%s), trusted by %s\n", s.Principal, s.Fingerprint, printable(s.Source))
 	}
 }
 

@@ -216,6 +216,14 @@ func (w *watcher) observeAs(host string, e acquire.Event) {
 	}
 }
 
+// fail queues an error that is about no host.
+func (w *watcher) fail(err error) {
+	w.say("shotglass: error: " + err.Error())
+	for _, h := range hints(err) {
+		w.say("shotglass: hint: " + h)
+	}
+}
+
 // say queues a line of the story.
 func (w *watcher) say(line string) { w.add(queued{line: line}) }
 

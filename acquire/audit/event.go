@@ -1,0 +1,121 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/shotglass-ir/shotglass/acquire"
+)
+
+// Observe adds what an event of the engine says. It is an acquire.Observer.
+func (l *Log) Observe(e acquire.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	if _, ok := e.(acquire.Stalled); ok {
+		if l.stalled[e.Host()] {
+			return // it comes every second
+		}
+		l.stalled[e.Host()] = true
+	} else {
+		delete(l.stalled, e.Host())
+	}
+	for _, entry := range entries(e) {
+		entry.Host = e.Host()
+		entry.Message = entry.Host + ": " + entry.Message
+		l.add(entry)
+	}
+}
+
+// entries puts an event into words and fields.
+func entries(e acquire.Event) []Entry {
+	switch e := e.(type) {
+	case acquire.Connecting:
+		return []Entry{{Event: "connecting", Message: "connecting"}}
+	case acquire.Connected:
+		return []Entry{{Event: "connected", Message: "connected, round trip " + e.RTT.String(), RTTMicros: e.RTT.Microseconds()}}
+	case acquire.Planned:
+		return []Entry{planned(e.Step)}
+	case acquire.Preparing:
+		return []Entry{{Event: "preparing", Message: e.What}}
+	case acquire.Streaming:
+		return []Entry{{Event: "streaming", Message: fmt.Sprintf("streaming, %d bytes expected", e.Expected), ExpectedBytes: e.Expected}}
+	case acquire.Stalled:
+		return []Entry{{Event: "stalled", Message: fmt.Sprintf("no byte came for %s", e.For.Round(time.Second)), DurationMicros: e.For.Microseconds()}}
+	case acquire.Resumed:
+		return []Entry{{Event: "resumed", Message: fmt.Sprintf("bytes flow again after %s", e.After.Round(time.Second)), DurationMicros: e.After.Microseconds()}}
+	case acquire.Cleaning:
+		return []Entry{{Event: "stream-end", Message: "stream ended, cleaning the target"}}
+	case acquire.Problem:
+		return []Entry{{Event: "problem", Message: "problem: " + e.Err.Error(), Error: e.Err.Error()}}
+	case acquire.Finished:
+		return finished(e.Result)
+	default: // of a later version of the engine
+		kind := strings.ToLower(strings.TrimPrefix(fmt.Sprintf("%T", e), "acquire."))
+		return []Entry{{Event: kind, Message: kind}}
+	}
+}
+
+func planned(s *acquire.Step) Entry {
+	e := Entry{Event: "planned", Message: "planned"}
+	if s == nil {
+		return e
+	}
+	e.Message = fmt.Sprintf("%d bytes of memory through %s, into %s", s.Expected, s.Source, s.Name)
+	e.Source, e.Image, e.ExpectedBytes = s.Source, s.Name, s.Expected
+	e.Address, e.User, e.HostKey, e.HostKeyTrust = s.Info.Addr, s.Info.User, s.Info.HostKey, s.Info.HostKeyTrust
+	if s.Module != nil {
+		e.ModuleSHA256 = s.Module.SHA256
+	}
+	e.Reasons = s.Warnings
+	if s.Err != nil {
+		e.Error, e.Message = s.Err.Error(), "cannot be captured: "+s.Err.Error()
+	}
+	return e
+}
+
+// finished is what became of the target, of the record and of the image.
+func finished(r *acquire.Result) (out []Entry) {
+	if r == nil {
+		return []Entry{{Event: "finished", Message: "finished"}}
+	}
+	switch {
+	case len(r.Left) > 0:
+		out = append(out, Entry{Event: "left", Message: "left on the target: " + strings.Join(r.Left, ", "), Left: r.Left, Fix: r.Fix})
+	case r.Manifest != "" && r.KeptFrom.IsZero():
+		out = append(out, Entry{Event: "cleaned", Message: "nothing was left on the target"})
+	}
+	complete := r.State == acquire.StateComplete
+	if r.ManifestDigest.SHA256 != "" {
+		rec := Record{Host: r.Host, State: string(r.State), Name: path.Base(strings.ReplaceAll(r.Manifest, `\`, "/")), Location: r.Manifest, Digest: Digest{r.ManifestDigest, complete}}
+		out = append(out, Entry{Event: "manifest", Message: "manifest written: " + r.Manifest + ", sha256 " + rec.SHA256, Manifest: &rec, Location: r.Manifest})
+	}
+	e := Entry{
+		Event: "finished", Message: string(r.State), State: string(r.State), Reasons: r.Reasons,
+		Location: r.Image.Location, Image: r.Image.Name, DurationMicros: r.Duration.Microseconds(),
+	}
+	if r.State != acquire.StateFailed && r.Image.Raw.SHA256 != "" {
+		e.Raw, e.Stored = &Digest{r.Image.Raw, complete}, &Digest{r.Image.Stored, complete}
+		e.Message += fmt.Sprintf(", %d bytes, sha256 %s, in %s", r.Image.Raw.Bytes, r.Image.Raw.SHA256, r.Image.Location)
+	}
+	if !r.KeptFrom.IsZero() {
+		e.Message = fmt.Sprintf("not captured again: an earlier run made an image at %s; %s", r.KeptFrom.UTC().Format(time.RFC3339), e.Message)
+	}
+	e.Notes = r.Notes
+	if r.Err != nil {
+		e.Error = r.Err.Error()
+		var partial *acquire.PartialError
+		if !complete && !errors.As(r.Err, &partial) {
+			e.Message += ": " + e.Error
+		}
+	}
+	if len(r.Reasons) > 0 {
+		e.Message += ": " + strings.Join(r.Reasons, "; ")
+	}
+	return append(out, e)
+}
