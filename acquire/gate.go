@@ -43,19 +43,25 @@ func (p *Plan) newGate(pool *frame.Pool) (*gate, error) {
 	return g, nil
 }
 
-// enter waits for a turn and for n bytes, first come, first served. A capture that would not
-// fit the budget by itself gets all of it.
-func (g *gate) enter(ctx context.Context, n int64) (leave func(), err error) {
-	if err := g.turns.enter(ctx); err != nil {
-		return nil, err
+// enter waits for a turn and for n bytes, first come, first served, and tells wait why it has
+// to. A capture that would not fit the budget by itself gets all of it.
+func (g *gate) enter(ctx context.Context, n int64, wait func(why string)) (leave func(), err error) {
+	if !g.turns.try() {
+		wait("waiting for its turn")
+		if err := g.turns.enter(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if g.sem == nil {
 		return g.turns.leave, nil
 	}
 	n = min(n, g.budget)
-	if err := g.sem.Acquire(ctx, n); err != nil {
-		g.turns.leave()
-		return nil, err
+	if !g.sem.TryAcquire(n) {
+		wait("waiting for memory")
+		if err := g.sem.Acquire(ctx, n); err != nil {
+			g.turns.leave()
+			return nil, err
+		}
 	}
 	return func() { g.sem.Release(n); g.turns.leave() }, nil
 }
@@ -87,7 +93,7 @@ func (s *Step) admit(ctx context.Context, g *gate, gateErr error) Result {
 	if err != nil {
 		return s.fail(ctx, err)
 	}
-	leave, err := g.enter(ctx, weight)
+	leave, err := g.enter(ctx, weight, func(why string) { s.opts.Observer(Waiting{host(s.Host), why}) })
 	if err != nil {
 		return s.fail(ctx, context.Cause(ctx))
 	}
@@ -108,6 +114,19 @@ func (s slots) enter(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+}
+
+// try takes a slot if one is free.
+func (s slots) try() bool {
+	if s == nil {
+		return true
+	}
+	select {
+	case s <- struct{}{}:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -90,11 +90,20 @@ func TestRunManyBounded(t *testing.T) {
 			}
 			o := f.options(t.TempDir())
 			o.Pool = pool
+			var waited atomic.Int64
+			o.Observer = func(e Event) {
+				if w, ok := e.(Waiting); ok && strings.HasPrefix(w.Why, "waiting for ") {
+					waited.Add(1)
+				}
+			}
 			edit(&o)
 			for _, r := range runJobs(t.Context(), t, o, jobs...) {
 				if r.State != StateComplete {
 					t.Errorf("%s: %v", r.Host, r.Err)
 				}
+			}
+			if told := waited.Load() > 0; !told {
+				t.Error("nobody was told of the waiting")
 			}
 			if n := most.Load(); n > want || n < min(want, 2) {
 				t.Errorf("%d streams at once, want %d", n, want)

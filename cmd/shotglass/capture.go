@@ -65,6 +65,7 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 	}, func() { leftBehind(c, w.hosts) })
 	defer stop()
 	defer onStatusSignal(w.showStatus)()
+	defer onStop(func() { stopping(c, w.hosts) }, func() { goingOn(c) })()
 
 	key, err := o.openKeys(ctx)
 	if err != nil {
@@ -133,7 +134,7 @@ func (o *captureOptions) view(c *console) view {
 	case o.Quiet, o.Progress == "none":
 		return &plainView{c: c, problems: true}
 	case o.Progress != "lines" && canDraw(c.stderr, os.Getenv("TERM")):
-		return newTTYView(c, len(o.Jobs))
+		return newTTYView(c, newScreen(c), len(o.Jobs))
 	default:
 		return &plainView{c: c}
 	}

@@ -24,10 +24,10 @@ type console struct {
 	stderr io.Writer
 
 	mu     sync.Mutex
-	above  io.Writer // where lines go while bars are drawn; nil: stderr
-	outErr error     // the first error of stdout
-	quiet  bool      // errors only
-	json   bool      // the result is JSON Lines
+	screen *screen // where lines go while there are bars; nil: stderr
+	outErr error   // the first error of stdout
+	quiet  bool    // errors only
+	json   bool    // the result is JSON Lines
 	exit   func(int)
 	divert atomic.Pointer[func(string)]
 }
@@ -113,19 +113,34 @@ func (c *console) line(s string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := c.stderr
-	if c.above != nil {
-		w = c.above
+	if c.screen != nil {
+		w = c.screen
 	}
-	if _, err := io.WriteString(w, printable(s)+"\n"); err != nil && w != c.stderr {
-		io.WriteString(c.stderr, printable(s)+"\n")
-	}
+	io.WriteString(w, printable(s)+"\n")
 }
 
-// setAbove makes lines go to w; nil is stderr again.
-func (c *console) setAbove(w io.Writer) {
+// draw makes lines of the story pass above those of s.
+func (c *console) draw(s *screen) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.above = w
+	c.screen = s
+}
+
+// drawing returns the screen, nil when there is none.
+func (c *console) drawing() *screen {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.screen
+}
+
+// lend gives the terminal to somebody else, without bars on it, until back is called.
+func (c *console) lend() (back func()) {
+	s := c.drawing()
+	if s == nil {
+		return func() {}
+	}
+	s.pause()
+	return s.resume
 }
 
 // printable escapes what could drive a terminal or forge a line. Remote text is

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,15 +41,54 @@ func (v *plainView) event(host string, e acquire.Event, _ time.Time) {
 	}
 }
 
+// tick tells where everything stands. With many hosts a heartbeat is a line about all, and lines about
+// those that stall or are slow; who asks (full) gets a line for each host that is under way or
+// in trouble.
 func (v *plainView) tick(h *hosts, now time.Time, full bool) {
-	for _, l := range h.look(now) {
-		switch {
-		case l.Phase == phaseStreaming && (full || !v.problems):
-			v.c.info("%s: %s", l.Name, streamLine(l))
-		case full:
-			v.c.info("%s: %s", l.Name, strings.TrimSpace(l.Phase.String()+" "+l.What))
+	if v.problems && !full {
+		return
+	}
+	looks := h.look(now)
+	streams, slow := 0, slowRate(looks)
+	for _, l := range looks {
+		if l.Phase == phaseStreaming {
+			streams++
 		}
 	}
+	told := 0
+	for _, l := range looks {
+		streaming := l.Phase == phaseStreaming
+		switch {
+		case len(looks) > fewHosts && full && (l.class() == 4 || l.class() == 5): // counted below
+		case full && !streaming:
+			v.c.info("%s: %s", l.Name, strings.TrimSpace(l.words(now)))
+		case streaming && (full || streams <= fewHosts || l.Stalled || l.Rate < slow):
+			if told++; full || told <= fewHosts {
+				v.c.info("%s: %s", l.Name, streamLine(l))
+			}
+		}
+	}
+	if more := told - fewHosts; more > 0 && !full {
+		v.c.info("and %d more that stall or are slow", more)
+	}
+	if len(looks) > 1 && (full || streams > 0) {
+		v.c.info("all %d hosts: %s; %s", len(looks), counts(looks), streamLine(look{reading: total(looks)}))
+	}
+}
+
+// slowRate is the rate below which a stream is worth a line among many: a quarter of the median.
+func slowRate(looks []look) float64 {
+	var rates []float64
+	for _, l := range looks {
+		if l.Phase == phaseStreaming {
+			rates = append(rates, l.Rate)
+		}
+	}
+	if len(rates) == 0 {
+		return 0
+	}
+	slices.Sort(rates)
+	return rates[len(rates)/2] / 4
 }
 
 // streamLine says how far a stream is.

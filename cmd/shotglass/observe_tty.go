@@ -1,108 +1,94 @@
 package main
 
 import (
-	"fmt"
-	"io"
-	"strings"
-	"sync/atomic"
+	"os"
 	"time"
 
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
 
 	"github.com/shotglass-ir/shotglass/acquire"
 )
 
-// ttyView draws a bar for each host that streams, and one for all of them; lines go
-// above. It uses no colour. Nothing is drawn before the first host is touched, so
-// that questions about passwords have the terminal to themselves.
+// ttyView keeps a line for each host, or for those that matter most, and one for all of them at the
+// lower end of the terminal. Above them pass the problems; with a single host, the whole
+// story. Nothing is said by colour.
 type ttyView struct {
 	c     *console
 	plain plainView
-	out   io.Writer
-	many  bool
-	opts  []mpb.ContainerOption // for tests
-
-	progress *mpb.Progress
-	bars     map[string]*hostBar
-	total    *hostBar
+	hosts int
+	began time.Time
 }
 
 var _ view = (*ttyView)(nil)
 
-// A hostBar is a bar and the words beside it.
-type hostBar struct {
-	bar   *mpb.Bar
-	words atomic.Pointer[string]
-}
+// fewHosts is up to how many hosts warnings of the plan are told one by one.
+const fewHosts = 8
 
-// canDraw reports whether bars can be drawn: not on the 0×0 terminals of some CI
-// systems and serial lines, on which they would be invisible.
+// canDraw reports whether a terminal can be drawn on: not the 0×0 ones of some CI
+// systems and serial lines, on which bars would be invisible.
 func canDraw(stderr any, termName string) bool {
 	fd, ok := terminal(stderr)
 	if !ok || termName == "dumb" {
 		return false
 	}
 	w, h, err := term.GetSize(fd)
-	return err == nil && w > 0 && h > 0
+	return err == nil && w > 0 && h > 0 && understandsEscapes(fd)
 }
 
-func newTTYView(c *console, hosts int) *ttyView {
-	return &ttyView{c: c, plain: plainView{c: c}, out: c.stderr, many: hosts > 1, bars: map[string]*hostBar{}}
+// newScreen makes the screen of standard error, which is a terminal.
+func newScreen(c *console) *screen {
+	fd, _ := terminal(c.stderr)
+	return &screen{
+		out:     c.stderr,
+		reflows: reflowing(os.Getenv),
+		ours:    func() bool { return inForeground(fd) },
+		size: func() (int, int) {
+			w, h, err := term.GetSize(fd)
+			if err != nil {
+				return 0, 0
+			}
+			return w, h
+		},
+	}
+}
+
+func newTTYView(c *console, s *screen, hosts int) *ttyView {
+	c.draw(s)
+	return &ttyView{c: c, plain: plainView{c: c}, hosts: hosts}
 }
 
 func (v *ttyView) interval() time.Duration { return 500 * time.Millisecond }
 
-func (v *ttyView) start() {
-	if v.progress != nil {
-		return
-	}
-	v.progress = mpb.New(append(v.opts, mpb.WithOutput(v.out), mpb.WithWidth(40), mpb.WithRefreshRate(200*time.Millisecond))...)
-	v.c.setAbove(v.progress)
-	if v.many {
-		v.total = v.add("all hosts", 1<<20)
-	}
-}
-
-func (v *ttyView) add(name string, priority int) *hostBar {
-	b := &hostBar{}
-	b.say("")
-	b.bar = v.progress.New(0, mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]"),
-		mpb.BarPriority(priority),
-		mpb.PrependDecorators(decor.Name(printable(name)+" ", decor.WCSyncSpaceR)),
-		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return " " + *b.words.Load() })))
-	return b
-}
-
-func (b *hostBar) say(words string) {
-	words = printable(words)
-	b.words.Store(&words)
-}
-
 func (v *ttyView) event(host string, e acquire.Event, at time.Time) {
-	v.plain.event(host, e, at)
+	if v.began.IsZero() {
+		v.began = at
+	}
 	switch e := e.(type) {
-	case acquire.Preparing:
-		v.start()
-		if v.bars[host] == nil {
-			v.bars[host] = v.add(host, len(v.bars))
-		}
-		v.bars[host].say(e.What)
-	case acquire.Streaming:
-		if b := v.bars[host]; b != nil {
-			b.bar.SetTotal(e.Expected+1, false) // never complete by count: the verdict comes later
-			b.say("streaming")
-		}
-	case acquire.Cleaning:
-		if b := v.bars[host]; b != nil {
-			b.say("cleaning the target")
+	case acquire.Problem, acquire.Stalled, acquire.Resumed:
+	case acquire.Planned:
+		if v.hosts > 1 {
+			v.warnings(host, e.Step)
+			return
 		}
 	case acquire.Finished:
-		if b := v.bars[host]; b != nil {
-			b.bar.Abort(true)
-			delete(v.bars, host)
+		if v.hosts > 1 {
+			sayFinished(v.c, host, e.Result, true)
+			return
 		}
+	default:
+		if v.hosts > 1 {
+			return // its line says so
+		}
+	}
+	v.plain.event(host, e, at)
+}
+
+func (v *ttyView) warnings(host string, s *acquire.Step) {
+	if s == nil || v.hosts > fewHosts {
+		return // the plan and the manifests have them
+	}
+	for _, w := range stepWarnings(s) {
+		v.c.warn("%s: %s", host, w)
 	}
 }
 
@@ -110,52 +96,12 @@ func (v *ttyView) tick(h *hosts, now time.Time, full bool) {
 	if full {
 		v.plain.tick(h, now, true)
 	}
-	if v.progress == nil {
-		return
+	if v.began.IsZero() {
+		return // nothing has happened yet
 	}
-	var all reading
-	for _, l := range h.look(now) {
-		all.Raw, all.Expected = all.Raw+l.Raw, all.Expected+l.reading.Expected
-		if l.Phase != phaseStreaming {
-			continue
-		}
-		all.Rate += l.Rate
-		if b := v.bars[l.Name]; b != nil {
-			b.bar.SetCurrent(l.Raw)
-			b.say(barWords(l.reading, l.Stalled))
-		}
-	}
-	if v.total != nil {
-		v.total.bar.SetTotal(all.Expected+1, false)
-		v.total.bar.SetCurrent(all.Raw)
-		if all.Rate > 0 && all.Expected > all.Raw {
-			all.Left = time.Duration(float64(all.Expected-all.Raw) / all.Rate * float64(time.Second))
-		}
-		v.total.say(barWords(all, false))
-	}
+	s := v.c.drawing()
+	width, height := s.size()
+	s.draw(layout(h.look(now), now, now.Sub(v.began), width-1, height))
 }
 
-func barWords(r reading, stalled bool) string {
-	words := []string{percent(r.Raw, r.Expected), size(r.Raw) + " of " + size(r.Expected), rate(r.Rate)}
-	switch {
-	case stalled:
-		words = append(words, "stalled")
-	case r.Left > 0:
-		words = append(words, fmt.Sprintf("%s left", short(r.Left)))
-	}
-	return strings.Join(words, "  ")
-}
-
-func (v *ttyView) close() {
-	if v.progress == nil {
-		return
-	}
-	for _, b := range v.bars {
-		b.bar.Abort(true)
-	}
-	if v.total != nil {
-		v.total.bar.Abort(true)
-	}
-	v.c.setAbove(nil)
-	v.progress.Wait()
-}
+func (v *ttyView) close() { v.c.drawing().close() }

@@ -116,7 +116,7 @@ func TestImportDirection(t *testing.T) {
 			if strings.HasPrefix(p, "github.com/urfave/cli") && room(s.dir) != "cmd" {
 				t.Errorf("%s imports %s: only cmd knows the command line", s.path, p)
 			}
-			if strings.HasPrefix(p, "github.com/vbauerster/mpb") && room(s.dir) != "cmd" {
+			if strings.HasPrefix(p, "github.com/mattn/go-runewidth") && room(s.dir) != "cmd" {
 				t.Errorf("%s imports %s: only cmd knows the terminal", s.path, p)
 			}
 			ours, ok := strings.CutPrefix(p, module+"/")

@@ -123,7 +123,9 @@ func (p *prompter) secret(ctx context.Context, prompt string) ([]byte, error) {
 	} else if closed {
 		return nil, transport.ErrNoSecret
 	}
+	back := p.console.lend()
 	s, err := readTerminal(ctx, printable(prompt))
+	back()
 	if err != nil {
 		return nil, err
 	}

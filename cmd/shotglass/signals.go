@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"strings"
@@ -79,30 +80,67 @@ func goodbye(name string, h *hosts) string {
 	return "shotglass: " + name + ": stopping; press Ctrl-C again to leave at once"
 }
 
+// stopping leaves the terminal to the shell, and says what standing still means.
+func stopping(c *console, h *hosts) {
+	if s := c.drawing(); s != nil {
+		s.pause()
+	}
+	for _, l := range h.look(time.Now()) {
+		if l.Phase >= phasePreparing && l.Phase < phaseFinished {
+			c.line("shotglass: stopped: nothing is read from the targets until fg or bg; targets that wait too long clean themselves, and their images are partial")
+			return
+		}
+	}
+}
+
+// goingOn takes the terminal again.
+func goingOn(c *console) {
+	if s := c.drawing(); s != nil {
+		s.resume()
+	}
+}
+
 // leftBehind says what a program that leaves now leaves where.
 func leftBehind(c *console, h *hosts) {
+	if s := c.drawing(); s != nil {
+		s.close()
+	}
 	for _, l := range leftLines(h) {
 		c.line(l)
 	}
 }
 
+// leftLines come in the order of what the reader can do without: the last lines are those
+// that stay on a screen.
 func leftLines(h *hosts) []string {
 	lines := []string{"shotglass: leaving at once; this is where everything stands:"}
-	touched := false
+	var complete, ended, touched []string
+	untouched := map[phase][]string{}
 	for _, s := range h.look(time.Now()) {
-		fix := "ssh " + transport.Quote(s.Name) + " 'sudo rmmod lime'"
-		switch s.Phase {
-		case phaseWaiting, phaseConnecting, phasePlanned, phaseRereading:
-			lines = append(lines, s.Name+": "+s.Phase.String()+", nothing was done to it")
-		case phasePreparing, phaseStreaming, phaseCleaning:
-			touched = true
-			lines = append(lines, s.Name+": "+s.Phase.String()+", LiME may still be loaded; the image so far has the suffix .partial and no manifest")
-			lines = append(lines, "shotglass: hint: if LiME is still there after 30 s: "+fix)
-		case phaseFinished:
-			lines = append(lines, s.Name+": finished, "+resultWords(s.Result))
+		switch {
+		case s.Phase < phasePreparing:
+			untouched[s.Phase] = append(untouched[s.Phase], s.Name)
+		case s.Phase < phaseFinished:
+			touched = append(touched, s.Name+": "+s.Phase.String()+", LiME may still be loaded; the image so far has the suffix .partial and no manifest",
+				"shotglass: hint: if LiME is still there after 30 s: ssh "+transport.Quote(s.Name)+" 'sudo rmmod lime'")
+		case s.Result != nil && s.Result.State == acquire.StateComplete && len(s.Result.Left) == 0:
+			complete = append(complete, s.Name+": finished, "+resultWords(s.Result))
+		default:
+			ended = append(ended, s.Name+": finished, "+resultWords(s.Result))
 		}
 	}
-	if touched {
+	lines = append(lines, complete...)
+	for p := phaseWaiting; p < phasePreparing; p++ {
+		if names := untouched[p]; len(names) > fewHosts {
+			lines = append(lines, fmt.Sprintf("%d hosts: %s, nothing was done to them", len(names), p))
+		} else {
+			for _, n := range names {
+				lines = append(lines, n+": "+p.String()+", nothing was done to it")
+			}
+		}
+	}
+	lines = append(append(lines, ended...), touched...)
+	if len(touched) > 0 {
 		lines = append(lines, "The agent on each target unloads LiME and removes its files by itself once this connection is gone: within 30 s, or, when the link is dead, some minutes after the stall timeout.")
 	}
 	return lines

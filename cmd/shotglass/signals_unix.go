@@ -7,6 +7,9 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 var endingSignals = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
@@ -37,3 +40,54 @@ func onStatusSignal(f func()) (stop func()) {
 		wg.Wait()
 	}
 }
+
+// onStop calls before when the terminal asks the program to stop (Ctrl-Z), then stops it, and calls
+// after when it goes on. What the kernel and the shell do with a stop holds, also
+// that one without a shell to continue it is none.
+func onStop(before, after func()) (stop func()) {
+	if signal.Ignored(syscall.SIGTSTP) {
+		return func() {}
+	}
+	ch, cont := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(ch, syscall.SIGTSTP)
+	signal.Notify(cont, syscall.SIGCONT)
+	end := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-ch:
+			case <-end:
+				return
+			}
+			before()
+			select {
+			case <-cont: // of an earlier stop
+			default:
+			}
+			signal.Reset(syscall.SIGTSTP)
+			syscall.Kill(syscall.Getpid(), syscall.SIGTSTP)
+			select {
+			case <-cont:
+			case <-time.After(time.Second): // the kernel dropped it
+			}
+			signal.Notify(ch, syscall.SIGTSTP)
+			after()
+		}
+	})
+	return func() {
+		signal.Stop(ch)
+		signal.Stop(cont)
+		close(end)
+		wg.Wait()
+	}
+}
+
+// inForeground reports whether the terminal fd is this program's now, and not its shell's.
+func inForeground(fd int) bool {
+	group, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
+	return err != nil || group == unix.Getpgrp()
+}
+
+// understandsEscapes: a terminal that is not dumb does.
+func understandsEscapes(int) bool { return true }

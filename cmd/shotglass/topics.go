@@ -70,7 +70,8 @@ const jsonText = `With --json standard output is JSON Lines. Every line is an ob
 added. Times are UTC, durations end in _ns and are nanoseconds, sizes are bytes.
 
   plan          what will be done to a host; "ok", and "error" when it cannot be captured
-  state         a host's state changed: connecting, connected, preparing, streaming, stalled, resumed, cleaning, problem
+  state         a host's state changed: connecting, connected, waiting, preparing, streaming, stalled, resumed,
+                cleaning, problem
   progress      where a stream stands, every two seconds (not with --progress none)
   result        how a host ended: "state" is complete, partial or failed
   verification  what verify found in a file

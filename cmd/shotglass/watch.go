@@ -15,15 +15,17 @@ type phase int
 const (
 	phaseWaiting phase = iota
 	phaseConnecting
+	phasePlanning // facts are read
 	phasePlanned
 	phaseRereading // an image of an earlier run
+	phaseQueued    // it waits: What says for what
 	phasePreparing // from here on the target may hold something of ours
 	phaseStreaming
 	phaseCleaning
 	phaseFinished
 )
 
-var phaseNames = [...]string{"waiting", "connecting", "planned", "reading again", "preparing", "streaming", "cleaning", "finished"}
+var phaseNames = [...]string{"waiting", "connecting", "planning", "planned", "reading again", "waiting", "preparing", "streaming", "cleaning", "finished"}
 
 func (p phase) String() string { return phaseNames[p] }
 
@@ -31,13 +33,16 @@ func (p phase) String() string { return phaseNames[p] }
 type hostState struct {
 	Name     string
 	Phase    phase
-	What     string // of phasePreparing
+	What     string // of phaseQueued and phasePreparing
 	Stalled  bool
 	Expected int64
 	Progress *pipeline.Progress
 	Result   *acquire.Result
 
-	stallTold time.Time
+	since      time.Time // when Phase began
+	stallTold  time.Time
+	stallBegan time.Time
+	GivesUp    time.Duration // after stallBegan
 
 	began   time.Time
 	samples []sample // of the last rateWindow
@@ -111,23 +116,34 @@ func (h *hosts) apply(name string, e acquire.Event, now time.Time) bool {
 		h.state[name] = s
 		h.order = append(h.order, name)
 	}
+	enter := func(p phase, what string) {
+		if s.Phase != p || s.What != what {
+			s.since = now
+		}
+		s.Phase, s.What = p, what
+	}
 	switch e := e.(type) {
 	case acquire.Connecting:
-		s.Phase = phaseConnecting
+		enter(phaseConnecting, "")
+	case acquire.Connected:
+		enter(phasePlanning, "")
 	case acquire.Planned:
-		s.Phase = phasePlanned
+		enter(phasePlanned, "")
 		if e.Step != nil {
 			s.Expected = e.Step.Expected
 		}
 	case acquire.Rereading:
-		s.Phase = phaseRereading
+		enter(phaseRereading, "")
+	case acquire.Waiting:
+		enter(phaseQueued, e.Why)
 	case acquire.Preparing:
-		s.Phase, s.What = phasePreparing, e.What
+		enter(phasePreparing, e.What)
 	case acquire.Streaming:
-		s.Phase, s.What, s.Expected, s.Progress, s.began = phaseStreaming, "", e.Expected, e.Progress, now
+		enter(phaseStreaming, "")
+		s.Expected, s.Progress, s.began = e.Expected, e.Progress, now
 	case acquire.Stalled: // comes every second
 		news := !s.Stalled || now.Sub(s.stallTold) >= heartbeat
-		s.Stalled = true
+		s.Stalled, s.stallBegan, s.GivesUp = true, now.Add(-e.For), e.GivesUp
 		if news {
 			s.stallTold = now
 		}
@@ -135,9 +151,11 @@ func (h *hosts) apply(name string, e acquire.Event, now time.Time) bool {
 	case acquire.Resumed:
 		s.Stalled = false
 	case acquire.Cleaning:
-		s.Phase, s.What, s.Stalled = phaseCleaning, "", false
+		enter(phaseCleaning, "")
+		s.Stalled = false
 	case acquire.Finished:
-		s.Phase, s.What, s.Result, s.Stalled = phaseFinished, "", e.Result, false
+		enter(phaseFinished, "")
+		s.Result, s.Stalled = e.Result, false
 	}
 	return true
 }

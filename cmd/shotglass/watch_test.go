@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/vbauerster/mpb/v8"
 
 	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/pipeline"
@@ -198,9 +195,9 @@ func TestLeftBehind(t *testing.T) {
 	h.apply("done", acquire.Finished{Result: res}, now)
 	wantLines(t, strings.Join(leftLines(h), "\n"),
 		"waiting: waiting, nothing was done to it",
+		"done: finished, partial, /x.partial; left on the target: a folder",
 		"busy host: streaming, LiME may still be loaded",
 		"ssh 'busy host' 'sudo rmmod lime'",
-		"done: finished, partial, /x.partial; left on the target: a folder",
 		"by itself once this connection is gone",
 	)
 }
@@ -267,36 +264,4 @@ func TestFormat(t *testing.T) {
 	if have := short(3*time.Hour + 4*time.Minute + 5*time.Second); have != "3h04m" {
 		t.Error(have)
 	}
-}
-
-func TestTTYViewEnds(t *testing.T) {
-	var mu sync.Mutex
-	var out strings.Builder
-	c := newConsole(nil, io.Discard, writerFunc(func(p []byte) (int, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		return out.Write(p)
-	}))
-	v := newTTYView(c, 2)
-	v.opts = []mpb.ContainerOption{mpb.ForceAutoRefresh(), mpb.ForceTTY()}
-	w := watch(c, []string{"web1", "web2"}, v)
-	p := new(pipeline.Progress)
-	for _, h := range []string{"web1", "web2"} {
-		w.observeAs(h, acquire.Preparing{What: "loading LiME"})
-		w.observeAs(h, acquire.Streaming{Expected: 100, Progress: p})
-	}
-	p.RawBytes.Store(100)
-	time.Sleep(700 * time.Millisecond) // a tick of the bars
-	w.observeAs("web1", acquire.Finished{Result: &acquire.Result{State: acquire.StateComplete}})
-	ended := make(chan struct{})
-	go func() { w.close(); close(ended) }()
-	select {
-	case <-ended:
-	case <-time.After(10 * time.Second):
-		t.Fatal("the bars do not end")
-	}
-	c.line("after the bars")
-	mu.Lock()
-	defer mu.Unlock()
-	wantLines(t, out.String(), "web1: loading LiME", "all hosts", "web1: complete", "after the bars")
 }
