@@ -31,8 +31,14 @@ type shellRig struct {
 // shells are the shells of this machine that targets have.
 func shells() [][]string {
 	var all [][]string
+	seen := map[string]bool{} // sh is mostly one of the others
 	for _, s := range [][]string{{"dash"}, {"bash", "--posix"}, {"busybox", "sh"}, {"sh"}} {
-		if _, err := exec.LookPath(s[0]); err == nil {
+		path, err := exec.LookPath(s[0])
+		if err != nil {
+			continue
+		}
+		if path, err = filepath.EvalSymlinks(path); err == nil && !seen[path] {
+			seen[path] = true
 			all = append(all, s)
 		}
 	}
