@@ -8,6 +8,8 @@ BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 30s
+BENCH ?= .
+BENCHTIME ?= 3x
 
 .PHONY: build test race lint fuzz e2e demo lab bench dist clean
 
@@ -43,9 +45,9 @@ demo: setup ## capture a real guest, verify the image
 lab: setup ## boot a guest to play with
 	$(GO) run ./e2e/lab/run
 
-bench: setup ## the pipeline alone, and the whole path beside its peers
-	$(GO) test -run '^$$' -bench . -benchtime 3x ./acquire/pipeline ./acquire/lime ./acquire/frame
-	$(GO) test -tags e2e -run '^$$' -bench . -benchtime 3x ./e2e/bench
+bench: setup ## the whole path beside its peers, and the pipeline alone; BENCH=Capture/busy for a part
+	e2e/bench/setup.sh
+	$(GO) test -tags e2e -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 60m ./e2e/bench
 
 dist: ## reproducible static binaries with checksums
 	rm -rf dist && mkdir dist

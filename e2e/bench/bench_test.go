@@ -1,12 +1,13 @@
 //go:build e2e
 
-// Package bench measures a whole capture, from the target's SSH server to a
-// synced file, beside the shell pipe that does the same. `make bench` runs it,
-// docs/performance.md says what it found.
+// Package bench measures whole captures, from the target's SSH server to a
+// synced file or an S3 server, beside the shell pipe and the Python program that do the
+// same. `make bench` runs it and prints tables, docs/performance.md says what it found.
 //
-// Everything stays on the loopback address: a real sshd, and in place of LiME a
-// process that sends an image from the page cache. A contender is measured in
-// turn with its rival, so that both meet the same weather on a shared machine.
+// Nothing leaves the machine: as root the process has a network namespace of its
+// own, with a real sshd, and in place of LiME a process that sends an image from the page
+// cache. A contender is measured in turn with its rival, so that both meet the
+// same weather on a shared machine.
 package bench
 
 import (
@@ -14,81 +15,112 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/shotglass-ir/shotglass/acquire/frame"
-	"github.com/shotglass-ir/shotglass/acquire/pipeline"
 	"github.com/shotglass-ir/shotglass/transport/transporttest"
 )
 
 func TestMain(m *testing.M) {
-	if path := os.Getenv(serveEnv); path != "" {
-		fmt.Fprintln(os.Stderr, "bench:", serve(path))
-		os.Exit(1)
-	}
+	becomeHelper()
 	flag.Parse()
-	os.Exit(m.Run())
+	if code, done := inOwnNetwork(); done {
+		os.Exit(code)
+	}
+	code := m.Run()
+	printTables(os.Stdout)
+	os.Exit(code)
 }
 
-// A contender stores an image in dir and says what it took. The image's digests
-// are checked outside of what is measured.
-type contender func(b *testing.B, r *rig, dir string) usage
+// A contender stores the rig's image in dir, once for each of its hosts, and says
+// what it took. The image's digests are checked outside of what is measured.
+type contender struct {
+	name string
+	run  func(b *testing.B, r *rig, dir string) usage
+}
 
 // usage is what a run took on the side of the client: neither sshd nor what
-// feeds it is in it.
+// feeds it is in it, nor an S3 server.
 type usage struct {
 	wall, cpu time.Duration
-	stored    int64
-	rss       int64 // peak, bytes; 0 where it was not measured
+	stored    int64         // of one host
+	rss       int64         // peak, bytes; 0 where it was not measured
+	stream    time.Duration // from the open channel to the last byte; 0 where it was not measured
 }
 
 // A rig is an image, with an SSH server that it can be had from.
 type rig struct {
 	image *image
+	hosts int // that are captured at once
 	sshd  *transporttest.Daemon
 	port  string // where the stand-in for LiME listens
 	bash  string // what runs the pipes
 }
 
 func newRig(b *testing.B, im *image) *rig {
-	return &rig{image: im, sshd: transporttest.OpenSSHD(b), port: startServer(b, im.path), bash: needBash(b)}
+	return &rig{image: im, hosts: 1, sshd: transporttest.OpenSSHD(b), port: startServer(b, im.path), bash: needBash(b)}
 }
 
-// BenchmarkCapture runs each contender in turn with its rival. MB/s and cpu-s/GiB
-// are the contender's; x-rival is its speed over its rival's and cpu-ratio its
-// CPU time over its rival's, each the median of the neighbouring runs.
+// bytes is what all hosts have.
+func (r *rig) bytes() float64 { return float64(r.image.size) * float64(r.hosts) }
+
+func (r *rig) rate(u usage) float64   { return r.bytes() / 1e6 / u.wall.Seconds() }
+func (r *rig) perGiB(u usage) float64 { return u.cpu.Seconds() / r.bytes() * (1 << 30) }
+
+// BenchmarkCapture captures one host, with each contender in turn with its rival.
 func BenchmarkCapture(b *testing.B) {
 	for _, im := range images(b) {
 		b.Run(im.name, func(b *testing.B) {
-			for _, c := range []struct {
-				name       string
-				run, rival contender
-			}{
-				{"zstd_vs_pipe", capture(frame.Zstd), pipe(coreutils)},
-				{"zstd_vs_pipe-openssl", capture(frame.Zstd), pipe(openssl)},
-				{"zstd_vs_simple", capture(frame.Zstd), pipeSimple(coreutils)},
-				{"none_vs_pipe", capture(frame.None), pipeNone(coreutils)},
-				{"none_vs_pipe-openssl", capture(frame.None), pipeNone(openssl)},
+			for _, c := range []struct{ run, rival contender }{
+				{capture(frame.Zstd), pipe(coreutils)},
+				{capture(frame.Zstd), pipe(openssl)},
+				{capture(frame.Zstd), pipeSimple(coreutils)},
+				{capture(frame.Zstd), paramiko("same", false)},
+				{capture(frame.Zstd), paramiko("same", true)},
+				{capture(frame.S2), pipe(openssl)},
+				{capture(frame.S2), paramiko("same", true)},
+				{capture(frame.None), pipeNone(openssl)},
+				{capture(frame.None), paramiko("plain", false)},
 			} {
-				b.Run(c.name, func(b *testing.B) { race(b, newRig(b, im), c.run, c.rival) })
+				b.Run(c.run.name+"_vs_"+c.rival.name, func(b *testing.B) {
+					race(b, newRig(b, im), "One host", im.name, c.run, c.rival)
+				})
 			}
 		})
 	}
 }
 
-func race(b *testing.B, r *rig, run, rival contender) {
+// BenchmarkHosts captures several hosts at once: shotglass in one process, its rivals
+// in one for each host. The image is a part of the busy one, since 16 do not fit a disk's
+// cache otherwise.
+func BenchmarkHosts(b *testing.B) {
+	im := part(b, images(b)[0], 128)
+	for _, hosts := range []int{1, 4, 16} {
+		b.Run(fmt.Sprint(hosts), func(b *testing.B) {
+			for _, rival := range []contender{pipe(openssl), paramiko("same", true)} {
+				b.Run("zstd_vs_"+rival.name, func(b *testing.B) {
+					r := newRig(b, im)
+					r.hosts = hosts
+					race(b, r, "Hosts at once", fmt.Sprintf("%d × %s", hosts, im.name), capture(frame.Zstd), rival)
+				})
+			}
+		})
+	}
+}
+
+// race runs two contenders in turn, and reports the first one beside the second: medians
+// of its figures, and of the ratios of neighbouring runs.
+func race(b *testing.B, r *rig, table, what string, run, rival contender) {
 	once := func(c contender) usage {
 		dir, err := os.MkdirTemp(b.TempDir(), "")
 		if err != nil {
 			b.Fatal(err)
 		}
 		defer os.RemoveAll(dir)
-		return c(b, r, dir)
+		return c.run(b, r, dir)
 	}
-	b.SetBytes(r.image.size)
+	b.SetBytes(int64(r.bytes()))
 	var ours, theirs []usage
 	for i := 0; b.Loop(); i++ {
 		if i%2 == 1 {
@@ -103,78 +135,33 @@ func race(b *testing.B, r *rig, run, rival contender) {
 	for i := range ours {
 		speed = append(speed, theirs[i].wall.Seconds()/ours[i].wall.Seconds())
 		cpu = append(cpu, ours[i].cpu.Seconds()/theirs[i].cpu.Seconds())
-	}
-	of := func(runs []usage, f func(usage) float64) float64 {
-		var v []float64
-		for _, u := range runs {
-			v = append(v, f(u))
-		}
-		return median(v)
-	}
-	size := float64(r.image.size)
-	rate := func(u usage) float64 { return size / 1e6 / u.wall.Seconds() }
-	perGiB := func(u usage) float64 { return u.cpu.Seconds() / size * (1 << 30) }
-	b.ReportMetric(of(ours, func(u usage) float64 { return float64(u.wall.Nanoseconds()) }), "ns/op")
-	b.ReportMetric(of(ours, rate), "MB/s")
-	b.ReportMetric(of(theirs, rate), "rival-MB/s")
-	b.ReportMetric(median(speed), "x-rival")
-	b.ReportMetric(of(ours, perGiB), "cpu-s/GiB")
-	b.ReportMetric(of(theirs, perGiB), "rival-cpu-s/GiB")
-	b.ReportMetric(median(cpu), "cpu-ratio")
-	b.ReportMetric(size/float64(ours[0].stored), "shrink")
-	b.ReportMetric(size/float64(theirs[0].stored), "rival-shrink")
-	if rss := of(ours, func(u usage) float64 { return float64(u.rss) }); rss > 0 {
-		b.ReportMetric(rss/(1<<20), "RSS-MiB")
-	}
-	b.ReportMetric(load(), "load")
-	for i := range ours {
 		b.Logf("run %d: %.1f s, rival %.1f s: %.2f times as fast, %.2f times the CPU time",
 			i, ours[i].wall.Seconds(), theirs[i].wall.Seconds(), speed[i], cpu[i])
 	}
+	shrink := func(u usage) float64 { return float64(r.image.size) / float64(u.stored) }
+	b.ReportMetric(of(ours, func(u usage) float64 { return float64(u.wall.Nanoseconds()) }), "ns/op")
+	b.ReportMetric(of(ours, r.rate), "MB/s")
+	b.ReportMetric(median(speed), "x-rival")
+	b.ReportMetric(of(ours, r.perGiB), "cpu-s/GiB")
+	b.ReportMetric(median(cpu), "cpu-ratio")
+	b.ReportMetric(load(), "load")
+	cells := []string{
+		what, run.name, rival.name,
+		num("%.0f", of(ours, r.rate)), num("%.0f", of(theirs, r.rate)), spread(speed),
+		num("%.2f", of(ours, r.perGiB)), num("%.2f", of(theirs, r.perGiB)), spread(cpu),
+		num("%.2f", shrink(ours[0])), num("%.2f", shrink(theirs[0])),
+		num("%.0f", of(ours, func(u usage) float64 { return float64(u.rss) / (1 << 20) })), num("%.1f", load()),
+	}
+	addRow(table, []string{"image", "shotglass", "rival", "MB/s", "rival", "speed, × rival", "CPU s/GiB", "rival", "CPU, × rival", "shrinks", "rival", "peak MiB", "load"}, cells)
 }
 
-// BenchmarkHosts captures the image from several hosts at once, in one process.
-// RSS-MiB is the peak of the process, heap, stacks and program; stated-MiB is
-// what pipeline.MemoryPerHost and frame.Pool.Memory say of the pipeline.
-func BenchmarkHosts(b *testing.B) {
-	im := images(b)[0]
-	r := newRig(b, im)
-	var alone float64
-	for _, hosts := range []int{1, 8} {
-		b.Run(strconv.Itoa(hosts), func(b *testing.B) {
-			b.SetBytes(im.size * int64(hosts))
-			var peaks, cpus []float64
-			for b.Loop() {
-				u := captureAll(b, r, frame.Zstd, b.TempDir(), hosts)
-				peaks = append(peaks, float64(u.rss)/(1<<20))
-				cpus = append(cpus, u.cpu.Seconds())
-			}
-			peak := slices.Max(peaks)
-			if hosts == 1 {
-				alone = peak
-			} else if alone > 0 {
-				b.ReportMetric((peak-alone)/float64(hosts-1), "MiB/host")
-			}
-			b.ReportMetric(peak, "RSS-MiB")
-			b.ReportMetric(stated(b, im.size, hosts), "stated-MiB")
-			b.ReportMetric(median(cpus)/float64(im.size)/float64(hosts)*(1<<30), "cpu-s/GiB")
-			b.ReportMetric(load(), "load")
-		})
+// of is the median of a figure.
+func of(runs []usage, f func(usage) float64) float64 {
+	var v []float64
+	for _, u := range runs {
+		v = append(v, f(u))
 	}
-}
-
-func stated(b *testing.B, size int64, hosts int) float64 {
-	pool := frame.NewPool(frame.PoolOptions{})
-	defer pool.Close()
-	host, err := pipeline.MemoryPerHost(pipeline.Options{Pool: pool, Expected: size})
-	if err != nil {
-		b.Fatal(err)
-	}
-	shared, err := pool.Memory(frame.Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	return float64(shared+int64(hosts)*host) / (1 << 20)
+	return median(v)
 }
 
 func median(v []float64) float64 {
@@ -183,12 +170,4 @@ func median(v []float64) float64 {
 		return (v[n/2-1] + v[n/2]) / 2
 	}
 	return v[len(v)/2]
-}
-
-// load is the load average of the last minute: what else ran meanwhile.
-func load() float64 {
-	text, _ := os.ReadFile("/proc/loadavg")
-	first, _, _ := strings.Cut(string(text), " ")
-	v, _ := strconv.ParseFloat(first, 64)
-	return v
 }

@@ -228,6 +228,44 @@ func loadImages(dir string, names ...string) ([]*image, error) {
 	return out, nil
 }
 
+// part is an image of mib MiB from the middle of another, or of all if that is smaller: a
+// whole image again, of one record.
+func part(b *testing.B, of *image, mib int64) *image {
+	b.Helper()
+	dir := filepath.Dir(of.path)
+	name := fmt.Sprintf("%s-%d", of.name, mib)
+	if ims, err := loadImages(dir, name); err == nil {
+		return ims[0]
+	}
+	f, err := os.Open(of.path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	size := min(mib<<20, of.size/2) &^ (lime.PageSize - 1)
+	banner := of.banner
+	err = save(dir, name, banner, func(w *lime.Writer) error {
+		if err := w.Begin(lime.Range{Start: 1 << 20, End: 1<<20 + uint64(size) - 1}); err != nil {
+			return err
+		}
+		// It has a banner too, since a capture looks for one.
+		page := append([]byte(banner+"\x00"), make([]byte, lime.PageSize)...)[:lime.PageSize]
+		if _, err := w.Write(page); err != nil {
+			return err
+		}
+		_, err := io.Copy(w, io.NewSectionReader(f, of.size/4, size-lime.PageSize))
+		return err
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ims, err := loadImages(dir, name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return ims[0]
+}
+
 // syntheticImages makes images of pages that are zero, hold pointers, text or
 // noise.
 func syntheticImages() ([]*image, error) {

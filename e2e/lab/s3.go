@@ -72,7 +72,7 @@ func (l *Lab) StartS3(ctx context.Context) (_ *S3, err error) {
 		}
 	}()
 	key := filepath.Join(dir, "key.pem")
-	pool, err := selfSigned(s.CA, key)
+	pool, err := SelfSigned(s.CA, key)
 	if err != nil {
 		return nil, fmt.Errorf("make a certificate: %w", err)
 	}
@@ -142,8 +142,8 @@ func freeAddr() (string, error) {
 	return l.Addr().String(), nil
 }
 
-// selfSigned makes a certificate for the loopback address.
-func selfSigned(certFile, keyFile string) (*x509.CertPool, error) {
+// SelfSigned makes a certificate for the loopback address.
+func SelfSigned(certFile, keyFile string) (*x509.CertPool, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err

@@ -37,11 +37,23 @@ type Daemon struct {
 
 // OpenSSHD starts the real sshd, with more lines for its configuration, which
 // stand first and so win. It skips the test where there is none.
+func OpenSSHD(tb testing.TB, config ...string) *Daemon {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return ServeOpenSSHD(tb, l, config...)
+}
+
+// ServeOpenSSHD is OpenSSHD on a listener, which it closes: wherever that listens, it must not be
+// reached from other machines.
 //
 // The test listens and hands each connection to an "sshd -i", so that there is
 // neither a port to guess nor a start to wait for.
-func OpenSSHD(tb testing.TB, config ...string) *Daemon {
+func ServeOpenSSHD(tb testing.TB, l net.Listener, config ...string) *Daemon {
 	tb.Helper()
+	tb.Cleanup(func() { l.Close() })
 	if _, err := os.Stat(sshdPath); err != nil {
 		tb.Skipf("no %s: install openssh-server to test against the real one", sshdPath)
 	}
@@ -72,10 +84,6 @@ func OpenSSHD(tb testing.TB, config ...string) *Daemon {
 	}
 	if out, err := exec.Command(sshdPath, "-t", "-f", file).CombinedOutput(); err != nil {
 		tb.Fatalf("sshd -t: %v: %s", err, out)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
 	}
 	d.listener = l
 	log, err := os.Create(filepath.Join(d.Dir, "log"))
