@@ -100,7 +100,7 @@ func (j *job) load(r io.ReaderAt, x *Index, i int, dec *decoder) {
 	if e.SHA256 != (Sum{}) && sha256.Sum256(j.stored) != e.SHA256 {
 		j.err = ErrDigest
 	}
-	if x.Compression == None {
+	if x.Compression == None || x.Compression == Age {
 		j.decoded = true
 		return
 	}
@@ -135,7 +135,11 @@ const aheadMemory = 512 << 20
 func newAhead(r io.ReaderAt, x *Index, from, workers int, dec *decoder) *ahead {
 	var largest int64 = 1
 	for _, e := range x.Entries[from:] {
-		largest = max(largest, e.RawSize+e.StoredSize)
+		n := e.StoredSize
+		if x.Compression != Age { // pieces are not decoded
+			n += e.RawSize
+		}
+		largest = max(largest, n)
 	}
 	jobs := int(max(2, min(int64(2*workers+2), aheadMemory/largest)))
 	a := &ahead{

@@ -44,6 +44,10 @@ const (
 	Zstd = "zstd"
 	S2   = "s2"
 	None = "none"
+	// Age is the compression of an Index only: its entries are pieces of an encrypted
+	// file, see package agefile. They can be digested but not decoded, and the raw
+	// bytes of neighbours overlap.
+	Age = "age"
 )
 
 // Compressions lists the values of compression options, the default first.

@@ -23,7 +23,7 @@ type Entry struct {
 // An Index lists the frames of an image in order. Frames lie one after the other without
 // gaps, in the stored file and in the raw stream.
 type Index struct {
-	Compression string // Zstd, S2 or None
+	Compression string // Zstd, S2, None, or Age for the pieces of an encrypted file
 	Entries     []Entry
 }
 
@@ -60,6 +60,9 @@ func (x *Index) add(stored, raw int64, sum Sum) {
 
 // Validate checks that the frames follow each other and have plausible sizes.
 func (x *Index) Validate() error {
+	if x.Compression == Age {
+		return x.validatePieces()
+	}
 	if !slices.Contains(Compressions, x.Compression) {
 		return fmt.Errorf("%w: compression %q", ErrIndex, x.Compression)
 	}
@@ -80,6 +83,28 @@ func (x *Index) Validate() error {
 		}
 		stored += e.StoredSize
 		raw += e.RawSize
+	}
+	return nil
+}
+
+// validatePieces checks pieces of an encrypted file. The raw bytes of a piece begin where
+// those of the one before end, or earlier, and do not end earlier; there may be none.
+func (x *Index) validatePieces() error {
+	if len(x.Entries) > maxFrames {
+		return fmt.Errorf("%w: more than %d pieces", ErrIndex, maxFrames)
+	}
+	var stored, from, to int64
+	for i, e := range x.Entries {
+		switch {
+		case e.StoredOffset != stored:
+			return fmt.Errorf("%w: piece %d does not follow the one before", ErrIndex, i)
+		case e.StoredSize <= 0 || e.StoredSize > 2*maxDecoded || stored > math.MaxInt64-e.StoredSize:
+			return fmt.Errorf("%w: piece %d: size out of bounds", ErrIndex, i)
+		case e.RawSize < 0 || e.RawOffset < from || e.RawOffset > to || e.RawOffset > math.MaxInt64-e.RawSize || e.RawOffset+e.RawSize < to:
+			return fmt.Errorf("%w: piece %d: raw bytes out of order", ErrIndex, i)
+		}
+		stored += e.StoredSize
+		from, to = e.RawOffset, e.RawOffset+e.RawSize
 	}
 	return nil
 }

@@ -134,13 +134,14 @@ func (p *Pool) store(b *Block) {
 			b.stored.data = b.Data
 		}
 	case b.compression == None:
-		b.stored = stored{b.Data, sha256.Sum256(b.Data)}
+		b.stored = stored{data: b.Data}
+		b.digest()
 	default:
 		if need := p.bound(b.compression, b.size); cap(b.out) < need {
 			b.out = make([]byte, 0, need)
 		}
 		b.stored.data = p.encode(b.compression, b.out[:0], b.Data)
-		b.stored.sum = sha256.Sum256(b.stored.data)
+		b.digest()
 	}
 }
 
@@ -198,12 +199,21 @@ type Block struct {
 	ready  chan struct{} // stored is there
 	home   chan *Block
 	next   *Block
+	blind  bool // no digest
 
 	compression string
 }
 
 func newBlock(home chan *Block) *Block {
 	return &Block{ready: make(chan struct{}, 1), home: home}
+}
+
+// digest digests the stored form, if somebody wants that.
+func (b *Block) digest() {
+	b.stored.sum = Sum{}
+	if !b.blind {
+		b.stored.sum = sha256.Sum256(b.stored.data)
+	}
 }
 
 // Retain adds n readers of Data.

@@ -94,8 +94,6 @@ func Open(r io.ReaderAt, size int64) (*Reader, error) {
 	case isS2(head):
 		f.format = FormatS2
 		err = f.frames(readS2Table, scanS2)
-	case bytes.HasPrefix(head, []byte("age-encryption.org/v1")):
-		err = fmt.Errorf("%w: encrypted with age", ErrFormat)
 	default:
 		err = fmt.Errorf("%w: starts with % x", ErrFormat, head[:min(8, len(head))])
 	}
@@ -112,7 +110,7 @@ const limeMagic = 0x4C694D45
 // going through them.
 func (f *Reader) frames(table func(io.ReaderAt, int64) (*Index, error), scan func(io.ReaderAt, int64) (*Index, *TailError, error)) (err error) {
 	f.index, err = table(f.r, f.size)
-	if errors.Is(err, errNoTable) {
+	if err != nil { // no table, or its place cannot be read: the frames may be there all the same
 		f.index, f.tail, err = scan(f.r, f.size)
 	}
 	switch {

@@ -20,6 +20,7 @@ type Options struct {
 	Compression string // Zstd (default), S2 or None
 	Size        int    // raw bytes of a frame; default DefaultSize, at most MaxSize
 	InFlight    int    // blocks owned by the writer; default DefaultInFlight
+	NoDigest    bool   // leave out the frames' digests: what is stored is something else, with digests of its own
 }
 
 // WithDefaults returns a copy with the defaults set, or an error.
@@ -139,7 +140,7 @@ func (w *Writer) Get(ctx context.Context) (*Block, error) {
 		b.buf = make([]byte, w.o.Size)
 	}
 	b.Data = b.buf[:w.o.Size]
-	b.size, b.compression = w.o.Size, w.o.Compression
+	b.size, b.compression, b.blind = w.o.Size, w.o.Compression, w.o.NoDigest
 	b.refs.Store(1)
 	return b, nil
 }
