@@ -6,11 +6,13 @@ import (
 	"crypto/sha256"
 	"io"
 	"math/rand/v2"
+	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/shotglass-ir/shotglass/acquire/agefile"
 	"github.com/shotglass-ir/shotglass/acquire/frame"
 	"github.com/shotglass-ir/shotglass/acquire/lime"
 )
@@ -90,8 +92,14 @@ func BenchmarkRun(b *testing.B) {
 		zero int
 	}{{"busy", 3}, {"idle", 87}} {
 		data := guest(image.zero)
-		for _, c := range compressions {
-			b.Run(image.name+"/"+c, func(b *testing.B) {
+		for _, kind := range []string{frame.Zstd, frame.None, frame.Zstd + "+age", frame.None + "+age"} {
+			b.Run(image.name+"/"+kind, func(b *testing.B) {
+				c, encrypted := strings.CutSuffix(kind, "+age")
+				var to []agefile.Recipient
+				if encrypted {
+					one, _ := testRecipient(b)
+					to = append(to, one)
+				}
 				pool := testPool(b, 0)
 				b.SetBytes(int64(len(data)))
 				b.ReportAllocs()
@@ -99,7 +107,7 @@ func BenchmarkRun(b *testing.B) {
 				var res Result
 				var err error
 				for b.Loop() {
-					res, err = Run(b.Context(), &chunks{data}, io.Discard, Options{Pool: pool, Compression: c, Walker: newWalker()})
+					res, err = Run(b.Context(), &chunks{data}, io.Discard, Options{Pool: pool, Compression: c, Walker: newWalker(), Recipients: to})
 					if err != nil {
 						b.Fatal(err)
 					}

@@ -4,38 +4,65 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding"
+	"fmt"
 	"hash"
 	"io"
+	"sort"
 
 	"github.com/shotglass-ir/shotglass/acquire/frame"
 )
 
-// rawDigest is the SHA-256 of the raw stream, with the states after the last
-// blocks: when the destination fails, the digest of what it has is wanted, and
-// the hash is already further, by as many blocks as there are.
+// rawDigest is the SHA-256 of the raw stream, with its states after earlier blocks: when
+// the destination fails, the digest of what it has is wanted, and the hash is
+// already further. Every state of the last near blocks is there; before that ever
+// fewer, some hundred in all.
 type rawDigest struct {
-	h      hash.Hash
-	states [][]byte // of the hash after block i, at i modulo length
-	n      int      // blocks digested
+	h     hash.Hash
+	near  int
+	marks []mark // ascending
+	limit int    // of marks, before they are thinned
+	n     int    // blocks digested
 }
 
+// A mark is the state after n blocks.
+type mark struct {
+	n     int
+	state [sha256State]byte
+}
+
+// sha256State is how long the state of SHA-256 is, as encoded by crypto/sha256.
+const sha256State = 108
+
 func newRawDigest(blocks int) *rawDigest {
-	d := &rawDigest{h: sha256.New(), states: make([][]byte, blocks+2)}
-	for i := range d.states {
-		d.states[i] = make([]byte, 0, 128)
-	}
-	return d
+	near := max(64, blocks+2)
+	return &rawDigest{h: sha256.New(), near: near, limit: 4 * near}
 }
 
 func (d *rawDigest) write(p []byte) {
 	d.h.Write(p)
-	at := d.n % len(d.states)
-	var err error
-	d.states[at], err = d.h.(encoding.BinaryAppender).AppendBinary(d.states[at][:0])
-	if err != nil {
-		panic("pipeline: SHA-256 has no state: " + err.Error())
-	}
 	d.n++
+	d.marks = append(d.marks, mark{n: d.n})
+	state, err := d.h.(encoding.BinaryAppender).AppendBinary(d.marks[len(d.marks)-1].state[:0])
+	if err != nil || len(state) != sha256State {
+		panic(fmt.Sprintf("pipeline: state of SHA-256 of %d bytes: %v", len(state), err))
+	}
+	if len(d.marks) >= d.limit {
+		d.thin()
+		d.limit = 2*len(d.marks) + d.near
+	}
+}
+
+// thin drops marks so that gaps grow with the distance from the end.
+func (d *rawDigest) thin() {
+	kept := d.marks[:1]
+	for i := 1; i < len(d.marks); i++ {
+		m := d.marks[i]
+		if i+1 < len(d.marks) && d.marks[i+1].n-kept[len(kept)-1].n <= (d.n-m.n)/d.near {
+			continue
+		}
+		kept = append(kept, m)
+	}
+	d.marks = kept
 }
 
 // after returns the digest of the first n blocks, which are all or not far
@@ -44,18 +71,32 @@ func (d *rawDigest) after(n int) frame.Sum { return d.afterPlus(n, nil) }
 
 // afterPlus returns the digest of the first n blocks followed by rest.
 func (d *rawDigest) afterPlus(n int, rest []byte) (sum frame.Sum) {
-	h := sha256.New()
-	if n > 0 {
-		if n > d.n || d.n-n >= len(d.states) {
-			panic("pipeline: digest of blocks that are not there")
-		}
-		if err := h.(encoding.BinaryUnmarshaler).UnmarshalBinary(d.states[(n-1)%len(d.states)]); err != nil {
-			panic("pipeline: SHA-256 state: " + err.Error())
-		}
+	known, h := d.upToHash(n)
+	if known != n {
+		panic("pipeline: digest of blocks that are not there")
 	}
 	h.Write(rest)
 	h.Sum(sum[:0])
 	return sum
+}
+
+// upTo returns the digest of the most blocks for which it is known, n at most.
+func (d *rawDigest) upTo(n int) (known int, sum frame.Sum) {
+	known, h := d.upToHash(n)
+	h.Sum(sum[:0])
+	return known, sum
+}
+
+func (d *rawDigest) upToHash(n int) (known int, h hash.Hash) {
+	h = sha256.New()
+	i := sort.Search(len(d.marks), func(i int) bool { return d.marks[i].n > n }) - 1
+	if i < 0 {
+		return 0, h
+	}
+	if err := h.(encoding.BinaryUnmarshaler).UnmarshalBinary(d.marks[i].state[:]); err != nil {
+		panic("pipeline: SHA-256 state: " + err.Error())
+	}
+	return d.marks[i].n, h
 }
 
 // A sinkWriter counts and digests what the destination takes. What is stored
@@ -65,13 +106,13 @@ type sinkWriter struct {
 	w        io.Writer
 	progress *Progress
 	n        int64
-	sum      hash.Hash // nil for compression none
+	sum      hash.Hash // nil for what is stored as it is
 	rest     []byte
 }
 
 func newSinkWriter(w io.Writer, o Options) *sinkWriter {
 	s := &sinkWriter{w: w, progress: o.Progress}
-	if o.Compression != frame.None {
+	if o.Compression != frame.None || len(o.Recipients) > 0 {
 		s.sum = sha256.New()
 	}
 	return s

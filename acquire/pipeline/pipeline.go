@@ -2,7 +2,7 @@
 //
 //	source -> block -> walker             structure and content, package lime
 //	                -> raw SHA-256
-//	                -> frames (package frame) -> stored SHA-256 -> counter -> destination
+//	                -> frames (package frame) [-> age (package agefile)] -> stored SHA-256 -> counter -> destination
 //
 // The source is read into blocks of a frame's size that the three consumers
 // share and then give back. There is nothing to wait for but a free block, so a slow
@@ -14,10 +14,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/shotglass-ir/shotglass/acquire/agefile"
 	"github.com/shotglass-ir/shotglass/acquire/frame"
 	"github.com/shotglass-ir/shotglass/acquire/lime"
 )
@@ -31,25 +33,30 @@ type Options struct {
 	Expected    int64        // raw bytes expected, for planning only
 	Walker      *lime.Walker // sees every byte received; nil for none. The caller calls Finish
 	Progress    *Progress    // nil for none
+
+	// Recipients, if there are any, can decrypt what is stored, and nobody else, we included.
+	Recipients []agefile.Recipient
 }
 
 func (o Options) frame() frame.Options {
 	if o.FrameSize == 0 {
 		o.FrameSize = frame.PlanFrameSize(o.Expected)
 	}
-	return frame.Options{Pool: o.Pool, Compression: o.Compression, Size: o.FrameSize, InFlight: o.InFlight}
+	return frame.Options{Pool: o.Pool, Compression: o.Compression, Size: o.FrameSize, InFlight: o.InFlight, NoDigest: len(o.Recipients) > 0}
 }
 
 // indexMemory is the memory of an index entry, with the slack of a slice that grows.
 const indexMemory = 160
 
-// walkerMemory covers a Walker with its needles, marks and some thousand ranges and samples.
+// walkerMemory covers a Walker with its needles, marks and some thousand ranges and samples,
+// and the states of the raw digest.
 const walkerMemory = 1 << 20
 
 // MemoryPerHost returns the bytes that one Run takes, at most: for each of its
 // own blocks the frame size and, when compressed, as much again for the compressed
 // form, the index, and 1 MiB for the walker. With the defaults that is
-// 9 MiB and 160 bytes for each MiB of image: 19 MiB for a host of 64 GiB. What all
+// 9 MiB and 160 bytes for each MiB of image: 19 MiB for a host of 64 GiB. Encryption adds
+// agefile.Memory, 3.3 MiB, and as much again for the index. What all
 // hosts share comes once: frame.Pool.Memory, 6 MiB for each worker.
 func MemoryPerHost(o Options) (int64, error) {
 	f := o.frame()
@@ -58,7 +65,11 @@ func MemoryPerHost(o Options) (int64, error) {
 		return 0, err
 	}
 	frames := (o.Expected + int64(f.Size) - 1) / int64(f.Size)
-	return n + frames*indexMemory + walkerMemory, nil
+	n += frames*indexMemory + walkerMemory
+	if len(o.Recipients) > 0 {
+		n += frames*indexMemory + agefile.Memory
+	}
+	return n, nil
 }
 
 // Progress counts while a Run goes on. Others may read it at any time.
@@ -74,7 +85,9 @@ type Progress struct {
 // Raw covers exactly the bytes that the frames of Index give back. Without a
 // *SinkError that is everything received. After one, it is what lies in frames
 // that the destination took whole, so that the file that is left can be
-// checked against it; Received and the walker go further.
+// checked against it; Received and the walker go further. Of an encrypted image
+// Index lists the pieces, and Raw is then at most what can be decrypted: the
+// digest is known after some frames only, the last of them not far from the end.
 //
 // Stored covers every byte that the destination said it took, in order. After
 // a *SinkError its end may be a part of a frame, or of the seek table, beyond
@@ -88,6 +101,21 @@ type Result struct {
 	Stored    frame.Digest
 	Index     *frame.Index
 	FrameSize int
+
+	frames []frame.Entry // of the stream that was encrypted
+	layout *agefile.Layout
+	raw    *rawDigest
+}
+
+// Until returns the pieces of an encrypted image that lie in the first stored bytes of it, and
+// the digest of raw bytes that these give back: of an image that lost its end.
+func (r *Result) Until(stored int64) (*frame.Index, frame.Digest) {
+	stored = r.layout.Whole(stored)
+	plain := r.layout.Plain(stored)
+	frames := sort.Search(len(r.frames), func(i int) bool { return r.frames[i].StoredOffset+r.frames[i].StoredSize > plain })
+	frames, sum := r.raw.upTo(frames)
+	x := r.layout.Index(r.frames[:frames], stored)
+	return x, frame.Digest{Bytes: x.Raw(), SHA256: sum}
 }
 
 // A SourceError says that the stream ended other than by io.EOF: a failure, or
@@ -119,7 +147,7 @@ func (e *SinkError) Error() string {
 func (e *SinkError) Unwrap() error { return e.Err }
 
 // Run reads src to its end and stores it in dst. Of dst it uses Write only, one call
-// for each frame, never concurrently; it closes neither.
+// for each frame, or for some chunks if encrypted, never concurrently; it closes neither.
 //
 // The error is nil when src ended with io.EOF and dst took everything;
 // otherwise it is or joins a *SourceError and a *SinkError, or says that the
@@ -129,9 +157,21 @@ func (e *SinkError) Unwrap() error { return e.Err }
 // so; what was received before is stored.
 func Run(ctx context.Context, src io.Reader, dst io.Writer, o Options) (Result, error) {
 	out := newSinkWriter(dst, o)
-	fw, err := frame.NewWriter(out, o.frame())
+	var to io.Writer = out
+	fo, err := o.frame().WithDefaults()
 	if err != nil {
 		return Result{Index: &frame.Index{}}, err
+	}
+	var enc *agefile.Writer
+	if len(o.Recipients) > 0 {
+		if enc, err = agefile.NewWriter(out, o.Recipients, fo.Size); err != nil {
+			return Result{Index: &frame.Index{}}, fmt.Errorf("encrypt: %w", err)
+		}
+		to = enc
+	}
+	fw, err := frame.NewWriter(to, fo)
+	if err != nil {
+		panic("pipeline: " + err.Error()) // the options were checked
 	}
 	if o.Progress == nil {
 		o.Progress = &Progress{}
@@ -162,8 +202,13 @@ func Run(ctx context.Context, src io.Reader, dst io.Writer, o Options) (Result, 
 	}
 	wg.Wait()
 	sinkErr := fw.Close()
+	if enc != nil { // also after a failure: it has goroutines
+		if err := enc.Close(); sinkErr == nil {
+			sinkErr = err
+		}
+	}
 
-	res := Result{Received: in.n, Index: fw.Index(), FrameSize: fw.Size()}
+	res := Result{Received: in.n, Index: fw.Index(), FrameSize: fw.Size(), raw: raw}
 	var errs []error
 	if srcErr != nil {
 		errs = append(errs, &SourceError{in.n, srcErr})
@@ -172,7 +217,13 @@ func Run(ctx context.Context, src io.Reader, dst io.Writer, o Options) (Result, 
 		errs = append(errs, &SinkError{out.n, sinkErr})
 	}
 	complete := len(errs) == 0
-	res.Raw = frame.Digest{Bytes: res.Index.Raw(), SHA256: raw.after(len(res.Index.Entries)), Complete: complete}
+	if enc != nil {
+		res.frames, res.layout = res.Index.Entries, enc.Layout()
+		res.Index, res.Raw = res.Until(out.n)
+	} else {
+		res.Raw = frame.Digest{Bytes: res.Index.Raw(), SHA256: raw.after(len(res.Index.Entries))}
+	}
+	res.Raw.Complete = complete
 	res.Stored = frame.Digest{Bytes: out.n, Complete: complete}
 	switch {
 	case out.sum != nil:
