@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/shotglass-ir/shotglass/acquire/agefile"
 	"github.com/shotglass-ir/shotglass/acquire/frame"
 	"github.com/shotglass-ir/shotglass/kernelmodules"
 	"github.com/shotglass-ir/shotglass/sink"
@@ -41,6 +42,10 @@ type Options struct {
 	Level       string      // of zstd, one of frame.Levels; default "fastest"
 	Threads     int         // cores that compress, all hosts together; default GOMAXPROCS
 	Pool        *frame.Pool // nil: one is made for each Run, with Level and Threads
+
+	// Recipients can decrypt the images; nobody else can, this program included. None:
+	// images are not encrypted. They must have passed agefile.Join.
+	Recipients []agefile.Recipient
 
 	Case     string
 	Operator string
@@ -132,12 +137,15 @@ type Job struct {
 	// Target.Name, which is what ssh_config is asked for).
 	Host string
 	// Name is the name of the image. The default is
-	// <host>-<UTC time>-mem.lime[.zst|.s2].
+	// <host>-<UTC time>-mem.lime[.zst|.s2][.age].
 	Name string
 
 	Sink         sink.Sink
 	Modules      kernelmodules.Store
 	SudoPassword transport.SecretFunc
+
+	// Recipients are for this target, in place of Options.Recipients.
+	Recipients []agefile.Recipient
 
 	Labels   map[string]string // for the manifest
 	Settings []Setting         // for the manifest, in place of Options.Settings
@@ -162,6 +170,9 @@ func (j Job) options(o Options) *Options {
 	}
 	if j.SudoPassword != nil {
 		o.SudoPassword = j.SudoPassword
+	}
+	if j.Recipients != nil {
+		o.Recipients = j.Recipients
 	}
 	if j.Settings != nil {
 		o.Settings = j.Settings
@@ -192,8 +203,9 @@ type Step struct {
 	Source     string                `json:"source,omitempty"`
 	Candidates []Candidate           `json:"candidates,omitempty"`
 	Module     *kernelmodules.Module `json:"module,omitempty"`
-	Name       string                `json:"name,omitempty"`     // of the image
-	Expected   int64                 `json:"expected,omitempty"` // raw bytes, exact
+	Name       string                `json:"name,omitempty"`       // of the image
+	Expected   int64                 `json:"expected,omitempty"`   // raw bytes, exact
+	Recipients []string              `json:"recipients,omitempty"` // who can decrypt the image; none: it is not encrypted
 	// Estimate is the expected time of the stream, from the round trip alone; 0 when
 	// the round trip is not the limit.
 	Estimate time.Duration `json:"estimate_ns,omitempty"`

@@ -88,7 +88,7 @@ func (s *Step) admit(ctx context.Context, g *gate, gateErr error) Result {
 		return s.fail(ctx, context.Cause(ctx))
 	}
 	weight, err := pipeline.MemoryPerHost(pipeline.Options{
-		Pool: s.opts.Pool, Compression: s.opts.Compression, Expected: s.Expected,
+		Pool: s.opts.Pool, Compression: s.opts.Compression, Expected: s.Expected, Recipients: s.opts.Recipients,
 	})
 	if err != nil {
 		return s.fail(ctx, err)

@@ -128,12 +128,15 @@ type Image struct {
 	Name        string  `json:"name"`   // as asked for; a partial image lies under Stored.Location
 	Format      string  `json:"format"` // lime
 	Compression string  `json:"compression"`
-	Encryption  string  `json:"encryption"` // none
+	Encryption  string  `json:"encryption"` // none or age
 	Raw         Digest  `json:"raw"`        // the LiME stream
 	Stored      Digest  `json:"stored"`     // the file
 	Location    string  `json:"location"`
 	Partial     bool    `json:"partial,omitempty"`
 	Frames      *Frames `json:"frames,omitempty"`
+	// Recipients could decrypt the image when it was made, if the operator says so
+	// truly: public keys of age, or type and fingerprint of SSH keys.
+	Recipients []string `json:"recipients,omitempty"`
 
 	// What the service that stores the image answered, see sink.Receipt.
 	Checksums map[string]string `json:"checksums,omitempty"`
@@ -154,13 +157,20 @@ type Pieces struct {
 	Why          string      `json:"why"`
 }
 
+// Values of Image.Encryption.
+const (
+	encryptionNone = "none"
+	encryptionAge  = "age"
+)
+
 // Digest is a size with its digest.
 type Digest struct {
 	Bytes  int64  `json:"bytes"`
 	SHA256 string `json:"sha256"` // lower-case hex
 }
 
-// Frames refers to the side file with one digest per frame.
+// Frames refers to the side file with one digest per frame, or per piece of an encrypted
+// image.
 type Frames struct {
 	Name      string `json:"name"`
 	Count     int    `json:"count"`

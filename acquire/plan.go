@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/shotglass-ir/shotglass/acquire/agefile"
 	"github.com/shotglass-ir/shotglass/acquire/frame"
 	"github.com/shotglass-ir/shotglass/acquire/lime"
 	"github.com/shotglass-ir/shotglass/sink"
@@ -30,6 +31,7 @@ func NewPlan(ctx context.Context, jobs []Job, opts Options) (*Plan, error) {
 	p := &Plan{opts: opts}
 	for _, j := range jobs {
 		s := &Step{Target: j.Target, Host: j.Host, Name: j.Name, Labels: j.Labels, opts: j.options(opts)}
+		s.Recipients = agefile.Names(s.opts.Recipients)
 		if s.Host == "" {
 			s.Host = j.Target.Name
 		}
@@ -111,6 +113,9 @@ func (p *Plan) nameImages() error {
 			continue
 		}
 		name := imageName(s.Host, stamp, p.opts.Compression)
+		if len(s.opts.Recipients) > 0 {
+			name += agefile.Suffix
+		}
 		base, ext, _ := strings.Cut(name, "-mem.lime")
 		for n := 2; inUse(s, name); n++ {
 			name = fmt.Sprintf("%s-%d-mem.lime%s", base, n, ext)

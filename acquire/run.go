@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/shotglass-ir/shotglass/acquire/agefile"
 	"github.com/shotglass-ir/shotglass/acquire/frame"
 	"github.com/shotglass-ir/shotglass/acquire/lime"
 	"github.com/shotglass-ir/shotglass/acquire/pipeline"
@@ -206,7 +207,7 @@ func (c *capture) stream(ctx context.Context) {
 	begin := time.Now()
 	c.out, err = pipeline.Run(streamCtx, st, c.obj, pipeline.Options{
 		Pool: c.opts.Pool, Compression: c.opts.Compression, Expected: c.step.Expected,
-		FrameSize: c.opts.testOnlyFrameSize, Walker: walker, Progress: progress,
+		FrameSize: c.opts.testOnlyFrameSize, Walker: walker, Progress: progress, Recipients: c.opts.Recipients,
 	})
 	c.duration = time.Since(begin)
 	cancel(nil)
@@ -510,6 +511,9 @@ func (c *capture) restate(ctx context.Context, m *Manifest, kept sink.Receipt) e
 		return fmt.Errorf("read again what was stored: %w", err)
 	}
 	defer r.Close()
+	if m.Image.Encryption == encryptionAge {
+		return c.restateEncrypted(ctx, m, r)
+	}
 	whole := c.out.Index.Entries
 	for i, e := range whole {
 		if e.StoredOffset+e.StoredSize > kept.Size {
@@ -529,6 +533,24 @@ func (c *capture) restate(ctx context.Context, m *Manifest, kept sink.Receipt) e
 	return nil
 }
 
+// restateEncrypted does so without the key: the raw digest is that of bytes which went
+// into what is left.
+func (c *capture) restateEncrypted(ctx context.Context, m *Manifest, r sink.Reader) error {
+	x, raw := c.out.Until(r.Size())
+	f, err := frame.Verify(ctx, r, r.Size(), x, frame.VerifyOptions{})
+	if err != nil {
+		return fmt.Errorf("read again what was stored: %w", err)
+	}
+	if len(f.Damaged) > 0 {
+		return fmt.Errorf("read again what was stored: %w", f.Damaged[0])
+	}
+	m.Image.Stored = Digest{f.Stored.Bytes, f.Stored.SHA256.String()}
+	m.Image.Raw = Digest{raw.Bytes, raw.SHA256.String()}
+	m.Image.Frames = nil // the side file lists more than there is
+	c.h.mark("the stored digest is that of the %d bytes that are stored, read again; the raw digest is that of %d bytes which went into them", f.Stored.Bytes, raw.Bytes)
+	return nil
+}
+
 // manifest is the record of the capture, but for where the image ended up.
 func (c *capture) manifest() *Manifest {
 	h, s, f := c.h, c.step, c.step.Facts
@@ -540,7 +562,7 @@ func (c *capture) manifest() *Manifest {
 		RAM:    f.RAM, Stream: c.rep, Swap: f.Swap,
 		Created: c.opts.Now().UTC(),
 		Image: Image{
-			Name: s.Name, Format: "lime", Compression: c.opts.Compression, Encryption: "none",
+			Name: s.Name, Format: "lime", Compression: c.opts.Compression, Encryption: encryptionNone,
 			Raw:    Digest{c.out.Raw.Bytes, c.out.Raw.SHA256.String()},
 			Stored: Digest{c.out.Stored.Bytes, c.out.Stored.SHA256.String()},
 		},
@@ -548,6 +570,9 @@ func (c *capture) manifest() *Manifest {
 			TaintBefore: f.Tainted,
 			Commands:    int(h.commands.Load()), Sudo: int(h.sudo.Load()),
 		},
+	}
+	if len(c.opts.Recipients) > 0 {
+		m.Image.Encryption, m.Image.Recipients = encryptionAge, agefile.Names(c.opts.Recipients)
 	}
 	if c.clean != nil {
 		m.Footprint.TaintAfter, m.Footprint.Clean = c.clean.Taint, c.clean.Clean

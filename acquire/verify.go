@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"filippo.io/age"
+
 	"github.com/shotglass-ir/shotglass/acquire/signature"
 	"github.com/shotglass-ir/shotglass/sink"
 )
@@ -22,6 +24,9 @@ type VerifyOptions struct {
 	// in ssh-keygen -Y verify. The manifest's own time is no answer: whoever
 	// holds an expired key chooses it.
 	At time.Time
+	// Identities decrypt images that are encrypted. None: of such an image everything
+	// is checked but what only the key shows.
+	Identities []age.Identity
 	// Workers is how many frames are checked at once (default: GOMAXPROCS).
 	Workers int
 	// Progress, if set, is called now and then with stored bytes done and in all.
@@ -31,6 +36,7 @@ type VerifyOptions struct {
 // Verdicts of Verify, worst last.
 const (
 	VerdictOK        = "verified"  // complete, intact, signed by a trusted key
+	VerdictIntact    = "intact"    // the same of the stored bytes; encrypted, and not decrypted: see NotChecked
 	VerdictPartial   = "partial"   // intact, trusted, and the manifest says partial
 	VerdictUntrusted = "untrusted" // intact, but not signed by a trusted key
 	VerdictMismatch  = "mismatch"  // image, frames, manifest and signature do not agree
@@ -47,6 +53,14 @@ type VerifyReport struct {
 	Stored    int64          `json:"stored_bytes"` // read
 	Raw       int64          `json:"raw_bytes"`    // decoded
 	Duration  time.Duration  `json:"duration_ns"`
+
+	// Of an encrypted image Pieces of stored bytes were checked. Decoded says that the raw
+	// bytes were looked at too, which takes the key; otherwise NotChecked says, for people,
+	// what was not.
+	Encryption string   `json:"encryption,omitempty"`
+	Pieces     int      `json:"pieces,omitempty"`
+	Decoded    bool     `json:"decoded"`
+	NotChecked []string `json:"not_checked,omitempty"`
 }
 
 // SignatureState is what the manifest's signature is worth.
@@ -79,6 +93,7 @@ const (
 	mismatchStored    = "stored digest" // size or SHA-256 of the file
 	mismatchRaw       = "raw digest"    // size or SHA-256 of the LiME stream
 	mismatchFrame     = "frame"         // one damaged frame
+	mismatchPiece     = "piece"         // one damaged piece of an encrypted image
 	mismatchTable     = "seek table"    // what follows the frames in a compressed image
 	mismatchAppended  = "appended"      // bytes after the end
 	mismatchStructure = "structure"     // records are not those of the manifest
@@ -90,7 +105,8 @@ const (
 // Verify re-reads the image called name against its manifest and signature, which
 // lie beside it in where. name may be the image, its partial form, its
 // manifest, or another file of the set. An error means that verification could
-// not be done (no such file, cancelled); what was found wrong is in the report.
+// not be done (no such file, cancelled); what was found wrong is in the report. Beside an
+// *IdentityError there is a report of what can be checked without the key.
 //
 // Everything but opts is taken for hostile. Files are found by name alone, never by
 // what the manifest calls them.
@@ -103,12 +119,14 @@ func Verify(ctx context.Context, where sink.Opener, name string, opts VerifyOpti
 	if err := sink.ValidName(v.name); err != nil {
 		return nil, err
 	}
-	if err := v.run(ctx); err != nil {
+	err := v.run(ctx)
+	var locked *IdentityError
+	if err != nil && !errors.As(err, &locked) {
 		return nil, err
 	}
 	v.rep.Duration = time.Since(begin)
 	v.rep.Verdict = v.verdict()
-	return v.rep, nil
+	return v.rep, err
 }
 
 // imageOf returns the image that a file of its set belongs to.
@@ -158,6 +176,9 @@ func (v *verification) run(ctx context.Context) error {
 		return err
 	}
 	defer r.Close()
+	if v.m.Image.Encryption == encryptionAge {
+		return v.encrypted(ctx, r)
+	}
 	return v.image(ctx, r)
 }
 
@@ -186,6 +207,8 @@ func (v *verification) verdict() string {
 		return VerdictUntrusted
 	case !v.m.Complete:
 		return VerdictPartial
+	case !v.rep.Decoded:
+		return VerdictIntact
 	}
 	return VerdictOK
 }

@@ -72,8 +72,10 @@ func (v *verification) image(ctx context.Context, r sink.Reader) error {
 	if v.opts.Progress != nil {
 		v.opts.Progress(f.Stored.Bytes, size)
 	}
-	v.digests(f, size)
-	v.frames(f, walked)
+	v.rep.Decoded = true
+	v.storedDigest(f, size)
+	v.rawDigest(f)
+	v.frames(f, walked, func(stored int64) int64 { return stored })
 	// What a sink left that failed in the middle of a frame is in the digest
 	// of a partial image, and in no frame.
 	recorded := !v.m.Complete && v.intact(f, size)
@@ -92,16 +94,20 @@ func (v *verification) intact(f *frame.VerifyReport, size int64) bool {
 	return f.Stored.Bytes == size && v.m.Image.Stored == Digest{size, f.Stored.SHA256.String()}
 }
 
-func (v *verification) digests(f *frame.VerifyReport, size int64) {
-	stored, raw := v.m.Image.Stored, v.m.Image.Raw
-	if !v.intact(f, size) {
-		unread := ""
-		if n := size - f.Stored.Bytes; n > 0 {
-			unread = fmt.Sprintf(" without %d bytes that cannot be read", n)
-		}
-		v.mismatch(mismatchStored, "the file has %d bytes with SHA-256 %s%s; the manifest says %d bytes with %q",
-			size, f.Stored.SHA256, unread, stored.Bytes, stored.SHA256)
+func (v *verification) storedDigest(f *frame.VerifyReport, size int64) {
+	if v.intact(f, size) {
+		return
 	}
+	stored, unread := v.m.Image.Stored, ""
+	if n := size - f.Stored.Bytes; n > 0 {
+		unread = fmt.Sprintf(" without %d bytes that cannot be read", n)
+	}
+	v.mismatch(mismatchStored, "the file has %d bytes with SHA-256 %s%s; the manifest says %d bytes with %q",
+		size, f.Stored.SHA256, unread, stored.Bytes, stored.SHA256)
+}
+
+func (v *verification) rawDigest(f *frame.VerifyReport) {
+	raw := v.m.Image.Raw
 	if got := (Digest{f.Raw.Bytes, f.Raw.SHA256.String()}); got != raw {
 		filled := ""
 		if !f.Raw.Complete {
@@ -112,7 +118,8 @@ func (v *verification) digests(f *frame.VerifyReport, size int64) {
 	}
 }
 
-func (v *verification) frames(f *frame.VerifyReport, walked *lime.Report) {
+// frames reports damaged frames; stored maps their offsets to those in the file.
+func (v *verification) frames(f *frame.VerifyReport, walked *lime.Report, stored func(int64) int64) {
 	// The manifest knows the place also of what is not there any more.
 	ranges := walked.Ranges
 	if s := v.m.Stream; s != nil && len(s.Ranges) > 0 {
@@ -120,7 +127,7 @@ func (v *verification) frames(f *frame.VerifyReport, walked *lime.Report) {
 	}
 	for _, e := range f.Damaged {
 		v.report(Mismatch{
-			What: mismatchFrame, Frame: e.Frame, StoredOffset: e.StoredOffset, RawOffset: e.RawOffset,
+			What: mismatchFrame, Frame: e.Frame, StoredOffset: stored(e.StoredOffset), RawOffset: e.RawOffset,
 			Address: addressAt(ranges, e.RawOffset),
 			Detail: fmt.Sprintf("%s; the frame holds %d raw bytes in %d stored bytes",
 				strings.ReplaceAll(e.Err.Error(), "\n", "; "), e.RawSize, e.StoredSize),
@@ -160,11 +167,16 @@ func (v *verification) end(f *frame.VerifyReport, x *frame.Index, size int64) {
 // then it is empty, and all that is left to check is the digest of the file.
 func (v *verification) index(ctx context.Context, r sink.Reader) (x *frame.Index, guessed bool, err error) {
 	if v.m.Image.Frames != nil {
-		x, err := v.sideFile(ctx)
+		x, err := v.sideFile(ctx, v.m.Image.Compression)
 		if x != nil || err != nil {
 			return x, false, err
 		}
 	}
+	return v.found(ctx, r)
+}
+
+// found is what is known of the frames by the image itself.
+func (v *verification) found(ctx context.Context, r sizedReaderAt) (x *frame.Index, guessed bool, err error) {
 	x = &frame.Index{Compression: v.m.Image.Compression}
 	switch v.m.Image.Compression {
 	case frame.None:
@@ -193,8 +205,14 @@ func (v *verification) index(ctx context.Context, r sink.Reader) (x *frame.Index
 	return x, true, nil
 }
 
+// A sizedReaderAt is an image, as it is stored or decrypted.
+type sizedReaderAt interface {
+	io.ReaderAt
+	Size() int64
+}
+
 // storedFrames finds the frames by the seek table or their headers.
-func storedFrames(r sink.Reader) (*frame.Index, error) {
+func storedFrames(r sizedReaderAt) (*frame.Index, error) {
 	f, err := frame.Open(r, r.Size())
 	if err != nil {
 		return nil, err
@@ -207,9 +225,9 @@ func storedFrames(r sink.Reader) (*frame.Index, error) {
 	return x, x.Validate()
 }
 
-// sideFile reads the frame index. It returns nil when that is not the
+// sideFile reads the frame index, which lists frames of the compression kind. It returns nil when that is not the
 // manifest's, which is reported.
-func (v *verification) sideFile(ctx context.Context) (*frame.Index, error) {
+func (v *verification) sideFile(ctx context.Context, kind string) (*frame.Index, error) {
 	const instead = "; damage was looked for by the digests of the whole image, and by decoding it"
 	want, name := v.m.Image.Frames, v.name+FramesSuffix
 	r, err := v.where.Open(ctx, name)
@@ -243,9 +261,9 @@ func (v *verification) sideFile(ctx context.Context) (*frame.Index, error) {
 		v.mismatch(mismatchIndex, "%s: %v%s", name, bad, instead)
 		return nil, nil
 	}
-	if x.Compression != v.m.Image.Compression || len(x.Entries) != want.Count || x.Raw() != v.m.Image.Raw.Bytes {
+	if x.Compression != kind || len(x.Entries) != want.Count || x.Raw() != v.m.Image.Raw.Bytes {
 		v.mismatch(mismatchIndex, "%s lists %d frames of compression %s with %d raw bytes; the manifest says %d frames of compression %q with %d raw bytes",
-			name, len(x.Entries), x.Compression, x.Raw(), want.Count, v.m.Image.Compression, v.m.Image.Raw.Bytes)
+			name, len(x.Entries), x.Compression, x.Raw(), want.Count, kind, v.m.Image.Raw.Bytes)
 	}
 	return x, nil
 }

@@ -29,7 +29,7 @@ func (v *verification) claims() {
 	if c := m.Image.Compression; !slices.Contains(frame.Compressions, c) {
 		bad("compression %q is not known: the image was not decoded", c)
 	}
-	if e := m.Image.Encryption; e != "none" {
+	if e := m.Image.Encryption; e != encryptionNone && e != encryptionAge {
 		bad("encryption %q is not known: the image was taken as not encrypted", e)
 	}
 	if !m.Complete {

@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/shotglass-ir/shotglass/acquire/agefile"
 	"github.com/shotglass-ir/shotglass/acquire/frame"
 	"github.com/shotglass-ir/shotglass/acquire/lime"
 	"github.com/shotglass-ir/shotglass/acquire/pipeline"
@@ -86,6 +87,8 @@ type verifyCapture struct {
 	raw         []byte
 	srcErr      error // after raw, instead of io.EOF
 	full        int64 // the sink takes no more; 0 is no limit
+	to          []agefile.Recipient
+	lose        int64 // the sink says that it took all, and keeps so much; 0 is all
 }
 
 // take captures into dir the way Run does, but for the target.
@@ -95,7 +98,7 @@ func (vc verifyCapture) take(t testing.TB, dir string) Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts := Options{Sink: disk, Compression: vc.compression, Signer: alice, Now: func() time.Time { return verifyTime }}.withDefaults()
+	opts := Options{Sink: disk, Compression: vc.compression, Recipients: vc.to, Signer: alice, Now: func() time.Time { return verifyTime }}.withDefaults()
 	facts := &Facts{Kernel: "6.1.0-40-amd64", Machine: "x86_64", Version: verifyBanner, RAM: verifyRAM, BannerAddress: verifyKernel}
 	for _, r := range verifyRAM {
 		facts.RAMBytes += int64(r.Size())
@@ -112,6 +115,9 @@ func (vc verifyCapture) take(t testing.TB, dir string) Result {
 	if vc.full > 0 {
 		obj = &fullObject{obj, vc.full}
 	}
+	if vc.lose > 0 {
+		obj = &losingObject{obj, vc.lose}
+	}
 	c := &capture{
 		step: &Step{Host: "web1", Name: verifyName, Facts: facts, Source: "lime"},
 		h:    h, opts: &opts, obj: obj, src: fakeStream{src}, clean: &Cleanup{Clean: true},
@@ -120,7 +126,7 @@ func (vc verifyCapture) take(t testing.TB, dir string) Result {
 	defer pool.Close()
 	walker := lime.NewWalker(lime.WalkerOptions{Needles: needles(facts), Now: opts.Now})
 	c.out, err = pipeline.Run(t.Context(), c.src, c.obj, pipeline.Options{
-		Pool: pool, Compression: vc.compression, FrameSize: verifyFrame, Walker: walker,
+		Pool: pool, Compression: vc.compression, FrameSize: verifyFrame, Walker: walker, Recipients: vc.to,
 	})
 	var se *pipeline.SourceError
 	if errors.As(err, &se) {
@@ -158,6 +164,25 @@ func (o *fullObject) Write(p []byte) (int, error) {
 	n, _ := o.Object.Write(p[:o.left])
 	o.left = 0
 	return n, errors.New("disk full")
+}
+
+// A losingObject takes everything and keeps so many bytes.
+type losingObject struct {
+	sink.Object
+	left int64
+}
+
+func (o *losingObject) Write(p []byte) (int, error) {
+	n := min(int64(len(p)), o.left)
+	o.left -= n
+	if n, err := o.Object.Write(p[:n]); err != nil {
+		return n, err
+	}
+	return len(p), nil
+}
+
+func (o *losingObject) Commit(context.Context) (sink.Receipt, error) {
+	return sink.Receipt{}, errors.New("the last part did not arrive")
 }
 
 // A verifySet is a captured image with its files, to damage.
@@ -577,8 +602,8 @@ func TestVerifyDamage(t *testing.T) {
 			},
 				VerdictMismatch, "banner, complete, manifest, ranges, raw digest, structure", `"lz4"`},
 			{"compression, encryption and format edited", func(s verifySet) {
-				s.edit(alice, func(m *Manifest) { m.Image.Compression, m.Image.Encryption, m.Image.Format = "gzip", "age", "raw" })
-			}, VerdictMismatch, "frames, manifest", `"age"`},
+				s.edit(alice, func(m *Manifest) { m.Image.Compression, m.Image.Encryption, m.Image.Format = "gzip", "aes", "raw" })
+			}, VerdictMismatch, "frames, manifest", `"aes"`},
 			{"records edited", func(s verifySet) {
 				s.edit(alice, func(m *Manifest) { m.Stream.Ranges[1].Range.Start += 4096 })
 			}, VerdictMismatch, "structure", "record 1 is 0x100000-0x17ffff"},

@@ -1,6 +1,7 @@
 package hosts
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/shotglass-ir/shotglass/acquire/agefile"
 )
 
 // A decoder fills the structs from the tree of a document and notes everything that is
@@ -223,7 +226,11 @@ func (d *decoder) text(n ast.Node, path, is, want string) (string, bool) {
 	}
 	if check := formats[is].check; check != nil {
 		if err := check(s); err != nil {
-			d.fail(n, "%s: %v", path, err)
+			at := placeOf(start(n))
+			if errors.Is(err, agefile.ErrSecretKey) {
+				at.cut = max(at.column-1, 1)
+			}
+			d.failAt(at, "%s: %v", path, err)
 			return "", false
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"github.com/shotglass-ir/shotglass/acquire"
+	"github.com/shotglass-ir/shotglass/acquire/agefile"
 )
 
 // formats are what a text can have to look like; the tag "is" names one. pattern is for
@@ -24,6 +25,7 @@ var formats = map[string]struct {
 	"fingerprint": {`^SHA256:[A-Za-z0-9+/]{43}=?$`, ValidFingerprint},
 	"sha256":      {`^(sha256:)?[0-9A-Fa-f]{64}$`, checkSHA256},
 	"filename":    {`^[^/\\]+$`, acquire.ValidImageName},
+	"recipient":   {`^(age1|ssh-)`, checkRecipient},
 	"url":         {`^https?://`, checkURL},
 	"bucket":      {`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`, checkBucket},
 	"prefix":      {`^[^/\\]*$`, checkPrefix},
@@ -90,6 +92,11 @@ func checkSHA256(s string) error {
 		return fmt.Errorf("%q is not a SHA-256 in hexadecimal, as sha256sum prints it", s)
 	}
 	return nil
+}
+
+func checkRecipient(s string) error {
+	_, err := agefile.ParseRecipient(s)
+	return err
 }
 
 func checkURL(s string) error {

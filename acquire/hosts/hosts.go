@@ -60,7 +60,10 @@ type Defaults struct {
 	Module       Strings `yaml:"module" is:"file" doc:"LiME modules, or folders with modules."`
 	ModuleSHA256 Strings `yaml:"module_sha256" is:"sha256" doc:"Digests of modules that may be loaded."`
 
-	Output string            `yaml:"output" is:"path" doc:"The folder for images and manifests."`
+	Output         string  `yaml:"output" is:"path" doc:"The folder for images and manifests."`
+	Recipients     Strings `yaml:"recipients" is:"recipient" doc:"Encrypt the image with age to these keys: age1..., or public keys of SSH."`
+	RecipientsFile Strings `yaml:"recipients_file" is:"file" doc:"Encrypt the image to the keys in these files, one a line."`
+
 	Labels map[string]string `yaml:"labels" doc:"What to note about the host in its manifest."`
 }
 

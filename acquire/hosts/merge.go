@@ -6,9 +6,11 @@ import (
 )
 
 // over returns d, with what it leaves out taken from below. The ways to get there
-// (jump_host, jumps, proxy_command) are one choice; labels add up.
+// (jump_host, jumps, proxy_command) are one choice, and so are those who can decrypt
+// (recipients, recipients_file); labels add up.
 func (d Defaults) over(below Defaults) Defaults {
 	routed := d.JumpHost != nil || len(d.Jumps) > 0 || d.ProxyCommand != ""
+	sealed := len(d.Recipients) > 0 || len(d.RecipientsFile) > 0
 	labels := maps.Clone(below.Labels)
 	if labels == nil {
 		labels = d.Labels
@@ -20,6 +22,10 @@ func (d Defaults) over(below Defaults) Defaults {
 		switch v.Type().Field(i).Name {
 		case "JumpHost", "Jumps", "ProxyCommand":
 			if routed {
+				continue
+			}
+		case "Recipients", "RecipientsFile":
+			if sealed {
 				continue
 			}
 		}
