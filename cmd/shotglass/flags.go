@@ -107,6 +107,8 @@ func captureFlagSet() []cli.Flag {
 		compress, level,
 		yes(groupEvidence, "resume", "RESUME", "keep the complete images of earlier runs of this case that lie in the place, once each was read again and is signed by --sign-key or --signers, and take the other hosts"),
 		file(groupEvidence, "signers", "", "SIGNERS", "with --resume: `FILE` of allowed signers whose images are kept, too"),
+		list(groupEvidence, "recipient", "", "RECIPIENT", "encrypt images with age to this `KEY`: age1..., or a public key of SSH (ssh-ed25519, ssh-rsa). Only the holder of its secret key can read them", false),
+		list(groupEvidence, "recipients-file", "", "RECIPIENTS_FILE", "encrypt images to the keys in this `FILE`, one a line", true),
 		yes(groupEvidence, "allow-low-space", "", "start although the image might not fit the folder"),
 
 		str(groupConnection, "user", "l", "USER", "login `NAME`, where HOST names none"),

@@ -5,33 +5,41 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
+	"filippo.io/age"
 	"github.com/urfave/cli/v2"
 
+	"github.com/shotglass-ir/shotglass/acquire/agefile"
 	"github.com/shotglass-ir/shotglass/acquire/frame"
 	"github.com/shotglass-ir/shotglass/acquire/lime"
 	"github.com/shotglass-ir/shotglass/sink/s3"
 )
 
 const inspectText = `Reads a LiME image of any origin, plain or compressed with zstd, s2 or gzip, and tells what it holds. It needs no manifest
-and proves nothing about integrity: see verify. FILE may be s3://bucket/key.
+and proves nothing about integrity: see verify. FILE may be s3://bucket/key. An encrypted image takes
+--identity.
 
 Exit code 0: the structure is whole. 3: the image is cut short. 4: not a valid LiME image. 1: it could not be read.`
 
 func inspectCommand(c *console) *cli.Command {
 	return &cli.Command{
 		Name: "inspect", Usage: "tell what a LiME image holds, whoever made it",
-		ArgsUsage: "FILE...", Description: inspectText, Flags: append([]cli.Flag{jsonFlag()}, s3AccessFlags()...),
+		ArgsUsage: "FILE...", Description: inspectText, Flags: slices.Concat([]cli.Flag{jsonFlag()}, identityFlags(), s3AccessFlags()),
 		Action: func(ctx *cli.Context) error {
 			c.json = ctx.Bool("json")
 			if ctx.NArg() == 0 {
 				return usagef("no file")
 			}
+			ids, err := readIdentities(c, ctx)
+			if err != nil {
+				return err
+			}
 			defer exitOnSignal(c)()
 			code := exitOK
 			for _, name := range ctx.Args().Slice() {
-				in := inspect(ctx.Context, c, name, s3Access(ctx))
+				in := inspect(ctx.Context, c, name, s3Access(ctx), ids)
 				code = worse(code, in.Code)
 				if c.json {
 					if err := c.message("inspection", in); err != nil {
@@ -60,6 +68,7 @@ type inspection struct {
 	File      string       `json:"file"`
 	Code      int          `json:"code"`
 	Format    frame.Format `json:"format,omitempty"`
+	Encrypted bool         `json:"encrypted,omitempty"`
 	Stored    int64        `json:"stored_bytes"`
 	Raw       int64        `json:"raw_bytes"`
 	Memory    uint64       `json:"memory_bytes"` // without headers
@@ -77,17 +86,17 @@ func (in *inspection) fail(code int, err error) *inspection {
 	return in
 }
 
-func inspect(ctx context.Context, c *console, name string, access s3.Options) *inspection {
+func inspect(ctx context.Context, c *console, name string, access s3.Options, ids []age.Identity) *inspection {
 	in := &inspection{File: name, Banners: []banner{}}
-	img, err := openImage(ctx, name, access)
+	img, err := openImage(ctx, name, access, ids)
 	switch {
-	case errors.Is(err, frame.ErrFormat):
+	case errors.Is(err, frame.ErrFormat), errors.Is(err, agefile.ErrHeader):
 		return in.fail(exitMismatch, err)
 	case err != nil:
 		return in.fail(exitFailed, err)
 	}
 	defer img.Close()
-	in.Format, in.Stored = img.Format(), img.size
+	in.Format, in.Stored, in.Encrypted = img.Format(), img.size, img.encrypted != nil
 	whole, _ := img.Size()
 	m := newMeter(c, name)
 	defer m.close()
@@ -102,12 +111,12 @@ func inspect(ctx context.Context, c *console, name string, access s3.Options) *i
 	in.Banners = texts.found(rep)
 	m.close()
 
-	var tail *frame.TailError
+	var chunk *agefile.ChunkError
 	var damaged *frame.FrameError
 	switch {
-	case errors.As(readErr, &tail):
+	case cutShort(readErr):
 		in.fail(exitPartial, fmt.Errorf("%s: %w", name, readErr))
-	case errors.As(readErr, &damaged):
+	case errors.As(readErr, &damaged), errors.As(readErr, &chunk):
 		in.fail(exitMismatch, fmt.Errorf("%s: %w", name, readErr))
 	case errors.Is(readErr, io.ErrUnexpectedEOF):
 		in.fail(exitPartial, fmt.Errorf("%s: %w", name, readErr))
@@ -138,7 +147,11 @@ func structureCode(rep *lime.Report, walkErr error) int {
 
 func printInspection(out io.Writer, in *inspection) {
 	rep := in.Report
-	fmt.Fprintf(out, "%s: %s, %d bytes stored, %d bytes raw\n", printable(in.File), in.Format, in.Stored, in.Raw)
+	format := string(in.Format)
+	if in.Encrypted {
+		format += " encrypted with age"
+	}
+	fmt.Fprintf(out, "%s: %s, %d bytes stored, %d bytes raw\n", printable(in.File), format, in.Stored, in.Raw)
 	for _, r := range rep.Ranges {
 		cut := ""
 		if r.Bytes < r.Range.Size() {

@@ -217,6 +217,13 @@ func (m *jobMaker) job(name string, h hostsfile.Host, arg hostSpec) acquire.Job 
 			fail("output", err)
 		}
 	}
+	if !ctx.IsSet("recipient") && !ctx.IsSet("recipients-file") {
+		fromFile("recipient", list(h.Recipients))
+		fromFile("recipients-file", list(h.RecipientsFile))
+		if j.Recipients, err = readRecipients(h.Recipients, h.RecipientsFile); err != nil {
+			fail("recipients", err)
+		}
+	}
 	if h.Filename != "" {
 		given["name"] = h.Filename
 	}

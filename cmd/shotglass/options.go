@@ -109,6 +109,10 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 		dialer.ConfigFiles = []string{f}
 	}
 	e.Dialer, e.Log = dialer, c.log()
+	var err error
+	if e.Recipients, err = readRecipients(ctx.StringSlice("recipient"), ctx.StringSlice("recipients-file")); err != nil {
+		return nil, usagef("%v", err).fix("%s", recipientHint)
+	}
 	if err := o.readBudget(ctx); err != nil {
 		return nil, err
 	}

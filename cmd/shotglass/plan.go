@@ -120,6 +120,9 @@ func printStep(out io.Writer, s *acquire.Step) {
 	if s.Expected > 0 {
 		row("image", "%s, %d bytes before compression", s.Name, s.Expected)
 	}
+	if len(s.Recipients) > 0 {
+		row("encrypted", "to %s", shortList(s.Recipients))
+	}
 	if s.Info.RTT > 0 {
 		row("round trip", "%s: %s", short(s.Info.RTT), tripMeaning(s))
 	}

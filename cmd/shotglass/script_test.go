@@ -7,12 +7,15 @@ import (
 	"encoding/pem"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 
+	"filippo.io/age"
 	"github.com/klauspost/compress/gzip"
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/shotglass-ir/shotglass/acquire/agefile"
 	"github.com/shotglass-ir/shotglass/acquire/frame"
 	"github.com/shotglass-ir/shotglass/acquire/lime"
 )
@@ -36,6 +39,8 @@ func TestScripts(t *testing.T) {
 			"code":   codeCmd,
 			"mklime": mklimeCmd,
 			"mkkey":  mkkeyCmd,
+			"mkage":  mkageCmd,
+			"seal":   sealCmd,
 			"chop":   chopCmd,
 			"flip":   flipCmd,
 		},
@@ -118,6 +123,50 @@ func mkkeyCmd(ts *testscript.TestScript, neg bool, args []string) {
 	sshPub, err := ssh.NewPublicKey(pub)
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".pub"), ssh.MarshalAuthorizedKey(sshPub), 0o600))
+}
+
+// mkageCmd makes a key pair of age: mkage FILE [passphrase].
+func mkageCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: mkage FILE [passphrase]")
+	}
+	id, err := age.GenerateX25519Identity()
+	ts.Check(err)
+	text := []byte("# public key: " + id.Recipient().String() + "\n" + id.String() + "\n")
+	if len(args) > 1 {
+		r, err := age.NewScryptRecipient(args[1])
+		ts.Check(err)
+		r.SetWorkFactor(4)
+		var out bytes.Buffer
+		w, err := age.Encrypt(&out, r)
+		ts.Check(err)
+		_, err = w.Write(text)
+		ts.Check(err)
+		ts.Check(w.Close())
+		text = out.Bytes()
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".pub"), []byte(id.Recipient().String()+"\n"), 0o600))
+}
+
+// sealCmd encrypts a file to the recipients in others: seal FROM TO RECIPIENTS...
+func sealCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: seal FROM TO RECIPIENTS...")
+	}
+	var to []agefile.Recipient
+	for _, name := range args[2:] {
+		list, err := agefile.ParseRecipients(strings.NewReader(ts.ReadFile(name)))
+		ts.Check(err)
+		to = append(to, list...)
+	}
+	var out bytes.Buffer
+	w, err := agefile.NewWriter(&out, to, 1)
+	ts.Check(err)
+	_, err = w.Write([]byte(ts.ReadFile(args[0])))
+	ts.Check(err)
+	ts.Check(w.Close())
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), out.Bytes(), 0o600))
 }
 
 // chopCmd cuts bytes off the end of a file: chop FILE N.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -25,6 +26,9 @@ Whom to trust is said by --signers, never by the manifest: a file of allowed sig
 
   echo "alice@example.org namespaces=\"` + signature.Namespaces + `\" $(cat ~/.ssh/shotglass.pub)" >> allowed_signers
 
+Of an encrypted image everything is checked that can be without the key: signature, manifest, and all stored bytes; what was
+not is told. With --identity it is decrypted and checked as any other.
+
 Exit code 0: complete, intact and signed by one of them. 3: intact, and known to be partial. 4: a mismatch, or no
 trusted signature.`
 
@@ -37,7 +41,7 @@ func verifyCommand(c *console) *cli.Command {
 			&cli.StringFlag{Name: "at", Usage: "the signer must be trusted at this `TIME`, as 2006-01-02T15:04:05Z", DefaultText: "now"},
 			&cli.IntFlag{Name: "workers", Usage: "check `N` frames at once", DefaultText: "one per CPU", EnvVars: env("WORKERS")},
 			jsonFlag(),
-		}, s3AccessFlags()...),
+		}, slices.Concat(identityFlags(), s3AccessFlags())...),
 		Action: func(ctx *cli.Context) error {
 			c.json = ctx.Bool("json")
 			o := acquire.VerifyOptions{Workers: ctx.Int("workers")}
@@ -59,6 +63,10 @@ func verifyCommand(c *console) *cli.Command {
 					return err
 				}
 				o.Signers = s
+			}
+			var err error
+			if o.Identities, err = readIdentities(c, ctx); err != nil {
+				return err
 			}
 			sctx, stop := catchSignals(ctx.Context, c.exit, func(string) {}, func() {})
 			defer stop()
@@ -111,6 +119,9 @@ func verifyFiles(ctx context.Context, c *console, files []string, access s3.Opti
 			return context.Cause(ctx)
 		}
 		one := verdictCode(rep, err)
+		if rep != nil && err != nil { // what could be checked has an answer of its own
+			one = worse(one, verdictCode(rep, nil))
+		}
 		code = worse(code, one)
 		if c.json {
 			m := verifyMessage{File: name, Code: one, VerifyReport: rep}
@@ -144,7 +155,11 @@ func verifyFile(ctx context.Context, name string, access s3.Options, o acquire.V
 		return nil, err
 	}
 	rep, err := acquire.Verify(ctx, where, base, o)
-	if errors.Is(err, fs.ErrNotExist) {
+	var locked *acquire.IdentityError
+	switch {
+	case errors.As(err, &locked):
+		err = &hinted{err, identityHint}
+	case errors.Is(err, fs.ErrNotExist):
 		err = &hinted{err, "image, manifest (" + acquire.ManifestSuffix + "), signature and frame index lie in one folder; without a manifest there is nothing to verify against: shotglass inspect looks at the image alone"}
 	}
 	return rep, err
@@ -167,7 +182,7 @@ func verdictCode(r *acquire.VerifyReport, err error) int {
 		return exitFailed
 	}
 	switch r.Verdict {
-	case acquire.VerdictOK:
+	case acquire.VerdictOK, acquire.VerdictIntact:
 		return exitOK
 	case acquire.VerdictPartial:
 		return exitPartial
@@ -183,7 +198,14 @@ func printVerdict(out io.Writer, name string, r *acquire.VerifyReport) {
 	if r.Duration > 0 {
 		speed = fmt.Sprintf(" in %s (%s raw)", short(r.Duration), rate(float64(r.Raw)/r.Duration.Seconds()))
 	}
-	fmt.Fprintf(out, "%s: %s; %d bytes raw, %d bytes stored, %d frames, read%s\n", printable(name), r.Verdict, r.Raw, r.Stored, r.Frames, speed)
+	if r.Encryption != "" && !r.Decoded {
+		fmt.Fprintf(out, "%s: %s; encrypted with %s, %d bytes stored, %d pieces, read in %s\n", printable(name), r.Verdict, r.Encryption, r.Stored, r.Pieces, short(r.Duration))
+	} else {
+		fmt.Fprintf(out, "%s: %s; %d bytes raw, %d bytes stored, %d frames, read%s\n", printable(name), r.Verdict, r.Raw, r.Stored, r.Frames, speed)
+	}
+	for _, text := range r.NotChecked {
+		fmt.Fprintf(out, "  not checked: %s\n", printable(text))
+	}
 	printSignature(out, r.Signature)
 	if m := r.Manifest; m != nil {
 		fmt.Fprintf(out, "  manifest: %s of %q, sha256 of the raw image %s (%d bytes, complete: %v)\n",
@@ -220,7 +242,7 @@ func detail(s string) string {
 // mismatchLine names the place of a mismatch, as far as it is known.
 func mismatchLine(m acquire.Mismatch) string {
 	line := m.What
-	if m.Frame >= 0 && m.What == "frame" {
+	if m.Frame >= 0 && (m.What == "frame" || m.What == "piece") {
 		line += fmt.Sprintf(" %d", m.Frame)
 	} else if m.Frame >= 0 {
 		line += fmt.Sprintf(", frame %d", m.Frame)

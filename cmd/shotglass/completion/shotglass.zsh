@@ -41,6 +41,8 @@ _shotglass() {
 			'--compress-level[how hard zstd tries]:value:(fastest default better)' \
 			'--resume[keep the complete images of earlier runs of this case that lie in the place, once each was read again and is signed by --sign-key or --signers, and take the other hosts]' \
 			'--signers[with --resume\: FILE of allowed signers whose images are kept, too]:file:_files' \
+			'*--recipient[encrypt images with age to this KEY\: age1..., or a public key of SSH (ssh-ed25519, ssh-rsa). Only the holder of its secret key can read them]:value: ' \
+			'*--recipients-file[encrypt images to the keys in this FILE, one a line]:file:_files' \
 			'--allow-low-space[start although the image might not fit the folder]' \
 			'--user[login NAME, where HOST names none]:value: ' \
 			'-l[login NAME, where HOST names none]:value: ' \
@@ -111,6 +113,8 @@ _shotglass() {
 			'--compress-level[how hard zstd tries]:value:(fastest default better)' \
 			'--resume[keep the complete images of earlier runs of this case that lie in the place, once each was read again and is signed by --sign-key or --signers, and take the other hosts]' \
 			'--signers[with --resume\: FILE of allowed signers whose images are kept, too]:file:_files' \
+			'*--recipient[encrypt images with age to this KEY\: age1..., or a public key of SSH (ssh-ed25519, ssh-rsa). Only the holder of its secret key can read them]:value: ' \
+			'*--recipients-file[encrypt images to the keys in this FILE, one a line]:file:_files' \
 			'--allow-low-space[start although the image might not fit the folder]' \
 			'--user[login NAME, where HOST names none]:value: ' \
 			'-l[login NAME, where HOST names none]:value: ' \
@@ -171,6 +175,9 @@ _shotglass() {
 			'--at[the signer must be trusted at this TIME, as 2006-01-02T15\:04\:05Z]:value: ' \
 			'--workers[check N frames at once]:value: ' \
 			'--json[print JSON Lines to standard output]' \
+			'*--identity[decrypt images with this FILE\: secret keys of age, also encrypted with a passphrase, or an SSH private key]:file:_files' \
+			'*-i[decrypt images with this FILE\: secret keys of age, also encrypted with a passphrase, or an SSH private key]:file:_files' \
+			'--identity-passphrase-file[read the passphrase of identities from the first line of FILE; or set SHOTGLASS_IDENTITY_PASSPHRASE; else it is asked for on the terminal]:file:_files' \
 			'--s3-region[REGION of the bucket]:value: ' \
 			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
 			'--s3-endpoint[another server than AWS]:value: ' \
@@ -187,6 +194,9 @@ _shotglass() {
 		_arguments -S \
 			'--force[print to a terminal too]' \
 			'-f[print to a terminal too]' \
+			'*--identity[decrypt images with this FILE\: secret keys of age, also encrypted with a passphrase, or an SSH private key]:file:_files' \
+			'*-i[decrypt images with this FILE\: secret keys of age, also encrypted with a passphrase, or an SSH private key]:file:_files' \
+			'--identity-passphrase-file[read the passphrase of identities from the first line of FILE; or set SHOTGLASS_IDENTITY_PASSPHRASE; else it is asked for on the terminal]:file:_files' \
 			'--s3-region[REGION of the bucket]:value: ' \
 			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
 			'--s3-endpoint[another server than AWS]:value: ' \
@@ -202,6 +212,9 @@ _shotglass() {
 	inspect)
 		_arguments -S \
 			'--json[print JSON Lines to standard output]' \
+			'*--identity[decrypt images with this FILE\: secret keys of age, also encrypted with a passphrase, or an SSH private key]:file:_files' \
+			'*-i[decrypt images with this FILE\: secret keys of age, also encrypted with a passphrase, or an SSH private key]:file:_files' \
+			'--identity-passphrase-file[read the passphrase of identities from the first line of FILE; or set SHOTGLASS_IDENTITY_PASSPHRASE; else it is asked for on the terminal]:file:_files' \
 			'--s3-region[REGION of the bucket]:value: ' \
 			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
 			'--s3-endpoint[another server than AWS]:value: ' \
