@@ -9,7 +9,7 @@ trap 'rm -f "$log"' EXIT
 cache=${SHOTGLASS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shotglass}/lab
 SHOTGLASS_TEST_MODULE=$(echo "$cache"/modules/lime-*.ko)
 export SHOTGLASS_TEST_MODULE
-if ! go test -count=1 -v "$@" >"$log" 2>&1; then
+if ! go test -count=1 -parallel 8 -v "$@" >"$log" 2>&1; then
 	grep -a -v -E '^ *(=== |--- PASS|--- SKIP|PASS)' "$log"
 	exit 1
 fi
