@@ -144,6 +144,10 @@ type Image struct {
 	VersionID string            `json:"version_id,omitempty"`
 	AtRest    string            `json:"encryption_at_rest,omitempty"`
 
+	// Segments are the objects that hold an image too large for one, in order: their
+	// concatenation is the stored image.
+	Segments []sink.Segment `json:"segments,omitempty"`
+
 	// Pieces says that the sink failed, and that the image waited in pieces when this manifest
 	// was signed. Every byte was durable; Location is where the image was to be.
 	Pieces *Pieces `json:"pieces,omitempty"`

@@ -142,6 +142,9 @@ func validImageName(s sink.Sink, name string) error {
 			return fmt.Errorf("name %q: must not end in %s, which the files beside an image do", name, suffix)
 		}
 	}
+	if _, segment := sink.SegmentOf(name); segment {
+		return fmt.Errorf("name %q: must not end as the segments of a large image do", name)
+	}
 	return sink.ValidName(name)
 }
 

@@ -381,6 +381,7 @@ func (c *capture) seal(ctx context.Context, interrupted bool) Result {
 	m.Image.Location, m.Image.Partial = receipt.Location, receipt.Partial
 	m.Image.Checksums, m.Image.ETag = receipt.Checksums, receipt.ETag
 	m.Image.VersionID, m.Image.AtRest = receipt.VersionID, receipt.Encryption
+	m.Image.Segments = receipt.Segments
 	if receipt.Size != 0 && receipt.Size != m.Image.Stored.Bytes {
 		fault("stored", fmt.Errorf("the sink holds %d bytes, %d were written", receipt.Size, m.Image.Stored.Bytes))
 		fault("stored", c.restate(ctx, m, receipt))

@@ -136,7 +136,8 @@ func imageOf(name string) string {
 			return base
 		}
 	}
-	return name
+	base, _ := sink.SegmentOf(name)
+	return base
 }
 
 // A verification is one Verify.

@@ -67,11 +67,44 @@ type Receipt struct {
 	VersionID  string            `json:"version_id,omitempty"` // of this very object, where versions are kept
 	Encryption string            `json:"encryption,omitempty"` // at rest, by the service
 
+	// Segments are the objects, in order, that hold an object too large for one.
+	Segments []Segment `json:"segments,omitempty"`
 	// Pending says that every byte is durable, but not at its place yet: the object is in
 	// pieces. Nil: it is where it should be.
 	Pending *Pending `json:"pending,omitempty"`
 	// Notes say what happened on the way, for the record.
 	Notes []string `json:"notes,omitempty"`
+}
+
+// A Segment is one of several objects that hold the bytes of one, in order.
+type Segment struct {
+	Name      string            `json:"name"`
+	Size      int64             `json:"size"`             // bytes
+	SHA256    string            `json:"sha256,omitempty"` // ours; missing when not all that was written is stored
+	Checksums map[string]string `json:"checksums,omitempty"`
+	ETag      string            `json:"etag,omitempty"`
+	VersionID string            `json:"version_id,omitempty"`
+}
+
+// SegmentsSuffix ends the name of the list that makes segments one object. Theirs end in
+// .000, .001 and so on; see SegmentOf.
+const SegmentsSuffix = ".segments"
+
+// SegmentOf returns the object that a segment, or a list of segments, belongs to by its name.
+func SegmentOf(name string) (object string, ok bool) {
+	if object, ok := strings.CutSuffix(name, SegmentsSuffix); ok {
+		return object, true
+	}
+	n := len(name) - len(".000")
+	if n <= 0 || name[n] != '.' {
+		return name, false
+	}
+	for _, c := range name[n+1:] {
+		if c < '0' || c > '9' {
+			return name, false
+		}
+	}
+	return name[:n], true
 }
 
 // Pending says where the pieces of an object are.

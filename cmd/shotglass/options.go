@@ -12,7 +12,6 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/frame"
 	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
-	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/transport"
 )
 
@@ -128,11 +127,8 @@ var (
 )
 
 func checkName(name string) error {
-	if err := sink.ValidName(name); err != nil {
+	if err := acquire.ValidImageName(name); err != nil {
 		return usagef("--name: %v", err)
-	}
-	if strings.HasSuffix(name, sink.PartialSuffix) || strings.HasSuffix(name, acquire.ManifestSuffix) {
-		return usagef("--name %q: the suffixes %s and %s are taken", name, sink.PartialSuffix, acquire.ManifestSuffix)
 	}
 	return nil
 }

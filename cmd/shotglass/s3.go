@@ -43,6 +43,7 @@ func s3StoreFlags() []cli.Flag {
 	}
 	return []cli.Flag{
 		&cli.StringFlag{Name: "spill", EnvVars: env("SPILL"), Usage: "when the bucket fails in the middle of a capture, go on in this folder: `DIR`; shotglass upload finishes it", Category: groupS3, TakesFile: true},
+		&cli.StringFlag{Name: "s3-segment-size", EnvVars: env("S3_SEGMENT_SIZE"), Usage: "store an image that is larger as several objects of this `SIZE`", Category: groupS3, DefaultText: "512GiB"},
 		str("s3-kms-key", "S3_KMS_KEY", "encrypt with SSE-KMS under this `KEY`: ARN, id or alias"),
 		str("s3-storage-class", "S3_STORAGE_CLASS", "storage `CLASS` of images, such as STANDARD_IA"),
 		&cli.StringSliceFlag{Name: "s3-tag", EnvVars: env("S3_TAG"), Usage: "tag every object: `KEY=VALUE`", Category: groupS3},
@@ -133,6 +134,11 @@ func s3Store(ctx *cli.Context) (o s3.Options, err error) {
 			o.Tags = map[string]string{}
 		}
 		o.Tags[k] = v
+	}
+	if size := ctx.String("s3-segment-size"); size != "" {
+		if o.SegmentSize, err = parseSize(size); err != nil {
+			return o, usagef("--s3-segment-size: %v", err)
+		}
 	}
 	lock, retain := ctx.String("s3-lock"), ctx.String("s3-retain")
 	switch {

@@ -131,19 +131,19 @@ func uploadOne(ctx context.Context, w waiting, access s3.Options, failed []strin
 	return s3.Finish(ctx, w.Folder, access)
 }
 
-// rank orders what is uploaded: images and frames, then manifests, then signatures.
+// rank orders what is uploaded: images and frames, then lists of segments, manifests, signatures.
 func rank(name string) int {
-	switch {
-	case strings.HasSuffix(name, acquire.SignatureSuffix):
-		return 2
-	case strings.HasSuffix(name, acquire.ManifestSuffix):
-		return 1
+	for i, suffix := range []string{sink.SegmentsSuffix, acquire.ManifestSuffix, acquire.SignatureSuffix} {
+		if strings.HasSuffix(name, suffix) {
+			return i + 1
+		}
 	}
 	return 0
 }
 
-// paperOf returns the image that a manifest or signature is about.
+// paperOf returns the image that a list, manifest or signature is about.
 func paperOf(name string) string {
+	name = strings.TrimSuffix(name, sink.SegmentsSuffix)
 	name = strings.TrimSuffix(name, acquire.SignatureSuffix)
 	name = strings.TrimSuffix(name, acquire.ManifestSuffix)
 	return strings.TrimSuffix(name, sink.PartialSuffix)
@@ -196,7 +196,7 @@ func findWaiting(dirs []string) (list []waiting, err error) {
 func signedDescriptions(list []waiting) map[string]string {
 	out := map[string]string{}
 	for _, w := range list {
-		if rank(w.Name) != 1 || len(w.Parts) != 1 || w.Parts[0].File == "" || w.Size > acquire.MaxManifest {
+		if !strings.HasSuffix(w.Name, acquire.ManifestSuffix) || len(w.Parts) != 1 || w.Parts[0].File == "" || w.Size > acquire.MaxManifest {
 			continue
 		}
 		data, err := os.ReadFile(filepath.Join(w.Folder, w.Parts[0].File))

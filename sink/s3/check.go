@@ -43,6 +43,9 @@ func (s *Sink) Check(ctx context.Context, name string) error {
 	case isBucketGone(err) || !isNotFound(err):
 		return err
 	}
+	if err := s.checkFree(ctx, api, name+sink.SegmentsSuffix); errors.Is(err, sink.ErrExists) {
+		return err
+	}
 	if s.opts.Spill != "" {
 		if err := s.checkSpill(ctx); err != nil {
 			return fmt.Errorf("spill: %w", err)

@@ -19,19 +19,25 @@ import (
 
 // Create starts a small object, or one of unknown size.
 func (s *Sink) Create(ctx context.Context, name string) (sink.Object, error) {
-	return s.create(ctx, name, 0, false)
-}
-
-// CreateSized starts an image.
-func (s *Sink) CreateSized(ctx context.Context, name string, expected int64) (sink.Object, error) {
-	return s.create(ctx, name, expected, true)
-}
-
-func (s *Sink) create(ctx context.Context, name string, expected int64, image bool) (sink.Object, error) {
-	if err := ctx.Err(); err != nil {
+	if err := sink.ValidNew(name); err != nil {
 		return nil, err
 	}
+	return s.newObject(ctx, name, 0, false)
+}
+
+// CreateSized starts an image, in segments if it may be larger than one.
+func (s *Sink) CreateSized(ctx context.Context, name string, expected int64) (sink.Object, error) {
 	if err := sink.ValidNew(name); err != nil {
+		return nil, err
+	}
+	if expected > s.opts.SegmentSize {
+		return s.createSegmented(ctx, name)
+	}
+	return s.newObject(ctx, name, expected, true)
+}
+
+func (s *Sink) newObject(ctx context.Context, name string, expected int64, image bool) (*object, error) {
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if !s.take(name) {
@@ -40,11 +46,7 @@ func (s *Sink) create(ctx context.Context, name string, expected int64, image bo
 	local := s.awaits(name) != ""
 	api, err := s.client(ctx)
 	if err == nil && !local {
-		err = s.checkFree(ctx, api, name)
-		// With a spill, a bucket that fails now stops nothing.
-		if s.opts.Spill != "" && ctx.Err() == nil && !errors.Is(err, sink.ErrExists) {
-			err = nil
-		}
+		err = s.lookFor(ctx, api, name)
 	}
 	if err != nil {
 		s.release(name)
@@ -78,6 +80,15 @@ func (s *Sink) release(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.taken, name)
+}
+
+// lookFor is checkFree, but with a spill a bucket that fails now stops nothing.
+func (s *Sink) lookFor(ctx context.Context, api *s3.Client, name string) error {
+	err := s.checkFree(ctx, api, name)
+	if s.opts.Spill != "" && ctx.Err() == nil && !errors.Is(err, sink.ErrExists) {
+		return nil
+	}
+	return err
 }
 
 // checkFree returns an error wrapping sink.ErrExists when there is an object called name.

@@ -59,10 +59,43 @@ func (s *Sink) List(ctx context.Context) (sink.Listing, error) {
 			}
 		}
 	}
+	l.Objects, l.Unfinished = joinSegments(l.Objects), joinUploads(l.Unfinished)
 	order := func(a, b sink.Listed) int { return cmp.Or(cmp.Compare(a.Name, b.Name), a.Time.Compare(b.Time)) }
 	slices.SortFunc(l.Objects, order) // S3 sorts, but not every server does
 	slices.SortFunc(l.Unfinished, order)
 	return l, nil
+}
+
+// joinSegments makes one object of segments whose list is there. Others stay what they are.
+func joinSegments(in []sink.Listed) (out []sink.Listed) {
+	whole := map[string]*sink.Listed{}
+	for _, o := range in {
+		if name, ok := strings.CutSuffix(o.Name, sink.SegmentsSuffix); ok {
+			o.Name, o.Size, o.Location = name, 0, strings.TrimSuffix(o.Location, sink.SegmentsSuffix)
+			whole[name] = &o
+		}
+	}
+	for _, o := range in {
+		name, ok := sink.SegmentOf(o.Name)
+		switch w := whole[name]; {
+		case !ok || w == nil:
+			out = append(out, o)
+		case !strings.HasSuffix(o.Name, sink.SegmentsSuffix):
+			w.Size += o.Size
+		}
+	}
+	for _, w := range whole {
+		out = append(out, *w)
+	}
+	return out
+}
+
+// joinUploads names the objects that segments are of.
+func joinUploads(in []sink.Listed) []sink.Listed {
+	for i := range in {
+		in[i].Name, _ = sink.SegmentOf(in[i].Name)
+	}
+	return in
 }
 
 // nameOf is the name of an object in this place.

@@ -6,6 +6,8 @@ const (
 	maxPartSize     = 5 << 30
 	maxParts        = 10_000
 	defaultPartSize = 16 << 20
+
+	defaultSegmentSize = 512 << 30
 )
 
 // planParts is for how many parts an expected size is planned. The rest is for what

@@ -36,31 +36,60 @@ func (s *Sink) Open(ctx context.Context, name string) (sink.Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	head, err := s.head(ctx, api, name, few)
+	r, err := s.openOne(ctx, api, name)
+	if denied(err) || errors.Is(err, fs.ErrNotExist) && !isBucketGone(err) {
+		// It may be in segments.
+		stretches, size, serr := s.openSegments(ctx, api, name)
+		switch {
+		case serr == nil:
+			return s.reader(ctx, api, name, stretches, size), nil
+		case !errors.Is(serr, errNoList):
+			return nil, serr
+		}
+	}
 	if denied(err) {
 		return nil, fmt.Errorf("%w; that is also what S3 says of objects that are not there to who may not list the bucket", err)
 	}
 	if err != nil {
 		return nil, err
 	}
+	return r, nil
+}
+
+// openOne opens a single object.
+func (s *Sink) openOne(ctx context.Context, api *s3.Client, name string) (*reader, error) {
+	head, err := s.head(ctx, api, name, few)
+	if err != nil {
+		return nil, err
+	}
+	size := aws.ToInt64(head.ContentLength)
+	return s.reader(ctx, api, name, []stretch{{name: name, etag: head.ETag, size: size}}, size), nil
+}
+
+func (s *Sink) reader(ctx context.Context, api *s3.Client, name string, stretches []stretch, size int64) *reader {
 	life, stop := context.WithCancel(ctx)
-	return &reader{
-		s: s, api: api, name: name, etag: head.ETag, size: aws.ToInt64(head.ContentLength),
-		life: life, stop: stop, blocks: make(map[int64]*block),
-	}, nil
+	return &reader{s: s, api: api, name: name, stretches: stretches, size: size, life: life, stop: stop, blocks: make(map[int64]*block)}
+}
+
+// A stretch is one object of those that are read as one.
+type stretch struct {
+	name  string
+	etag  *string
+	start int64
+	size  int64
 }
 
 // A reader caches blocks, so that readers of neighbouring ranges share requests and a stream
 // does not wait for each.
 type reader struct {
-	s    *Sink
-	api  *s3.Client
-	name string
-	etag *string
-	size int64
-	life context.Context // of Open
-	stop context.CancelFunc
-	wg   sync.WaitGroup
+	s         *Sink
+	api       *s3.Client
+	name      string
+	size      int64
+	stretches []stretch       // in order, without gaps
+	life      context.Context // of Open
+	stop      context.CancelFunc
+	wg        sync.WaitGroup
 
 	pos int64 // of Read
 
@@ -214,22 +243,35 @@ func (r *reader) fetch(i int64) (data []byte, err error) {
 	return data, err
 }
 
+// get reads a range, of every object that it touches.
 func (r *reader) get(data []byte, from int64) (again bool, err error) {
+	for _, st := range r.stretches {
+		a, z := max(from, st.start), min(from+int64(len(data)), st.start+st.size)
+		if a < z {
+			if again, err = r.getOne(st, data[a-from:z-from], a-st.start); err != nil {
+				return again, err
+			}
+		}
+	}
+	return false, nil
+}
+
+func (r *reader) getOne(st stretch, data []byte, from int64) (again bool, err error) {
 	ctx, cancel := context.WithTimeout(r.life, 3*r.s.opts.patient)
 	defer cancel()
 	out, err := r.api.GetObject(ctx, &s3.GetObjectInput{
-		Bucket: &r.s.opts.Bucket, Key: aws.String(r.s.key(r.name)), ExpectedBucketOwner: r.s.owner(), IfMatch: r.etag,
+		Bucket: &r.s.opts.Bucket, Key: aws.String(r.s.key(st.name)), ExpectedBucketOwner: r.s.owner(), IfMatch: st.etag,
 		Range: aws.String(fmt.Sprintf("bytes=%d-%d", from, from+int64(len(data))-1)),
 	})
 	if err != nil {
-		return false, r.s.fail("read", r.name, err)
+		return false, r.s.fail("read", st.name, err)
 	}
 	defer out.Body.Close()
 	if got := aws.ToInt64(out.ContentLength); got != int64(len(data)) {
-		return false, fmt.Errorf("%s: asked for %d bytes, the service answers with %d", r.s.location(r.name), len(data), got)
+		return false, fmt.Errorf("%s: asked for %d bytes, the service answers with %d", r.s.location(st.name), len(data), got)
 	}
 	if _, err := io.ReadFull(out.Body, data); err != nil {
-		return true, fmt.Errorf("%s: read at %d: %w", r.s.location(r.name), from, err)
+		return true, fmt.Errorf("%s: read at %d: %w", r.s.location(st.name), from, err)
 	}
 	return false, nil
 }

@@ -13,6 +13,10 @@
 // small parts when the size is not known, leak uploads on cancellation, throw
 // all parts away on a conflict and send no checksum of the full object.
 //
+// An image that is larger than [Options.SegmentSize] is stored as segments: NAME.000, NAME.001 and so on,
+// whose concatenation is what was written, and NAME.segments, the list that makes them
+// one. Open takes NAME, and presents one object.
+//
 // # Spill
 //
 // Memory cannot be captured twice; a bucket can fail for hours. With [Options.Spill] an object
@@ -90,6 +94,9 @@ type Options struct {
 	// PartSize is the least size of parts; S3 wants 5 MiB at least. The default of 16 MiB
 	// keeps requests few; up to 140 GiB need no more.
 	PartSize int64
+	// SegmentSize is the size from which an image is stored as several objects, each of that size at
+	// most (default 512 GiB): so parts have 56 MiB at most, whatever the image. It must hold a part.
+	SegmentSize int64
 	// Concurrency is how many parts of one object are under way at once (default 3). An
 	// object holds one part more than that in memory.
 	Concurrency int
@@ -113,6 +120,9 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	if o.PartSize == 0 {
 		o.PartSize = defaultPartSize
+	}
+	if o.SegmentSize == 0 {
+		o.SegmentSize = defaultSegmentSize
 	}
 	if o.Concurrency == 0 {
 		o.Concurrency = 3

@@ -97,6 +97,9 @@ func (o *Options) valid() error {
 	if o.PartSize < minPartSize || o.PartSize > maxPartSize {
 		return fmt.Errorf("part size %d: want %d to %d", o.PartSize, minPartSize, int64(maxPartSize))
 	}
+	if o.SegmentSize < o.PartSize {
+		return fmt.Errorf("segments of %d bytes hold no part of %d", o.SegmentSize, o.PartSize)
+	}
 	if o.Concurrency < 1 || o.Attempts < 1 {
 		return errors.New("concurrency and attempts start at 1")
 	}

@@ -87,6 +87,7 @@ _shotglass() {
 			'--s3-external-id[external ID for that role]:value: ' \
 			'--s3-bucket-owner[ACCOUNT that must own the bucket]:value: ' \
 			'--spill[when the bucket fails in the middle of a capture, go on in this folder\: DIR; shotglass upload finishes it]:file:_files' \
+			'--s3-segment-size[store an image that is larger as several objects of this SIZE]:value: ' \
 			'--s3-kms-key[encrypt with SSE-KMS under this KEY\: ARN, id or alias]:value: ' \
 			'--s3-storage-class[storage CLASS of images, such as STANDARD_IA]:value: ' \
 			'*--s3-tag[tag every object]:value: ' \
@@ -159,6 +160,7 @@ _shotglass() {
 			'--s3-external-id[external ID for that role]:value: ' \
 			'--s3-bucket-owner[ACCOUNT that must own the bucket]:value: ' \
 			'--spill[when the bucket fails in the middle of a capture, go on in this folder\: DIR; shotglass upload finishes it]:file:_files' \
+			'--s3-segment-size[store an image that is larger as several objects of this SIZE]:value: ' \
 			'--s3-kms-key[encrypt with SSE-KMS under this KEY\: ARN, id or alias]:value: ' \
 			'--s3-storage-class[storage CLASS of images, such as STANDARD_IA]:value: ' \
 			'*--s3-tag[tag every object]:value: ' \
