@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/time/rate"
 
 	"github.com/shotglass-ir/shotglass/acquire/agefile"
 	"github.com/shotglass-ir/shotglass/acquire/frame"
@@ -68,6 +69,14 @@ type Options struct {
 	CleanupTimeout time.Duration
 	// Parallel is how many targets are captured at once (default: all).
 	Parallel int
+	// LimitRate bounds the stream of a target, and LimitTotalRate those of all together, in bytes
+	// per second (default: no limit). The bytes are those of memory, before compression, as
+	// they come over the link. A limited capture takes longer, so that its image is of less of
+	// one moment.
+	LimitRate, LimitTotalRate int64
+	// OpenFiles is how many files and sockets this process may have open (default: no limit).
+	// It bounds how many connections wait for their captures, and how many captures are under way.
+	OpenFiles int
 	// MemoryBudget is how many bytes the captures under way may take together
 	// (default: no limit): each is admitted with the weight that
 	// pipeline.MemoryPerHost states, after the pool that all share. What
@@ -101,6 +110,7 @@ type Options struct {
 	// the default of 0 turns the hazard off, and is what evidence needs.
 	LimeTimeout int
 
+	totalRate         *rate.Limiter // of all targets of a plan
 	testOnlyFrameSize int
 }
 
@@ -141,6 +151,7 @@ type Job struct {
 	Name string
 
 	Sink         sink.Sink
+	LimitRate    int64
 	Modules      kernelmodules.Store
 	SudoPassword transport.SecretFunc
 
@@ -165,6 +176,9 @@ func (j Job) options(o Options) *Options {
 	if j.Sink != nil {
 		o.Sink = j.Sink
 	}
+	if j.LimitRate != 0 {
+		o.LimitRate = j.LimitRate
+	}
 	if j.Modules != nil {
 		o.Modules = j.Modules
 	}
@@ -185,10 +199,14 @@ type Plan struct {
 	Steps []*Step // in the order of the jobs
 	// Leftovers are what earlier runs left unfinished in the places of the plan, if it resumes.
 	Leftovers []Leftover
+	// Warnings are about the plan as a whole.
+	Warnings []string
 
 	opts     Options
 	shelves  map[string]*shelf // by place, if it resumes
 	listings []listed
+	files    fileBudget
+	space    []Space
 }
 
 // A Step is the plan for one target.
@@ -206,8 +224,8 @@ type Step struct {
 	Name       string                `json:"name,omitempty"`       // of the image
 	Expected   int64                 `json:"expected,omitempty"`   // raw bytes, exact
 	Recipients []string              `json:"recipients,omitempty"` // who can decrypt the image; none: it is not encrypted
-	// Estimate is the expected time of the stream, from the round trip alone; 0 when
-	// the round trip is not the limit.
+	// Estimate is the least time of the stream, from the round trip and the target's rate
+	// limit; 0 when neither limits it.
 	Estimate time.Duration `json:"estimate_ns,omitempty"`
 	Warnings []string      `json:"warnings,omitempty"`
 	// Prior is the image of an earlier run that is kept in place of a new one if, read

@@ -21,8 +21,12 @@ type gate struct {
 // newGate divides what the shared pool, and the images that are read again, leave of a budget.
 func (p *Plan) newGate(pool *frame.Pool) (*gate, error) {
 	g := &gate{rereads: make(slots, rereaders())}
-	if n := p.opts.Parallel; n > 0 {
-		g.turns = make(slots, n)
+	turns := p.opts.Parallel
+	if n := p.files.captures; n > 0 && (turns <= 0 || n < turns) {
+		turns = n
+	}
+	if turns > 0 {
+		g.turns = make(slots, turns)
 	}
 	budget := p.opts.MemoryBudget
 	if budget <= 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -28,6 +29,7 @@ const slowRTT = 10 * time.Millisecond
 // the error is about all of them (bad options, ctx ended).
 func NewPlan(ctx context.Context, jobs []Job, opts Options) (*Plan, error) {
 	opts = opts.withDefaults()
+	opts.totalRate = newLimit(opts.LimitTotalRate)
 	p := &Plan{opts: opts}
 	for _, j := range jobs {
 		s := &Step{Target: j.Target, Host: j.Host, Name: j.Name, Labels: j.Labels, opts: j.options(opts)}
@@ -44,12 +46,17 @@ func NewPlan(ctx context.Context, jobs []Job, opts Options) (*Plan, error) {
 		return nil, err
 	}
 	var g errgroup.Group
-	slots := make(slots, connecting)
+	p.files = newFileBudget(opts.OpenFiles)
+	slots := make(slots, p.files.connecting)
+	var held atomic.Int64
 	for _, s := range p.Steps {
 		g.Go(func() error {
 			s.Err = s.plan(ctx, s.opts, slots)
-			if s.Err != nil || s.Prior != nil {
+			switch {
+			case s.Err != nil, s.Prior != nil:
 				s.park() // not needed now, or perhaps never
+			case p.files.held > 0 && held.Add(1) > int64(p.files.held):
+				s.park() // connected to again when its turn comes
 			}
 			if s.Err == nil {
 				opts.Observer(Planned{host(s.Host), s})
@@ -63,6 +70,9 @@ func NewPlan(ctx context.Context, jobs []Job, opts Options) (*Plan, error) {
 		return nil, context.Cause(ctx)
 	}
 	p.checkSpace(ctx)
+	if t := p.Totals(); p.files.warn(opts.OpenFiles, t.Take+t.Keep) != "" {
+		p.Warnings = append(p.Warnings, p.files.warn(opts.OpenFiles, t.Take+t.Keep))
+	}
 	return p, nil
 }
 
@@ -200,9 +210,7 @@ func (s *Step) plan(ctx context.Context, opts *Options, slots slots) error {
 	s.planned = time.Now()
 	s.Facts, s.Privilege = h.facts, h.priv.kind
 	s.Expected = lime.Total(h.facts.RAM)
-	if up.MaxRate > 0 {
-		s.Estimate = time.Duration(float64(s.Expected) / up.MaxRate * float64(time.Second))
-	}
+	s.Estimate = slowest(s.Expected, up.MaxRate, float64(opts.LimitRate), float64(opts.LimitTotalRate))
 	s.warn()
 
 	var errs []error
@@ -277,25 +285,29 @@ func (s *Step) warnSpill(ctx context.Context, opts *Options) {
 // checkSpace refuses the steps for which their sink has no room, in the worst case
 // that nothing compresses. Sinks on one volume share its room.
 func (p *Plan) checkSpace(ctx context.Context) {
-	left := map[string]int64{}
+	volumes, left := map[string]int{}, map[string]int64{}
 	for _, s := range p.Steps {
 		sc, ok := s.opts.Sink.(sink.SpaceChecker)
-		if !ok || p.opts.AllowLowSpace || s.Err != nil || s.Prior != nil {
+		if !ok || s.Err != nil || s.Prior != nil {
 			continue
 		}
 		volume := sc.Volume()
-		if _, known := left[volume]; !known {
+		if _, known := volumes[volume]; !known {
 			free, err := sc.Free(ctx)
 			if err != nil {
 				s.Err = fmt.Errorf("free space of %s: %w", s.opts.Sink, err)
 				continue
 			}
-			left[volume] = free
+			volumes[volume], left[volume] = len(p.space), free
+			p.space = append(p.space, Space{Place: fmt.Sprint(s.opts.Sink), Free: free})
 		}
+		v := &p.space[volumes[volume]]
 		need := s.Expected + s.Expected>>8 + overhead
-		if left[volume] < need {
-			s.Err = &hinted{fmt.Errorf("%s has %d MiB left, the image may need %d MiB", s.opts.Sink, max(left[volume], 0)>>20, need>>20),
-				"write to another place (--output), or accept that the disk may fill up with --allow-low-space"}
+		v.Need += need
+		if left[volume] < need && !p.opts.AllowLowSpace {
+			v.Short++
+			s.Err = &spaceError{fmt.Errorf("%s has %d MiB left, the image may need %d MiB", s.opts.Sink, max(left[volume], 0)>>20, need>>20)}
+			s.park()
 			continue
 		}
 		left[volume] -= need

@@ -198,14 +198,15 @@ func (c *capture) stream(ctx context.Context) {
 		defer context.AfterFunc(ctx, func() { h.Hasten(haste) })()
 	}
 	streamCtx, cancel := context.WithCancelCause(ctx)
+	from, limit := limited(streamCtx, st, newLimit(c.opts.LimitRate), c.opts.totalRate)
 	stopInterrupt := context.AfterFunc(streamCtx, st.Interrupt)
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		c.watch(streamCtx, cancel, progress)
+		c.watch(streamCtx, cancel, progress, limit)
 	}()
 	begin := time.Now()
-	c.out, err = pipeline.Run(streamCtx, st, c.obj, pipeline.Options{
+	c.out, err = pipeline.Run(streamCtx, from, c.obj, pipeline.Options{
 		Pool: c.opts.Pool, Compression: c.opts.Compression, Expected: c.step.Expected,
 		FrameSize: c.opts.testOnlyFrameSize, Walker: walker, Progress: progress, Recipients: c.opts.Recipients,
 	})
@@ -276,8 +277,8 @@ func (e *errStalled) Hint() string {
 }
 
 // watch tells of stalls, and ends the stream after the stall timeout. A stall
-// by itself is not an end.
-func (c *capture) watch(ctx context.Context, cancel context.CancelCauseFunc, p *pipeline.Progress) {
+// by itself is not an end, and a stream that waits for its rate limit does not stall.
+func (c *capture) watch(ctx context.Context, cancel context.CancelCauseFunc, p *pipeline.Progress, limit *limitedReader) {
 	name := host(c.step.Host)
 	t := time.NewTicker(min(time.Second, c.opts.StallTimeout/4))
 	defer t.Stop()
@@ -297,6 +298,9 @@ func (c *capture) watch(ctx context.Context, cancel context.CancelCauseFunc, p *
 		now := time.Now()
 		if n := p.RawBytes.Load(); n != bytes {
 			changed, bytes, blocked, told = now, n, now, false
+		}
+		if limit.waiting() {
+			changed, blocked = now, now
 		}
 		if !p.Reading.Load() { // our own side is slow: no reason to give up
 			if waited := now.Sub(blocked); waited >= stallShown && !told {

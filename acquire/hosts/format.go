@@ -29,6 +29,7 @@ var formats = map[string]struct {
 	"url":         {`^https?://`, checkURL},
 	"bucket":      {`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`, checkBucket},
 	"prefix":      {`^[^/\\]*$`, checkPrefix},
+	"rate":        {`^[0-9.]+ ?([kKmMgG])(i?[bB]|bit)(/s)?$`, checkRate},
 	"file":        {}, // a path to something that must be there
 	"path":        {},
 }
@@ -121,6 +122,11 @@ func checkBucket(s string) error {
 		return fmt.Errorf("%q is not the name of a bucket", s)
 	}
 	return nil
+}
+
+func checkRate(s string) error {
+	_, err := acquire.ParseRate(s)
+	return err
 }
 
 func checkPrefix(s string) error {

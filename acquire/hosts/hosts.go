@@ -30,6 +30,8 @@ type File struct {
 	Hosts    []Host   `yaml:"hosts" doc:"The hosts to capture."`
 	Workers  Workers  `yaml:"workers" doc:"How many hosts to capture at once; auto lets memory decide."`
 
+	LimitTotalRate string `yaml:"limit_total_rate" is:"rate" doc:"How fast the memory of all hosts together is read at most, such as 200MB/s."`
+
 	AWS        AWS        `yaml:"aws" doc:"Where to store images in S3. Not available in this version."`
 	Logging    Logging    `yaml:"logging" doc:"Where to write a log of the run. Not available in this version."`
 	Repository Repository `yaml:"repository" doc:"A repository of kernel modules. Not available in this version."`
@@ -59,6 +61,8 @@ type Defaults struct {
 
 	Module       Strings `yaml:"module" is:"file" doc:"LiME modules, or folders with modules."`
 	ModuleSHA256 Strings `yaml:"module_sha256" is:"sha256" doc:"Digests of modules that may be loaded."`
+
+	LimitRate string `yaml:"limit_rate" is:"rate" doc:"How fast the memory of the host is read at most, such as 50MB/s; without it as fast as can be."`
 
 	Output         string  `yaml:"output" is:"path" doc:"The folder for images and manifests."`
 	Recipients     Strings `yaml:"recipients" is:"recipient" doc:"Encrypt the image with age to these keys: age1..., or public keys of SSH."`

@@ -137,7 +137,7 @@ var faults = []struct {
 	{"unknown keys", "hosts:\n- adr: web1\n  addr: web1\nhost: []\nx: 1\n", []string{
 		`2:3: unknown key "adr" in hosts[0]; is it "addr"?`,
 		`4:1: unknown key "host"; is it "hosts"?`,
-		`5:1: unknown key "x"; known are case, defaults, hosts, workers, aws, logging, repository`,
+		`5:1: unknown key "x"; known are case, defaults, hosts, workers, limit_total_rate, aws, logging, repository`,
 	}},
 	{"duplicate key", "hosts:\n- addr: a\n  port: 1\n  port: 2\n", []string{`4:3: key "port" is given twice, first in line 3`}},
 	{"duplicate host", "hosts:\n- addr: a\n- addr: A\n- {addr: b, name: a}\n", []string{
@@ -188,6 +188,10 @@ var faults = []struct {
 		`2:47: hosts[0].module_sha256[0]: "ab" is not a SHA-256 in hexadecimal, as sha256sum prints it`,
 	}},
 	{"workers", "workers: many\n", []string{`1:10: workers is "many", want a number from 1 or auto`}},
+	{"rates", "limit_total_rate: 5\nhosts:\n- {addr: a, limit_rate: 1kB/s}\n- {addr: b, limit_rate: 400 Mbit/s}\n", []string{
+		`1:19: limit_total_rate is a number, want text (in quotes)`,
+		`3:25: hosts[0].limit_rate: "1kB/s" is less than`,
+	}},
 	{"no workers", "workers: 0\n", []string{`1:10: workers is 0, want a number from 1 or auto`}},
 	{"sections", "aws: {bucket: A_B, region: x}\nrepository: {enabled: 1, url: 'ftp://x'}\nlogging: []\n", []string{
 		`1:15: aws.bucket: "A_B" is not the name of a bucket`,

@@ -90,6 +90,17 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 		_, lerr := log.end(ctx, nil, exitCode(err))
 		return errors.Join(err, lerr)
 	}
+	if err := tellTotals(c, plan); err != nil {
+		return err
+	}
+	t := plan.Totals()
+	if len(plan.Steps) > 1 && !o.Quiet && !o.JSON {
+		w.say("shotglass: " + totalsLine(t))
+	}
+	if o.All && t.Refused > 0 {
+		closeView()
+		return refuseAll(c, plan, t)
+	}
 	if t, ok := o.Engine.Sink.(sink.Teller); ok && !o.Quiet {
 		for _, text := range t.Tell() {
 			w.say("shotglass: " + text)

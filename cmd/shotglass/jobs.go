@@ -197,6 +197,9 @@ func (m *jobMaker) job(name string, h hostsfile.Host, arg hostSpec) acquire.Job 
 		fromFile("jump", strings.Join(hops, ","))
 	}
 	j.Target = t
+	if fromFile("limit-rate", h.LimitRate) {
+		j.LimitRate, _ = acquire.ParseRate(h.LimitRate) // checked by the hosts file
+	}
 
 	if m.file.Path == "" {
 		return j // all else stands in the options

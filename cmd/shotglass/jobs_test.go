@@ -247,3 +247,26 @@ func TestHostsFileBucket(t *testing.T) {
 		t.Errorf("with --output: %s", got)
 	}
 }
+
+// TestLimits: a rate of the file holds where no flag outweighs it, and the manifest says whence.
+func TestLimits(t *testing.T) {
+	testApp(t)
+	_, file := hostsFolder(t, "limit_total_rate: 80MB/s\ndefaults: {limit_rate: 20MB/s}\nhosts:\n- {addr: a, limit_rate: 1MiB/s}\n- addr: b\n")
+	o := mustParse(t, "-c", file)
+	if o.Engine.LimitTotalRate != 80e6 || o.Jobs[0].LimitRate != 1<<20 || o.Jobs[1].LimitRate != 20e6 {
+		t.Errorf("%d, %d, %d", o.Engine.LimitTotalRate, o.Jobs[0].LimitRate, o.Jobs[1].LimitRate)
+	}
+	if s := jobSetting(o.Jobs[0], "limit-rate"); s != [2]string{"1MiB/s", "file " + file} {
+		t.Errorf("%q", s)
+	}
+	if s := jobSetting(o.Jobs[0], "limit-total-rate"); s != [2]string{"80MB/s", "file " + file} {
+		t.Errorf("%q", s)
+	}
+	o = mustParse(t, "-c", file, "--limit-rate", "5MB", "--limit-total-rate", "6MB")
+	if o.Engine.LimitTotalRate != 6e6 || o.Engine.LimitRate != 5e6 || o.Jobs[0].LimitRate != 0 {
+		t.Errorf("%d, %d, %d", o.Engine.LimitTotalRate, o.Engine.LimitRate, o.Jobs[0].LimitRate)
+	}
+	if s := jobSetting(o.Jobs[0], "limit-rate"); s != [2]string{"5MB", "flag"} {
+		t.Errorf("%q", s)
+	}
+}

@@ -23,6 +23,7 @@ type captureOptions struct {
 	SignKey  string // path; empty for none
 	Unsigned bool
 	Resume   bool
+	All      bool   // or none
 	Signers  string // path; whom --resume trusts too
 
 	JSON     bool
@@ -41,7 +42,7 @@ type captureOptions struct {
 func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, error) {
 	o := &captureOptions{
 		SignKey: ctx.String("sign-key"), Unsigned: ctx.Bool("unsigned"),
-		Resume: ctx.Bool("resume"), Signers: ctx.String("signers"),
+		Resume: ctx.Bool("resume"), All: ctx.Bool("require-all"), Signers: ctx.String("signers"),
 		JSON: ctx.Bool("json"), Quiet: ctx.Bool("quiet"), Progress: ctx.String("progress"),
 		prompts: newPrompter(c),
 	}
@@ -62,6 +63,7 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 	e.AllowUnverifiedModule = ctx.Bool("insecure-unverified-module")
 	e.AllowLowSpace = ctx.Bool("allow-low-space")
 	e.StallTimeout, e.CleanupTimeout = ctx.Duration("stall-timeout"), ctx.Duration("cleanup-timeout")
+	e.OpenFiles = openFiles()
 	e.ConnectAttempts = ctx.Int("connect-attempts")
 	e.Parallel, e.LimePort, e.LimeTimeout = ctx.Int("parallel"), ctx.Int("lime-port"), ctx.Int("lime-timeout")
 
@@ -115,6 +117,9 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 	if err := o.readBudget(ctx); err != nil {
 		return nil, err
 	}
+	if err := o.readLimits(ctx); err != nil {
+		return nil, err
+	}
 	if err := o.readHosts(c, ctx, name); err != nil {
 		return nil, err
 	}
@@ -149,6 +154,19 @@ func (o *captureOptions) readBudget(ctx *cli.Context) (err error) {
 	return nil
 }
 
+// readLimits reads how fast memory may be read.
+func (o *captureOptions) readLimits(ctx *cli.Context) error {
+	for flag, limit := range map[string]*int64{"limit-rate": &o.Engine.LimitRate, "limit-total-rate": &o.Engine.LimitTotalRate} {
+		if s := ctx.String(flag); s != "" {
+			var err error
+			if *limit, err = acquire.ParseRate(s); err != nil {
+				return usagef("--%s: %v", flag, err)
+			}
+		}
+	}
+	return nil
+}
+
 // readHosts makes the jobs: of the hosts file, and of the hosts named beside it. name is
 // that of the image.
 func (o *captureOptions) readHosts(c *console, ctx *cli.Context, name string) (err error) {
@@ -167,6 +185,10 @@ func (o *captureOptions) readHosts(c *console, ctx *cli.Context, name string) (e
 		if file.Case != "" && !ctx.IsSet("case") {
 			e.Case = file.Case
 			e.Settings = setSetting(e.Settings, "case", file.Case, "file "+path)
+		}
+		if r := file.LimitTotalRate; r != "" && !ctx.IsSet("limit-total-rate") {
+			e.LimitTotalRate, _ = acquire.ParseRate(r) // checked by the hosts file
+			e.Settings = setSetting(e.Settings, "limit-total-rate", r, "file "+path)
 		}
 		if file.Workers != 0 && !ctx.IsSet("parallel") {
 			e.Parallel = int(file.Workers)

@@ -44,15 +44,18 @@ func planCommand(c *console, args []string) *cli.Command {
 			if err := tellResume(c, plan); err != nil {
 				return err
 			}
-			return printPlan(c, plan.Steps)
+			if err := tellTotals(c, plan); err != nil {
+				return err
+			}
+			return printPlan(c, plan, o.All)
 		},
 	}
 }
 
-func printPlan(c *console, steps []*acquire.Step) error {
-	failed := 0
+func printPlan(c *console, plan *acquire.Plan, all bool) error {
+	failed, steps := 0, plan.Steps
 	for i, s := range steps {
-		if s.Err != nil {
+		if s.Err != nil && s.Prior == nil {
 			failed++
 			c.fail(s.Host, s.Err)
 		}
@@ -67,9 +70,12 @@ func printPlan(c *console, steps []*acquire.Step) error {
 		}
 		printStep(c, s)
 	}
+	if !c.json && len(steps) > 1 {
+		fmt.Fprintf(c, "\n%s\n", printable(totalsLine(plan.Totals())))
+	}
 	code := exitOK
 	switch {
-	case failed == len(steps):
+	case failed == len(steps), all && failed > 0:
 		code = exitFailed
 	case failed > 0:
 		code = exitPartial
@@ -132,7 +138,9 @@ func printStep(out io.Writer, s *acquire.Step) {
 	if s.Prior != nil {
 		row("earlier", "%s", priorLine(s.Prior))
 	}
-	if s.Err != nil {
+	if s.Err != nil && s.Prior != nil {
+		row("verdict", "keeps its image; a new one cannot be captured: %s", strings.ReplaceAll(s.Err.Error(), "\n", "; "))
+	} else if s.Err != nil {
 		row("verdict", "cannot be captured: %s", strings.ReplaceAll(s.Err.Error(), "\n", "; "))
 	} else {
 		row("verdict", "can be captured")

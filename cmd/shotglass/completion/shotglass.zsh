@@ -73,6 +73,9 @@ _shotglass() {
 			'--cleanup-timeout[give up cleaning a host after this TIME]:value: ' \
 			'--parallel[capture at most N hosts at once]:value: ' \
 			'--memory-budget[captures under way take at most this SIZE of memory together, such as 2GiB; others wait]:value: ' \
+			'--require-all[capture all hosts or none\: if the plan refuses one, end with 1 before any is touched]' \
+			'--limit-rate[read the memory of each host at most at this RATE, such as 50MB/s or 400Mbit/s; MB are 10^6 bytes, MiB 2^20, before compression]:value: ' \
+			'--limit-total-rate[and of all hosts together at this RATE]:value: ' \
 			'--compress-threads[compress on at most N cores, all hosts together]:value: ' \
 			'--json[print JSON Lines to standard output]' \
 			'--quiet[print errors only, and the result]' \
@@ -146,6 +149,9 @@ _shotglass() {
 			'--cleanup-timeout[give up cleaning a host after this TIME]:value: ' \
 			'--parallel[capture at most N hosts at once]:value: ' \
 			'--memory-budget[captures under way take at most this SIZE of memory together, such as 2GiB; others wait]:value: ' \
+			'--require-all[capture all hosts or none\: if the plan refuses one, end with 1 before any is touched]' \
+			'--limit-rate[read the memory of each host at most at this RATE, such as 50MB/s or 400Mbit/s; MB are 10^6 bytes, MiB 2^20, before compression]:value: ' \
+			'--limit-total-rate[and of all hosts together at this RATE]:value: ' \
 			'--compress-threads[compress on at most N cores, all hosts together]:value: ' \
 			'--json[print JSON Lines to standard output]' \
 			'--quiet[print errors only, and the result]' \

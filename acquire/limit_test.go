@@ -1,0 +1,136 @@
+package acquire
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"testing"
+	"testing/iotest"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/shotglass-ir/shotglass/acquire/pipeline"
+)
+
+func TestParseRate(t *testing.T) {
+	for s, want := range map[string]int64{
+		"50MB": 50e6, "50MB/s": 50e6, "50 mb/s": 50e6, "1.5MiB": 3 << 19, "400Mbit/s": 50e6, "1GiB/s": 1 << 30, "64KiB": MinRate, "1Gbit": 125e6,
+		"50": 0, "": 0, "MB": 0, "-1MB": 0, "0MB": 0, "63KiB": 0, "1B": 0, "NaNMB": 0, "InfMB": 0, "1e30GB": 0, "50 MB per s": 0, "8M": 0, "50MBit/s": 625e4,
+	} {
+		if got, err := ParseRate(s); got != want || (err == nil) != (want != 0) {
+			t.Errorf("%q: %d, %v, want %d", s, got, err, want)
+		}
+	}
+}
+
+// TestLimitedReader: bytes arrive whole, at the rate, and the first at once.
+func TestLimitedReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		data := bytes.Repeat([]byte("memory!!"), 10<<20/8)
+		began := time.Now()
+		r, l := limited(t.Context(), bytes.NewReader(data), newLimit(1<<20), nil)
+		first := make([]byte, 1<<20)
+		n, err := r.Read(first)
+		if n != limitChunk || err != nil || time.Since(began) != 0 {
+			t.Errorf("%d bytes after %s: %v", n, time.Since(began), err)
+		}
+		rest, err := io.ReadAll(r)
+		if err != nil || !bytes.Equal(append(first[:n], rest...), data) || l.waiting() {
+			t.Errorf("%d bytes, %v", len(rest), err)
+		}
+		if d := time.Since(began); d < 9*time.Second || d > 10*time.Second {
+			t.Errorf("10 MiB at 1 MiB/s took %s", d)
+		}
+	})
+}
+
+// TestLimitTotal: hosts share a limit evenly, and one that has a limit of its own leaves the rest
+// to the others.
+func TestLimitTotal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		total := newLimit(4 << 20)
+		var wg sync.WaitGroup
+		var took [3]time.Duration
+		began := time.Now()
+		for i, own := range []*rate.Limiter{nil, nil, newLimit(1 << 20)} {
+			wg.Go(func() {
+				r, _ := limited(t.Context(), io.LimitReader(zeros{}, 10<<20), own, total)
+				if n, err := io.Copy(io.Discard, r); n != 10<<20 || err != nil {
+					t.Errorf("%d, %v", n, err)
+				}
+				took[i] = time.Since(began)
+			})
+		}
+		wg.Wait()
+		for i, want := range []time.Duration{20 * time.Second / 3, 20 * time.Second / 3, 10 * time.Second} {
+			if d := took[i] - want; d.Abs() > time.Second {
+				t.Errorf("stream %d took %s, want %s", i, took[i], want)
+			}
+		}
+	})
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// TestLimitEnds: an error comes through, and a wait ends with its context, for its cause.
+func TestLimitEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		want := errors.New("the end")
+		r, _ := limited(t.Context(), iotest.ErrReader(want), newLimit(MinRate))
+		if _, err := r.Read(make([]byte, 1)); err != want {
+			t.Error(err)
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		r, l := limited(ctx, zeros{}, newLimit(MinRate))
+		done := make(chan error)
+		go func() { _, err := io.Copy(io.Discard, r); done <- err }()
+		synctest.Wait()
+		if !l.waiting() {
+			t.Error("it does not wait")
+		}
+		cancel(want)
+		if err := <-done; err != want {
+			t.Errorf("%v", err)
+		}
+	})
+	if r, l := limited(t.Context(), zeros{}, nil, newLimit(0)); r != (zeros{}) || l.waiting() {
+		t.Error("without a limit there is a reader in between")
+	}
+}
+
+// TestLimitIsNoStall: a stream that waits for its limit longer than the stall timeout goes on.
+func TestLimitIsNoStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var events int
+		o := Options{StallTimeout: 30 * time.Second, Observer: func(Event) { events++ }}.withDefaults()
+		c := &capture{step: &Step{Host: "a"}, h: &remote{name: "a", opts: &o}, opts: &o}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		limit := newLimit(MinRate)
+		limit.ReserveN(time.Now(), limit.Burst())
+		for range 600 { // others stand in line before us for ten minutes
+			limit.ReserveN(time.Now(), MinRate)
+		}
+		r, l := limited(ctx, zeros{}, limit)
+		p := &pipeline.Progress{}
+		p.Reading.Store(true)
+		done := make(chan struct{})
+		go func() { defer close(done); c.watch(ctx, cancel, p, l) }()
+		r.Read(make([]byte, limitChunk))
+		p.RawBytes.Store(limitChunk)
+		r.Read(make([]byte, limitChunk)) // ten minutes
+		if ctx.Err() != nil || events != 0 || len(c.stalls) != 0 {
+			t.Errorf("a limit counts as a stall: %v, %d events, %v", context.Cause(ctx), events, c.stalls)
+		}
+		time.Sleep(time.Minute) // the source, though, gives nothing
+		<-done
+		if _, ok := context.Cause(ctx).(*errStalled); !ok {
+			t.Errorf("a stall was not seen: %v", context.Cause(ctx))
+		}
+	})
+}
