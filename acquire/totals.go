@@ -52,6 +52,21 @@ func (p *Plan) Totals() Totals {
 	return t
 }
 
+// Refuse ends the plan in place of Run: no target is touched. The result of a host that could
+// have been captured has the error why.
+func (p *Plan) Refuse(why error) []Result {
+	results := make([]Result, len(p.Steps))
+	for i, s := range p.Steps {
+		err := why
+		if s.Err != nil && s.Prior == nil {
+			err = s.Err
+		}
+		results[i] = Result{Host: s.Host, State: StateFailed, Err: err, Notes: s.Notes}
+		p.opts.Observer(Finished{host(s.Host), &results[i]})
+	}
+	return results
+}
+
 // Reasons for which a host cannot be captured, in a word or two.
 const (
 	ReasonAway    = "not reached"

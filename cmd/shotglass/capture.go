@@ -84,30 +84,29 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 	if err == nil {
 		defer plan.Close()
 		o.prompts.close()
-		err = tellResume(c, plan)
+		err = errors.Join(tellResume(c, plan), tellTotals(c, plan))
 	}
 	if err != nil {
 		_, lerr := log.end(ctx, nil, exitCode(err))
 		return errors.Join(err, lerr)
 	}
-	if err := tellTotals(c, plan); err != nil {
-		return err
-	}
 	t := plan.Totals()
 	if len(plan.Steps) > 1 && !o.Quiet && !o.JSON {
 		w.say("shotglass: " + totalsLine(t))
-	}
-	if o.All && t.Refused > 0 {
-		closeView()
-		return refuseAll(c, plan, t)
 	}
 	if t, ok := o.Engine.Sink.(sink.Teller); ok && !o.Quiet {
 		for _, text := range t.Tell() {
 			w.say("shotglass: " + text)
 		}
 	}
-	results := plan.Run(ctx)
-	code := captureCode(results, context.Cause(ctx))
+	var results []acquire.Result
+	var code int
+	if o.All && t.Refused > 0 {
+		results, code = refuseAll(c, plan, t), exitFailed
+	} else {
+		results = plan.Run(ctx)
+		code = captureCode(results, context.Cause(ctx))
+	}
 	saved, lerr := log.end(ctx, results, code)
 	closeView()
 	if lerr != nil {

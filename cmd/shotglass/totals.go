@@ -45,26 +45,11 @@ func totalsLine(t acquire.Totals) string {
 	return strings.Join(parts, "; ")
 }
 
-// refuseAll ends a capture before its first byte, since --require-all wants every host and not
-// every host can be captured.
-func refuseAll(c *console, p *acquire.Plan, t acquire.Totals) error {
-	var results []acquire.Result
-	for _, s := range p.Steps {
-		r := acquire.Result{Host: s.Host, State: acquire.StateFailed, Err: s.Err, Notes: s.Notes}
-		if s.Err != nil && s.Prior == nil {
-			c.fail(s.Host, s.Err)
-		}
-		if c.json {
-			if err := c.message("result", resultMessageOf(&r)); err != nil {
-				return err
-			}
-		}
-		results = append(results, r)
-	}
-	c.fail("", usagef("--require-all: %d of %d hosts cannot be captured; no host was touched", t.Refused, t.Hosts).
-		fix("mend or leave out those hosts, or leave --require-all out to capture the others"))
-	if err := printResults(c, results, exitFailed); err != nil {
-		return err
-	}
-	return exitWith(exitFailed)
+// refuseAll are the results of a capture that ended before its first byte, since --require-all
+// wants every host and the plan refuses some.
+func refuseAll(c *console, p *acquire.Plan, t acquire.Totals) []acquire.Result {
+	all := usagef("--require-all: %d of %d hosts cannot be captured; no host was touched", t.Refused, t.Hosts).
+		fix("mend or leave out those hosts, or leave --require-all out to capture the others")
+	c.fail("", all)
+	return p.Refuse(all)
 }
