@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -34,8 +35,10 @@ type S3 struct {
 	CA       string     // file with the server's certificate
 	Client   *s3.Client // as its root user
 
-	dir string
-	m   *machine
+	dir     string
+	program string
+	key     string // file
+	m       *machine
 }
 
 // These open nothing but servers on a loopback port of the machine they run on.
@@ -65,7 +68,7 @@ func (l *Lab) StartS3(ctx context.Context) (_ *S3, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &S3{Bucket: "evidence", dir: dir, CA: filepath.Join(dir, "cert.pem")}
+	s := &S3{Bucket: "evidence", dir: dir, program: program, CA: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem")}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -86,16 +89,8 @@ func (l *Lab) StartS3(ctx context.Context) (_ *S3, err error) {
 		return nil, err
 	}
 	s.Endpoint = "https://" + addr
-	s.m = &machine{done: make(chan struct{}), cmd: exec.Command(program,
-		"--port", addr, "--cert", s.CA, "--key", key, "--region", s3Region, "--quiet",
-		"posix", "--versioning-dir", filepath.Join(dir, "versions"), filepath.Join(dir, "data"))}
-	s.m.cmd.Dir = dir
-	s.m.cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY_ID="+s3Access, "ROOT_SECRET_ACCESS_KEY="+s3Secret)
-	s.m.cmd.Stderr, s.m.cmd.Stdout = &s.m.stderr, nil
-	s.m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	if err := s.m.start(); err != nil {
-		s.m = nil
-		return nil, fmt.Errorf("start versitygw: %w", err)
+	if err := s.start(); err != nil {
+		return nil, err
 	}
 	s.Client = s3.New(s3.Options{
 		BaseEndpoint: &s.Endpoint, Region: s3Region, UsePathStyle: true,
@@ -105,12 +100,53 @@ func (l *Lab) StartS3(ctx context.Context) (_ *S3, err error) {
 	return s, s.bucket(ctx)
 }
 
+// start starts the server.
+func (s *S3) start() error {
+	m := &machine{done: make(chan struct{}), cmd: exec.Command(s.program,
+		"--port", strings.TrimPrefix(s.Endpoint, "https://"), "--cert", s.CA, "--key", s.key, "--region", s3Region, "--quiet",
+		"posix", "--versioning-dir", filepath.Join(s.dir, "versions"), filepath.Join(s.dir, "data"))}
+	m.cmd.Dir = s.dir
+	m.cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY_ID="+s3Access, "ROOT_SECRET_ACCESS_KEY="+s3Secret)
+	m.cmd.Stderr, m.cmd.Stdout = &m.stderr, nil
+	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	if err := m.start(); err != nil {
+		return fmt.Errorf("start versitygw: %w", err)
+	}
+	s.m = m
+	return nil
+}
+
+// Kill ends the server at once, as a crash does. What it has stored stays.
+func (s *S3) Kill() {
+	s.m.kill()
+	s.m = nil
+}
+
+// Restart starts a server that was killed, at its address, and returns when it answers.
+func (s *S3) Restart(ctx context.Context) error {
+	if err := s.start(); err != nil {
+		return err
+	}
+	return s.answers(ctx, func() error {
+		_, err := s.Client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &s.Bucket})
+		return err
+	})
+}
+
 // bucket makes the bucket once the server answers.
 func (s *S3) bucket(ctx context.Context) error {
+	return s.answers(ctx, func() error {
+		_, err := s.Client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &s.Bucket, ObjectLockEnabledForBucket: aws.Bool(true)})
+		return err
+	})
+}
+
+// answers repeats a question until it is answered.
+func (s *S3) answers(ctx context.Context, ask func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for {
-		_, err := s.Client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &s.Bucket, ObjectLockEnabledForBucket: aws.Bool(true)})
+		err := ask()
 		if err == nil {
 			return nil
 		}

@@ -126,6 +126,8 @@ func (s *Sink) retryable(err error) aws.Ternary {
 		return aws.UnknownTernary
 	}
 	switch api.ErrorCode() {
+	case "ConditionalRequestConflict": // somebody writes that name just now
+		return aws.TrueTernary
 	case "BadDigest", "XAmzContentChecksumMismatch", "IncompleteBody": // damaged on the way
 		return aws.TrueTernary
 	case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired":

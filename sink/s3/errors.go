@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"strings"
+	"time"
 
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -18,8 +20,9 @@ import (
 type Error struct {
 	Op       string // what was tried, for people
 	Location string
-	Code     string // of the service: NoSuchBucket; empty when it did not answer
-	Status   int    // of HTTP
+	Code     string        // of the service: NoSuchBucket; empty when it did not answer
+	Status   int           // of HTTP
+	Skew     time.Duration // by which our clock is ahead of the service's, for RequestTimeTooSkewed
 	Err      error
 }
 
@@ -31,6 +34,12 @@ func (e *Error) Error() string {
 	switch {
 	case errors.As(e.Err, &api):
 		why = fmt.Sprintf("%q (%q, HTTP %d)", api.ErrorCode(), api.ErrorMessage(), e.Status)
+		switch {
+		case e.Skew > 0:
+			why += fmt.Sprintf(": the clock of this machine is %s ahead of the service's", e.Skew)
+		case e.Skew < 0:
+			why += fmt.Sprintf(": the clock of this machine is %s behind the service's", -e.Skew)
+		}
 	case errors.As(e.Err, &slow):
 		why = slow.Error()
 	case errors.As(e.Err, &link):
@@ -56,6 +65,10 @@ func (e *Error) Is(target error) bool {
 
 // Hint says what helps.
 func (e *Error) Hint() string {
+	var api smithy.APIError
+	if errors.As(e.Err, &api) && strings.Contains(api.ErrorMessage(), "kms:") {
+		return "the policy of the key of --s3-kms-key must allow who we are kms:GenerateDataKey and kms:Decrypt; see docs/s3.md"
+	}
 	switch e.Code {
 	case "NoSuchBucket":
 		return "check the name of the bucket; another server than AWS is named with --s3-endpoint and, mostly, --s3-path-style"
@@ -90,6 +103,9 @@ func (s *Sink) fail(op, name string, err error) error {
 	var resp *smithyhttp.ResponseError
 	if errors.As(err, &resp) {
 		e.Status = resp.HTTPStatusCode()
+		if t, err := http.ParseTime(resp.Response.Header.Get("Date")); err == nil && e.Code == "RequestTimeTooSkewed" {
+			e.Skew = time.Since(t).Round(time.Minute)
+		}
 	}
 	if e.Status == http.StatusForbidden && (e.Code == "" || e.Code == "UnknownError") {
 		e.Code = "AccessDenied"
