@@ -95,6 +95,40 @@ func (p *Path) Find(ctx context.Context, k Kernel) (*Module, error) {
 	return nil, p.none(k, refused, more)
 }
 
+// Each calls visit for the file at the path, or for each module file of the folder, by name:
+// with the module, or with why it is none. An error of visit ends it.
+func (p *Path) Each(ctx context.Context, visit func(name string, m *Module, err error) error) error {
+	info, err := os.Stat(p.path)
+	if err != nil {
+		return fmt.Errorf("kernel modules: %w", err)
+	}
+	paths := []string{p.path}
+	if info.IsDir() {
+		names, more, err := candidates(p.path, Kernel{})
+		if err != nil {
+			return fmt.Errorf("kernel modules: %w", err)
+		}
+		if more > 0 {
+			return fmt.Errorf("%s has %d modules more than the %d that are read", p.path, more, maxFiles)
+		}
+		slices.Sort(names)
+		paths = paths[:0]
+		for _, name := range names {
+			paths = append(paths, filepath.Join(p.path, name))
+		}
+	}
+	for _, path := range paths {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		m, err := p.read(path)
+		if err := visit(path, m, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // candidates returns the names of modules in a folder, those first that say
 // they are for k, and how many more there are.
 func candidates(dir string, k Kernel) (names []string, more int, err error) {

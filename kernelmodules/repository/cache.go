@@ -175,7 +175,7 @@ func readCached(path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return readAtMost(f, limit)
+	return ReadAtMost(f, limit)
 }
 
 // writeFile writes what has one content for ever under its name.

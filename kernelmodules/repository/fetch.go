@@ -31,8 +31,8 @@ type refusal struct{ error }
 // tooLong is the error of a file that is longer than limit.
 func tooLong(limit int64) error { return refusal{fmt.Errorf("has more than %d bytes", limit)} }
 
-// readAtMost reads all of r, if that is not more than limit bytes.
-func readAtMost(r io.Reader, limit int64) ([]byte, error) {
+// ReadAtMost reads all of r, if that is not more than limit bytes. Fetchers are made of it.
+func ReadAtMost(r io.Reader, limit int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err == nil && int64(len(data)) > limit {
 		return nil, tooLong(limit)
@@ -45,18 +45,11 @@ type Folder struct{ path string }
 
 var _ Fetcher = (*Folder)(nil)
 
-// NewFolder returns the repository in the folder at path.
+// NewFolder returns the repository in the folder at path. The folder need not be there
+// before something is fetched.
 func NewFolder(path string) (*Folder, error) {
 	abs, err := filepath.Abs(path)
-	if err != nil {
-		return nil, err
-	}
-	if info, err := os.Stat(abs); err != nil {
-		return nil, err
-	} else if !info.IsDir() {
-		return nil, fmt.Errorf("%s is no folder", path)
-	}
-	return &Folder{abs}, nil
+	return &Folder{abs}, err
 }
 
 func (f *Folder) String() string { return f.path }
@@ -84,7 +77,7 @@ func (f *Folder) Fetch(ctx context.Context, name string, limit int64) ([]byte, e
 	if err := regular(file.Stat()); err != nil {
 		return nil, err
 	}
-	return readAtMost(file, limit)
+	return ReadAtMost(file, limit)
 }
 
 func regular(info fs.FileInfo, err error) error {
@@ -133,6 +126,7 @@ func NewWeb(address string, o WebOptions) (*Web, error) {
 	case u.Host == "":
 		return nil, errors.New("names no host")
 	}
+	u.Path = strings.TrimRight(u.Path, "/") // one repository, one name
 	w := &Web{base: u, insecure: o.InsecureHTTP, wait: time.Second / 2}
 	if err := w.allowed(u); err != nil {
 		return nil, err
@@ -208,7 +202,7 @@ func (w *Web) Fetch(ctx context.Context, name string, limit int64) (data []byte,
 
 func (w *Web) fetch(ctx context.Context, name string, limit int64) (data []byte, err error) {
 	// Some servers take a plus sign for a blank.
-	u := strings.TrimSuffix(w.base.String(), "/") + "/" + strings.ReplaceAll(name, "+", "%2B")
+	u := w.base.String() + "/" + strings.ReplaceAll(name, "+", "%2B")
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
 	if err != nil {
 		return nil, err
@@ -239,7 +233,7 @@ func (w *Web) fetch(ctx context.Context, name string, limit int64) (data []byte,
 	if resp.ContentLength > limit {
 		return nil, tooLong(limit)
 	}
-	if data, err = readAtMost(resp.Body, limit); err != nil {
+	if data, err = ReadAtMost(resp.Body, limit); err != nil {
 		return nil, fmt.Errorf("broken off: %w", err)
 	}
 	return data, nil

@@ -62,10 +62,10 @@ func TestFolder(t *testing.T) {
 		}
 		says(t, err, "modules/lime-"+release+".ko", dir)
 	}
-	if _, err := repository.NewFolder(filepath.Join(dir, "REPO_SIGNING_KEY.asc")); err == nil {
-		t.Error("a file is no folder")
+	if f, err = repository.NewFolder(filepath.Join(dir, "missing")); err != nil {
+		t.Fatal(err)
 	}
-	if _, err := repository.NewFolder(filepath.Join(dir, "missing")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := open(t, f, o).Find(t.Context(), kernel); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing folder: %v", err)
 	}
 }

@@ -175,3 +175,49 @@ func TestGnuPGRevoked(t *testing.T) {
 	_, err = open(t, repo, o).Find(t.Context(), kernel)
 	says(t, err, fpr, "revoked on")
 }
+
+// TestSigningByHand runs what docs/modules.md tells to sign a repository by hand.
+func TestSigningByHand(t *testing.T) {
+	g := newGnuPG(t)
+	doc, err := os.ReadFile("../../docs/modules.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, ok := strings.Cut(string(doc), "## Signing a repository by hand\n")
+	var script strings.Builder
+	script.WriteString("set -e\n")
+	for line := range strings.Lines(section) {
+		if code, is := strings.CutPrefix(line, "    "); is {
+			script.WriteString(code)
+		} else if line == "\n" {
+			script.WriteString(line)
+		}
+	}
+	if !ok || !strings.Contains(script.String(), "gpg --local-user") {
+		t.Fatalf("docs/modules.md has no such section: %s", script.String())
+	}
+	for name, text := range map[string]string{"empty": "\n", "gpg.conf": "batch\npinentry-mode loopback\npassphrase-file " + filepath.Join(g.home, "empty") + "\n"} {
+		if err := os.WriteFile(filepath.Join(g.home, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := t.TempDir()
+	repositorytest.New(t, nil, repositorytest.Module{Release: release, Data: lime(release)}).Write(filepath.Join(dir, "repo"))
+	os.RemoveAll(filepath.Join(dir, "repo", "repodata"))
+	if err := os.Mkdir(filepath.Join(dir, "repo", "repodata"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sh")
+	cmd.Dir, cmd.Stdin, cmd.Env = dir, strings.NewReader(script.String()), append(os.Environ(), "GNUPGHOME="+g.home)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	f, err := repository.NewFolder(filepath.Join(dir, "repo"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := open(t, f, repository.Options{Pins: pins(t, filepath.Join(dir, "repo", "REPO_SIGNING_KEY.asc"))}).Find(t.Context(), kernel)
+	if err != nil || !m.Verified() {
+		t.Fatalf("Find: %v", err)
+	}
+}

@@ -146,8 +146,8 @@ func (s *Store) kept() (*snapshot, error) {
 		snap, err = s.cache.snapshot(s.String(), s.signed(), seen[len(seen)-1])
 	}
 	if err != nil {
-		return nil, &FileError{s.String(), repomdFile, fmt.Errorf("is not in the cache %s: %w", s.cache.dir, err),
-			"while there is a network: shotglass modules fetch --repository " + s.String() + " RELEASE..., with the same keys"}
+		return nil, &FileError{Repository: s.String(), File: repomdFile, Err: fmt.Errorf("is not in the cache %s: %w", s.cache.dir, err),
+			Advice: "while there is a network: shotglass modules fetch --repository " + s.String() + " RELEASE..., with the same keys"}
 	}
 	return snap, nil
 }
@@ -196,12 +196,12 @@ func (s *Store) vouched(name string, data, signature, served []byte) (*signer, e
 	}
 	ring, err := s.o.Pins.ring(served, missing)
 	if err != nil {
-		return nil, &FileError{s.String(), keyFile, err, "compare the fingerprint with one that comes from a place that you trust, not from the repository; then pin it with --repository-key"}
+		return nil, &FileError{Repository: s.String(), File: keyFile, Err: err, untrusted: true, Advice: "compare the fingerprint with one that comes from a place that you trust, not from the repository; then pin it with --repository-key"}
 	}
 	by, err := verify(ring, data, signature, s.o.now())
 	if err != nil {
-		return nil, &FileError{s.String(), name, fmt.Errorf("is not to be trusted: its signature %w", err),
-			"to use a module of it all the same, compare its digest with the record of its build, and pass --gpg-no-verify --module-sha256 HEX"}
+		return nil, &FileError{Repository: s.String(), File: name, Err: fmt.Errorf("is %w: its signature %w", ErrUntrusted, err), untrusted: true,
+			Advice: "to use a module of it all the same, compare its digest with the record of its build, and pass --gpg-no-verify --module-sha256 HEX"}
 	}
 	return by, nil
 }
@@ -220,7 +220,7 @@ func (s *Store) list(ctx context.Context, l list) ([]Entry, error) {
 		return nil, s.fail(l.href, err)
 	}
 	if digestOf(data) != l.open {
-		return nil, s.fail(l.href, fmt.Errorf("unpacks to sha256 %s, but %s says %s", digestOf(data), repomdFile, l.open))
+		return nil, s.distrust(l.href, fmt.Errorf("unpacks to sha256 %s, but %s says %s", digestOf(data), repomdFile, l.open))
 	}
 	entries, err := parseList(data)
 	if err != nil {
@@ -235,15 +235,15 @@ func (s *Store) file(ctx context.Context, name, digest string, limit int64) ([]b
 		return data, nil
 	}
 	if s.o.Offline {
-		return nil, &FileError{s.String(), name, fmt.Errorf("is not in the cache %s", s.cache.dir),
-			"while there is a network: shotglass modules fetch --repository " + s.String() + " RELEASE..., with the same keys"}
+		return nil, &FileError{Repository: s.String(), File: name, Err: fmt.Errorf("is not in the cache %s", s.cache.dir),
+			Advice: "while there is a network: shotglass modules fetch --repository " + s.String() + " RELEASE..., with the same keys"}
 	}
 	data, err := s.fetch(ctx, name, limit)
 	if err != nil {
 		return nil, err
 	}
 	if have := digestOf(data); have != digest {
-		return nil, s.fail(name, fmt.Errorf("has sha256 %s, but the repository's list says %s: it was changed, damaged or cut short", have, digest))
+		return nil, s.distrust(name, fmt.Errorf("has sha256 %s, but the repository's list says %s: it was changed, damaged or cut short", have, digest))
 	}
 	s.note(s.cache.putBlob(data))
 	return data, nil

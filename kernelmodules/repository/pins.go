@@ -100,7 +100,7 @@ func readKeyFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return readAtMost(f, maxKey)
+	return ReadAtMost(f, maxKey)
 }
 
 // parseKeys reads public keys, binary or armored. It is safe to use on any bytes.

@@ -92,13 +92,21 @@ func (s *Store) String() string { return s.from.String() }
 // signed says whether signatures are checked.
 func (s *Store) signed() bool { return s.o.Pins != nil }
 
+// ErrUntrusted is wrapped by errors about files that are there, but that no pinned key
+// vouches for: a signature or a digest is wrong, or the state is an old one.
+var ErrUntrusted = errors.New("not to be trusted")
+
 // A FileError is about one file of a repository. Nothing of it was used.
 type FileError struct {
 	Repository string
 	File       string // below Repository
 	Err        error
 	Advice     string // may be empty
+	untrusted  bool
 }
+
+// Is says whether target is ErrUntrusted and e is of that kind.
+func (e *FileError) Is(target error) bool { return target == ErrUntrusted && e.untrusted }
 
 func (e *FileError) Error() string {
 	return fmt.Sprintf("repository %s: %s %v", e.Repository, e.File, e.Err)
@@ -123,9 +131,19 @@ func (e *RollbackError) Error() string {
 		e.Repository, e.Have, e.Seen)
 }
 
+// Unwrap returns ErrUntrusted.
+func (e *RollbackError) Unwrap() error { return ErrUntrusted }
+
 // Hint says how to accept it.
 func (e *RollbackError) Hint() string {
-	return "ask the publisher; if going back was meant, accept it once with: shotglass modules check --insecure-accept-rollback --repository " + e.Repository
+	return "ask the publisher; if going back was meant, accept it once with: shotglass modules check --insecure-accept-rollback --repository " + e.Repository + " and the same keys"
+}
+
+// distrust is fail about what contradicts what vouches for it.
+func (s *Store) distrust(file string, err error) *FileError {
+	f := s.fail(file, err)
+	f.untrusted = true
+	return f
 }
 
 // Find returns the module for k that the list names and whose bytes fit it.
