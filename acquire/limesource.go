@@ -102,8 +102,12 @@ func chooseModule(ctx context.Context, h *remote) error {
 		return err
 	}
 	if !m.Verified() && !h.opts.AllowUnverifiedModule {
-		return &refusal{fmt.Sprintf("module %s is not verified: nobody pinned its digest", m.Origin),
-			fmt.Sprintf("compare its digest with the record of its build, then pass --module-sha256 %s; or accept it on record with --insecure-unverified-module", m.SHA256)}
+		why, pin := "nobody pinned its digest", ""
+		if m.Signature == kernelmodules.UnsignedRepo {
+			why, pin = "the signature of its repository was not checked", "pin the key of the repository with --repository-key; or "
+		}
+		return &refusal{fmt.Sprintf("module %s is not verified: %s", m.Origin, why),
+			pin + fmt.Sprintf("compare its digest with the record of its build, then pass --module-sha256 %s; or accept it on record with --insecure-unverified-module", m.SHA256)}
 	}
 	h.module = m
 	return nil

@@ -14,6 +14,9 @@ func (d *decoder) check(f *File) {
 	for i, h := range f.Hosts {
 		d.checkRoute(fmt.Sprintf("hosts[%d]", i), h.Defaults)
 	}
+	if v := f.Repository.GPGVerify; v != nil && !*v && len(f.Repository.Key) > 0 {
+		d.failKey("repository.gpg_verify", "repository.key is there to check signatures, and gpg_verify says not to")
+	}
 	d.checkDistinct(f)
 	d.checkFilenames(f)
 }

@@ -234,9 +234,9 @@ func (d *decoder) text(n ast.Node, path, is, want string) (string, bool) {
 			return "", false
 		}
 	}
-	if is == "file" || is == "path" {
+	if leads, must := isPath(is, s); leads {
 		s = d.path(s)
-		if is == "file" && d.o.Exists != nil {
+		if must && d.o.Exists != nil {
 			if err := d.o.Exists(s); err != nil {
 				d.fail(n, "%s: %v", path, err)
 				return "", false

@@ -26,7 +26,8 @@ var formats = map[string]struct {
 	"sha256":      {`^(sha256:)?[0-9A-Fa-f]{64}$`, checkSHA256},
 	"filename":    {`^[^/\\]+$`, acquire.ValidImageName},
 	"recipient":   {`^(age1|ssh-)`, checkRecipient},
-	"url":         {`^https?://`, checkURL},
+	"repository":  {"", checkRepository}, // a URL, or a path
+	"openpgp":     {"", checkOpenPGP},    // a fingerprint, or a file
 	"bucket":      {`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`, checkBucket},
 	"prefix":      {`^[^/\\]*$`, checkPrefix},
 	"rate":        {`^[0-9.]+ ?([kKmMgG])(i?[bB]|bit)(/s)?$`, checkRate},
@@ -100,17 +101,38 @@ func checkRecipient(s string) error {
 	return err
 }
 
-func checkURL(s string) error {
+// checkRepository wants a URL that a manifest can hold, or a folder.
+func checkRepository(s string) error {
+	if !strings.Contains(s, "://") {
+		return nil
+	}
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
 		return errors.New("no valid URL")
 	case u.User != nil:
 		return errors.New("a password does not belong in a URL")
-	case u.Scheme != "https" && u.Scheme != "http" || u.Host == "":
-		return fmt.Errorf("%q is not a URL of http or https", s)
+	case u.Scheme != "https" && u.Scheme != "http" && u.Scheme != "s3" || u.Host == "":
+		return fmt.Errorf("%q is not a URL of https, http or s3", s)
 	}
 	return nil
+}
+
+// checkOpenPGP refuses what looks like a key, but does not name one for certain.
+func checkOpenPGP(s string) error {
+	if n := len(hexKey(s)); n >= 8 && n != 40 && n != 64 {
+		return fmt.Errorf("%q is not a full fingerprint, as gpg --fingerprint prints it: it has %d hexadecimal digits, want 40 or 64", s, n)
+	}
+	return nil
+}
+
+// hexKey returns the digits of a fingerprint, or nothing if s is a file.
+func hexKey(s string) string {
+	s = strings.TrimPrefix(strings.ToUpper(strings.Join(strings.Fields(s), "")), "0X")
+	if len(s) < 8 || strings.Trim(s, "0123456789ABCDEF") != "" {
+		return ""
+	}
+	return s
 }
 
 func checkBucket(s string) error {
@@ -134,6 +156,21 @@ func checkPrefix(s string) error {
 		return fmt.Errorf("%q cannot begin the name of a file", s)
 	}
 	return nil
+}
+
+// isPath says whether a text in a format is a path, and whether it must lead somewhere.
+func isPath(is, s string) (path, must bool) {
+	switch is {
+	case "file":
+		return true, true
+	case "path":
+		return true, false
+	case "repository": // --offline does without
+		return !strings.Contains(s, "://"), false
+	case "openpgp":
+		return hexKey(s) == "", true
+	}
+	return false, false
 }
 
 func blank(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }

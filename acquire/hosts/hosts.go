@@ -34,7 +34,7 @@ type File struct {
 
 	AWS        AWS        `yaml:"aws" doc:"Where to store images in S3. Not available in this version."`
 	Logging    Logging    `yaml:"logging" doc:"Where to write a log of the run. Not available in this version."`
-	Repository Repository `yaml:"repository" doc:"A repository of kernel modules. Not available in this version."`
+	Repository Repository `yaml:"repository" doc:"A signed repository of kernel modules."`
 
 	places map[string]place
 	lines  [][]byte
@@ -109,12 +109,14 @@ type Logging struct {
 	Prefix string `yaml:"prefix" is:"prefix" doc:"How the log's name begins."`
 }
 
-// Repository is Margarita Shotgun's section for modules that are downloaded.
+// Repository is Margarita Shotgun's section for modules that are downloaded, with the keys
+// to trust, which it did not ask for.
 type Repository struct {
-	Enabled   bool   `yaml:"enabled" doc:"Download a module that fits."`
-	URL       string `yaml:"url" is:"url" doc:"Where the repository is."`
-	GPGVerify *bool  `yaml:"gpg_verify" doc:"Check the repository's signatures; true unless said otherwise."`
-	Manifest  string `yaml:"manifest" doc:"Which list of the repository to use; primary unless said otherwise."`
+	Enabled   bool    `yaml:"enabled" doc:"Download a module that fits."`
+	URL       Strings `yaml:"url" is:"repository" doc:"Where the repository is: https://, s3:// or a folder."`
+	Key       Strings `yaml:"key" is:"openpgp" doc:"The OpenPGP keys that may vouch for it: full fingerprints, or files."`
+	GPGVerify *bool   `yaml:"gpg_verify" doc:"Check the repository's signatures; true unless said otherwise. Unchecked modules are unverified."`
+	Manifest  string  `yaml:"manifest" doc:"Which list of the repository to use; primary unless said otherwise."`
 }
 
 // maxSize bounds a file: 1000 hosts with all keys fit several times.
@@ -193,9 +195,6 @@ func (f *File) Unavailable() []Problem {
 	var out []Problem
 	refuse := func(path, why string) {
 		out = append(out, f.places[path].problem(f.Path, f.lines, path+" is not available in this version: "+why))
-	}
-	if f.Repository.Enabled {
-		refuse("repository.enabled", "modules are not downloaded; set it to false and name a module with module and module_sha256")
 	}
 	if f.Logging.Dir != "" {
 		refuse("logging.dir", "there is no log file yet; leave it out and redirect standard error, or --json's standard output")

@@ -67,7 +67,7 @@ func TestMargarita(t *testing.T) {
 	for _, p := range f.Unavailable() {
 		have = append(have, fmt.Sprintf("%d:%d %s", p.Line, p.Column, strings.Fields(p.Message)[0]))
 	}
-	want := []string{"23:3 logging.dir", "24:3 logging.prefix", "26:3 repository.enabled"}
+	want := []string{"23:3 logging.dir", "24:3 logging.prefix"}
 	if d := cmp.Diff(want, have); d != "" {
 		t.Error(d)
 	}
@@ -193,11 +193,15 @@ var faults = []struct {
 		`3:25: hosts[0].limit_rate: "1kB/s" is less than`,
 	}},
 	{"no workers", "workers: 0\n", []string{`1:10: workers is 0, want a number from 1 or auto`}},
+	{"repository", "repository: {gpg_verify: false, key: [67172B17, \"80DA 92CB 0916 1F24 1C8F  9BC9 18BA 9803 6717 2B17\"]}\n", []string{
+		`1:14: repository.key is there to check signatures, and gpg_verify says not to`,
+		`1:39: repository.key[0]: "67172B17" is not a full fingerprint, as gpg --fingerprint prints it: it has 8 hexadecimal digits, want 40 or 64`,
+	}},
 	{"sections", "aws: {bucket: A_B, region: x}\nrepository: {enabled: 1, url: 'ftp://x'}\nlogging: []\n", []string{
 		`1:15: aws.bucket: "A_B" is not the name of a bucket`,
 		`1:20: unknown key "region" in aws; known are bucket`,
 		`2:23: repository.enabled is a number, want true or false`,
-		`2:31: repository.url: "ftp://x" is not a URL of http or https`,
+		`2:31: repository.url: "ftp://x" is not a URL of https, http or s3`,
 		`3:10: logging is a list, want a block of keys`,
 	}},
 	{"no map", "- a\n", []string{`1:1: the file is a list, want a block of keys`}},
@@ -298,8 +302,8 @@ func TestLoad(t *testing.T) {
 	if p, _ := errors.AsType[Problems](err); len(p) != 2 || !strings.Contains(p[0].Message, "defaults.key: ") || !strings.Contains(p[1].Message, "defaults.module[1]: ") {
 		t.Errorf("missing files: %v", err)
 	}
-	_, err = Load(write("both.yml", "repository: {enabled: true}\nhost: []\n", 0o600))
-	if p, _ := errors.AsType[Problems](err); len(p) != 2 || !strings.Contains(p[0].Error(), "repository.enabled is not available in this version") || !strings.Contains(p[0].Excerpt, "^") {
+	_, err = Load(write("both.yml", "logging: {dir: x}\nhost: []\n", 0o600))
+	if p, _ := errors.AsType[Problems](err); len(p) != 2 || !strings.Contains(p[0].Error(), "logging.dir is not available in this version") || !strings.Contains(p[0].Excerpt, "^") {
 		t.Errorf("what is wrong and what there is not: %v", err)
 	}
 	if f, err := Load(write("bucket.yml", "aws: {bucket: abc}\n", 0o600)); err != nil || f.AWS.Bucket != "abc" {

@@ -87,7 +87,8 @@ func complCommands(app *cli.App) (out []complCommand) {
 			for _, sub := range cmd.Subcommands {
 				c.Words = append(c.Words, sub.Name)
 				for _, f := range sub.VisibleFlags() {
-					if f.Names()[0] != "help" { // the command has its own
+					name := f.Names()[0] // the command has a help of its own, and subcommands share flags
+					if name != "help" && !slices.ContainsFunc(c.Flags, func(have complFlag) bool { return slices.Contains(have.Names, "--"+name) }) {
 						c.Flags = append(c.Flags, complFlagOf(f))
 					}
 				}

@@ -132,7 +132,7 @@ func captureFlagSet() []cli.Flag {
 
 		list(groupModule, "module", "", "MODULE", "LiME module, or folder with modules: `FILE|DIR`", true),
 		list(groupModule, "module-sha256", "", "MODULE_SHA256", "a module with this digest may be loaded: `HEX`", false),
-		yes(groupModule, "insecure-unverified-module", "", "load a module whose digest is not pinned with --module-sha256. The manifest records it"),
+		yes(groupModule, "insecure-unverified-module", "", "load a module that is neither pinned with --module-sha256 nor from a repository signed by a --repository-key. The manifest records it"),
 
 		dur(groupRun, "stall-timeout", "STALL_TIMEOUT", "give up a stream in which no byte came for this `TIME`", defaultStallTimeout),
 		dur(groupRun, "cleanup-timeout", "CLEANUP_TIMEOUT", "give up cleaning a host after this `TIME`", defaultCleanupTimeout),
@@ -146,5 +146,5 @@ func captureFlagSet() []cli.Flag {
 		&cli.IntFlag{Name: "lime-timeout", Hidden: true, Usage: "for tests only: LiME's timeout parameter in milliseconds. Anything but 0 lets LiME fill memory with zeros"},
 
 		jsonFlag(), quiet, progress,
-	}, s3AccessFlags(), s3StoreFlags())
+	}, repositoryFlags(), s3AccessFlags(), s3StoreFlags())
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -25,17 +24,6 @@ func readHostsFile(path string) (*hostsfile.File, error) {
 		return nil, &usageError{Msg: err.Error(), Err: p, Fix: "docs/hosts.md explains the keys; shotglass hosts check FILE checks without a capture"}
 	}
 	return nil, usagef("--config: %v", err).fix("a hosts file is YAML with at least: hosts: [{addr: HOST}]")
-}
-
-// checkRepository refuses Margarita Shotgun's variables like the keys of the file.
-func checkRepository() error {
-	switch v := os.Getenv("LIME_REPOSITORY"); strings.ToLower(v) {
-	case "", "disabled", "false", "0":
-		return nil
-	default:
-		return usagef("LIME_REPOSITORY=%s is not available in this version: modules are not downloaded", v).
-			fix("unset it, and name a module with --module FILE --module-sha256 HEX")
-	}
 }
 
 // maxHostLines bounds what standard input may hold.

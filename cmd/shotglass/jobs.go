@@ -24,6 +24,7 @@ type jobMaker struct {
 	ctx  *cli.Context
 	o    *captureOptions
 	file *hostsfile.File // an empty one if there is none
+	repo *repositories   // for all hosts
 
 	auth  transport.Auth // of flags and variables
 	sudo  transport.SecretFunc
@@ -39,9 +40,9 @@ type jobMaker struct {
 }
 
 // makeJobs makes the jobs of the file's hosts and of those on the command line.
-func makeJobs(ctx *cli.Context, o *captureOptions, file *hostsfile.File, args []hostSpec, auth transport.Auth) ([]acquire.Job, error) {
+func makeJobs(ctx *cli.Context, o *captureOptions, file *hostsfile.File, repo *repositories, args []hostSpec, auth transport.Auth) ([]acquire.Job, error) {
 	m := &jobMaker{
-		ctx: ctx, o: o, file: file, auth: auth, sudo: o.Engine.SudoPassword, used: map[string]bool{},
+		ctx: ctx, o: o, file: file, repo: repo, auth: auth, sudo: o.Engine.SudoPassword, used: map[string]bool{},
 		stores: map[string]kernelmodules.Store{}, sinks: map[string]sink.Sink{}, secrets: map[*hostsfile.Secret]transport.SecretFunc{},
 	}
 	if err := m.readFlags(); err != nil {
@@ -291,7 +292,7 @@ func (m *jobMaker) store(modules, pins []string) (kernelmodules.Store, error) {
 	if s, known := m.stores[key]; known {
 		return s, nil
 	}
-	s, err := readModules(modules, pins)
+	s, err := readModules(modules, pins, m.repo)
 	if err == nil {
 		m.stores[key] = s
 	}

@@ -171,9 +171,6 @@ func (o *captureOptions) readLimits(ctx *cli.Context) error {
 // that of the image.
 func (o *captureOptions) readHosts(c *console, ctx *cli.Context, name string) (err error) {
 	e := &o.Engine
-	if err := checkRepository(); err != nil {
-		return err
-	}
 	file := &hostsfile.File{}
 	if path := ctx.String("config"); path != "" {
 		if file, err = readHostsFile(path); err != nil {
@@ -194,8 +191,19 @@ func (o *captureOptions) readHosts(c *console, ctx *cli.Context, name string) (e
 			e.Parallel = int(file.Workers)
 			e.Settings = setSetting(e.Settings, "parallel", strconv.Itoa(e.Parallel), "file "+path)
 		}
-	} else if e.Modules, err = readModules(ctx.StringSlice("module"), ctx.StringSlice("module-sha256")); err != nil {
+	}
+	repos, err := readRepositories(c, ctx, file)
+	if err != nil {
 		return err
+	}
+	o.Warnings = append(o.Warnings, repos.Warnings...)
+	for _, s := range repos.Settings {
+		e.Settings = setSetting(e.Settings, s.Name, s.Value, s.Origin)
+	}
+	if file.Path == "" {
+		if e.Modules, err = readModules(ctx.StringSlice("module"), ctx.StringSlice("module-sha256"), repos); err != nil {
+			return err
+		}
 	}
 	if e.Sink, err = readSink(c, ctx, file.AWS); err != nil {
 		return err
@@ -214,7 +222,7 @@ func (o *captureOptions) readHosts(c *console, ctx *cli.Context, name string) (e
 	if err != nil {
 		return err
 	}
-	if o.Jobs, err = makeJobs(ctx, o, file, args, auth); err != nil {
+	if o.Jobs, err = makeJobs(ctx, o, file, repos, args, auth); err != nil {
 		return err
 	}
 	switch {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -122,6 +123,9 @@ func printStep(out io.Writer, s *acquire.Step) {
 	if m := s.Module; m != nil {
 		row("module", "%s, vermagic %q", m.Origin, m.Vermagic)
 		row("", "sha256 %s, %s", m.SHA256, m.Signature)
+		if r := m.Repository; r != nil && r.Key != "" {
+			row("", "revision %d, signed on %s by %s", r.Revision, r.SignedAt.Format(time.DateOnly), r.Key)
+		}
 	}
 	if s.Expected > 0 {
 		row("image", "%s, %d bytes before compression", s.Name, s.Expected)

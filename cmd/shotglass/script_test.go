@@ -18,6 +18,8 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire/agefile"
 	"github.com/shotglass-ir/shotglass/acquire/frame"
 	"github.com/shotglass-ir/shotglass/acquire/lime"
+	"github.com/shotglass-ir/shotglass/kernelmodules/moduletest"
+	"github.com/shotglass-ir/shotglass/kernelmodules/repository/repositorytest"
 )
 
 func TestMain(m *testing.M) {
@@ -43,8 +45,34 @@ func TestScripts(t *testing.T) {
 			"seal":   sealCmd,
 			"chop":   chopCmd,
 			"flip":   flipCmd,
+			"mkrepo": mkrepoCmd(t),
 		},
 	})
+}
+
+// mkrepoCmd makes a signed repository of two modules: mkrepo DIR REVISION. FPR becomes the
+// fingerprint of its key, DIR.asc the key, SUM the digest of the first module.
+func mkrepoCmd(t *testing.T) func(ts *testscript.TestScript, neg bool, args []string) {
+	key := repositorytest.NewKey(t, nil)
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) != 2 {
+			ts.Fatalf("usage: mkrepo DIR REVISION")
+		}
+		repo := repositorytest.New(t, key)
+		for _, release := range []string{"6.1.0-56-cloud-amd64", "5.10.0-20-amd64"} {
+			repo.Modules = append(repo.Modules, repositorytest.Module{Release: release, Data: moduletest.LiME(release + " SMP preempt mod_unload modversions "), Signed: true})
+		}
+		var err error
+		repo.Revision, err = strconv.ParseInt(args[1], 10, 64)
+		ts.Check(err)
+		repo.Build()
+		dir := ts.MkAbs(args[0])
+		ts.Check(os.RemoveAll(dir))
+		repo.Write(dir)
+		ts.Check(os.WriteFile(dir+".asc", repo.Files["REPO_SIGNING_KEY.asc"], 0o600))
+		ts.Setenv("FPR", repositorytest.Fingerprint(key))
+		ts.Setenv("SUM", repositorytest.Sum(repo.Modules[0].Data))
+	}
 }
 
 // codeCmd runs shotglass and checks its exit code: code 64 capture --nope.

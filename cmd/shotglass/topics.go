@@ -47,7 +47,7 @@ func environmentText() string {
 	for _, s := range []string{"SHOTGLASS_PASSWORD", "SHOTGLASS_SUDO_PASSWORD", "SHOTGLASS_KEY_PASSPHRASE"} {
 		fmt.Fprintf(&b, "  %-32s see shotglass help secrets\n", s)
 	}
-	b.WriteString("  LIME_REPOSITORY                  Margarita Shotgun's; refused when it is enabled: not available in this version\n")
+	b.WriteString("  LIME_REPOSITORY                  Margarita Shotgun's: enabled turns on the repository of LIME_REPOSITORY_URL, or of the hosts file\n")
 	b.WriteString("  SSH_AUTH_SOCK                    the socket of ssh-agent\n")
 	return b.String()
 }

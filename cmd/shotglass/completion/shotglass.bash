@@ -4,7 +4,7 @@ _shotglass() {
 	local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" cmd="${COMP_WORDS[1]}"
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		COMPREPLY=($(compgen -W "capture plan verify cat inspect upload hosts version completion man help --help --version" -- "$cur"))
+		COMPREPLY=($(compgen -W "capture plan verify cat inspect upload hosts modules version completion man help --help --version" -- "$cur"))
 		return
 	fi
 	local flags= words= files= hosts=
@@ -46,6 +46,10 @@ _shotglass() {
 		--limit-total-rate) return ;;
 		--compress-threads) return ;;
 		--progress) COMPREPLY=($(compgen -W "auto bar lines none" -- "$cur")); return ;;
+		--repository) return ;;
+		--repository-key) return ;;
+		--repository-manifest) return ;;
+		--module-cache) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--s3-region) return ;;
 		--s3-profile) return ;;
 		--s3-endpoint) return ;;
@@ -60,7 +64,7 @@ _shotglass() {
 		--s3-lock) return ;;
 		--s3-retain) return ;;
 		esac
-		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --recipient --recipients-file --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --module --module-sha256 --insecure-unverified-module --stall-timeout --cleanup-timeout --parallel --memory-budget --require-all --limit-rate --limit-total-rate --compress-threads --json --quiet -q --progress --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --spill --s3-segment-size --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
+		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --recipient --recipients-file --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --module --module-sha256 --insecure-unverified-module --stall-timeout --cleanup-timeout --parallel --memory-budget --require-all --limit-rate --limit-total-rate --compress-threads --json --quiet -q --progress --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --insecure-repository-http --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --spill --s3-segment-size --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
 		words="" hosts=1
 		;;
 	plan)
@@ -100,6 +104,10 @@ _shotglass() {
 		--limit-total-rate) return ;;
 		--compress-threads) return ;;
 		--progress) COMPREPLY=($(compgen -W "auto bar lines none" -- "$cur")); return ;;
+		--repository) return ;;
+		--repository-key) return ;;
+		--repository-manifest) return ;;
+		--module-cache) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--s3-region) return ;;
 		--s3-profile) return ;;
 		--s3-endpoint) return ;;
@@ -114,7 +122,7 @@ _shotglass() {
 		--s3-lock) return ;;
 		--s3-retain) return ;;
 		esac
-		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --recipient --recipients-file --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --module --module-sha256 --insecure-unverified-module --stall-timeout --cleanup-timeout --parallel --memory-budget --require-all --limit-rate --limit-total-rate --compress-threads --json --quiet -q --progress --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --spill --s3-segment-size --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
+		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --recipient --recipients-file --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --module --module-sha256 --insecure-unverified-module --stall-timeout --cleanup-timeout --parallel --memory-budget --require-all --limit-rate --limit-total-rate --compress-threads --json --quiet -q --progress --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --insecure-repository-http --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --spill --s3-segment-size --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
 		words="" hosts=1
 		;;
 	verify)
@@ -180,6 +188,26 @@ _shotglass() {
 		flags="--json --help -h"
 		words="check" files=1
 		;;
+	modules)
+		case "$prev" in
+		--module) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--repository) return ;;
+		--repository-key) return ;;
+		--repository-manifest) return ;;
+		--module-cache) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--config|-c) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--s3-region) return ;;
+		--s3-profile) return ;;
+		--s3-endpoint) return ;;
+		--s3-role-arn) return ;;
+		--s3-external-id) return ;;
+		--s3-bucket-owner) return ;;
+		--machine) return ;;
+		--output|-o) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		esac
+		flags="--module --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --insecure-repository-http --config -c --json --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --machine --all --output -o --insecure-accept-rollback --help -h"
+		words="list fetch check" files=1
+		;;
 	version)
 		case "$prev" in
 		esac
@@ -202,7 +230,7 @@ _shotglass() {
 		case "$prev" in
 		esac
 		flags="--help -h"
-		words="capture plan verify cat inspect upload hosts version completion man help exit-codes environment secrets json evidence"
+		words="capture plan verify cat inspect upload hosts modules version completion man help exit-codes environment secrets json evidence"
 		;;
 	*) return ;;
 	esac

@@ -12,6 +12,7 @@ _shotglass() {
 		'inspect:tell what a LiME image holds, whoever made it'
 		'upload:bring to its bucket what a capture left in its --spill folder'
 		'hosts:check hosts files'
+		'modules:list, fetch and check LiME modules'
 		'version:print the version, the commit and the digest of this program'
 		'completion:print a completion script for a shell'
 		'man:print the man page'
@@ -68,7 +69,7 @@ _shotglass() {
 			'--key-passphrase-file[read the passphrase of keys from the first line of FILE; or set SHOTGLASS_KEY_PASSPHRASE; else it is asked for on the terminal]:file:_files' \
 			'*--module[LiME module, or folder with modules]:file:_files' \
 			'*--module-sha256[a module with this digest may be loaded]:value: ' \
-			'--insecure-unverified-module[load a module whose digest is not pinned with --module-sha256. The manifest records it]' \
+			'--insecure-unverified-module[load a module that is neither pinned with --module-sha256 nor from a repository signed by a --repository-key. The manifest records it]' \
 			'--stall-timeout[give up a stream in which no byte came for this TIME]:value: ' \
 			'--cleanup-timeout[give up cleaning a host after this TIME]:value: ' \
 			'--parallel[capture at most N hosts at once]:value: ' \
@@ -81,6 +82,13 @@ _shotglass() {
 			'--quiet[print errors only, and the result]' \
 			'-q[print errors only, and the result]' \
 			'--progress[show progress as auto|bar|lines|none]:value:(auto bar lines none)' \
+			'*--repository[take modules from this repository, after those of --module]:value: ' \
+			'*--repository-key[trust repositories that this OpenPGP key signed]:value: ' \
+			'--repository-manifest[use the list NAME of repositories]:value: ' \
+			'--gpg-no-verify[leave signatures of repositories unchecked\: their modules are unverified]' \
+			'--offline[take what repositories have from the cache only]' \
+			'--module-cache[keep what repositories have in this DIR, or none]:file:_files' \
+			'--insecure-repository-http[take a repository without TLS on another machine\: anybody in between sees which kernels are asked for]' \
 			'--s3-region[REGION of the bucket]:value: ' \
 			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
 			'--s3-endpoint[another server than AWS]:value: ' \
@@ -144,7 +152,7 @@ _shotglass() {
 			'--key-passphrase-file[read the passphrase of keys from the first line of FILE; or set SHOTGLASS_KEY_PASSPHRASE; else it is asked for on the terminal]:file:_files' \
 			'*--module[LiME module, or folder with modules]:file:_files' \
 			'*--module-sha256[a module with this digest may be loaded]:value: ' \
-			'--insecure-unverified-module[load a module whose digest is not pinned with --module-sha256. The manifest records it]' \
+			'--insecure-unverified-module[load a module that is neither pinned with --module-sha256 nor from a repository signed by a --repository-key. The manifest records it]' \
 			'--stall-timeout[give up a stream in which no byte came for this TIME]:value: ' \
 			'--cleanup-timeout[give up cleaning a host after this TIME]:value: ' \
 			'--parallel[capture at most N hosts at once]:value: ' \
@@ -157,6 +165,13 @@ _shotglass() {
 			'--quiet[print errors only, and the result]' \
 			'-q[print errors only, and the result]' \
 			'--progress[show progress as auto|bar|lines|none]:value:(auto bar lines none)' \
+			'*--repository[take modules from this repository, after those of --module]:value: ' \
+			'*--repository-key[trust repositories that this OpenPGP key signed]:value: ' \
+			'--repository-manifest[use the list NAME of repositories]:value: ' \
+			'--gpg-no-verify[leave signatures of repositories unchecked\: their modules are unverified]' \
+			'--offline[take what repositories have from the cache only]' \
+			'--module-cache[keep what repositories have in this DIR, or none]:file:_files' \
+			'--insecure-repository-http[take a repository without TLS on another machine\: anybody in between sees which kernels are asked for]' \
 			'--s3-region[REGION of the bucket]:value: ' \
 			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
 			'--s3-endpoint[another server than AWS]:value: ' \
@@ -257,6 +272,36 @@ _shotglass() {
 			'-h[print this help to standard output]' \
 			'1:command:(check)' '*:argument:_files'
 		;;
+	modules)
+		_arguments -S \
+			'*--module[module, or folder with modules]:file:_files' \
+			'*--repository[take modules from this repository, after those of --module]:value: ' \
+			'*--repository-key[trust repositories that this OpenPGP key signed]:value: ' \
+			'--repository-manifest[use the list NAME of repositories]:value: ' \
+			'--gpg-no-verify[leave signatures of repositories unchecked\: their modules are unverified]' \
+			'--offline[take what repositories have from the cache only]' \
+			'--module-cache[keep what repositories have in this DIR, or none]:file:_files' \
+			'--insecure-repository-http[take a repository without TLS on another machine\: anybody in between sees which kernels are asked for]' \
+			'--config[take the repository of this hosts file]:file:_files' \
+			'-c[take the repository of this hosts file]:file:_files' \
+			'--json[print JSON Lines to standard output]' \
+			'--s3-region[REGION of the bucket]:value: ' \
+			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--s3-endpoint[another server than AWS]:value: ' \
+			'--s3-path-style[name the bucket in the path, as most other servers want]' \
+			'--s3-insecure-http[take an endpoint without TLS on another machine\: anybody in between can read and forge the evidence]' \
+			'--s3-role-arn[role to assume]:value: ' \
+			'--s3-external-id[external ID for that role]:value: ' \
+			'--s3-bucket-owner[ACCOUNT that must own the bucket]:value: ' \
+			'--machine[for this MACHINE, as uname -m prints it]:value: ' \
+			'--all[fetch everything that the repositories have]' \
+			'--output[write the modules to this DIR]:file:_files' \
+			'-o[write the modules to this DIR]:file:_files' \
+			'--insecure-accept-rollback[take repositories as they are now for current, although newer revisions of them were seen]' \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'1:command:(list fetch check)' '*:argument:_files'
+		;;
 	version)
 		_arguments -S \
 			'--json[print JSON Lines to standard output]' \
@@ -280,7 +325,7 @@ _shotglass() {
 		_arguments -S \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
-			'*:argument:(capture plan verify cat inspect upload hosts version completion man help exit-codes environment secrets json evidence)'
+			'*:argument:(capture plan verify cat inspect upload hosts modules version completion man help exit-codes environment secrets json evidence)'
 		;;
 	esac
 }
