@@ -526,7 +526,7 @@ func (c *capture) restate(ctx context.Context, m *Manifest, kept sink.Receipt) e
 			break
 		}
 	}
-	x := &frame.Index{Compression: c.out.Index.Compression, Entries: whole}
+	x := &frame.Index{Compression: c.out.Index.Compression, Chained: c.out.Index.Chained, Entries: whole}
 	f, err := frame.Verify(ctx, r, r.Size(), x, frame.VerifyOptions{})
 	if err != nil {
 		return fmt.Errorf("read again what was stored: %w", err)

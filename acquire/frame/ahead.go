@@ -1,7 +1,6 @@
 package frame
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -97,7 +96,7 @@ func (j *job) load(r io.ReaderAt, x *Index, i int, dec *decoder) {
 	if j.err != nil {
 		return
 	}
-	if e.SHA256 != (Sum{}) && sha256.Sum256(j.stored) != e.SHA256 {
+	if !x.intact(i, j.stored) {
 		j.err = ErrDigest
 	}
 	if x.Compression == None || x.Compression == Age {

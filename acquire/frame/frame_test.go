@@ -590,6 +590,7 @@ func FuzzParseIndex(f *testing.F) {
 	x.WriteTo(&b)
 	f.Add(b.Bytes())
 	f.Add([]byte("shotglass-frames\t1\tnone\n"))
+	f.Add([]byte("shotglass-frames\t1\tnone\tchained\n"))
 	f.Add([]byte("shotglass-frames\t1\tzstd\n0\t1\t0\t1\t" + Sum{1}.String() + "\n"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		x, err := ParseIndex(bytes.NewReader(in))

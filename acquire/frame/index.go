@@ -24,7 +24,10 @@ type Entry struct {
 // gaps, in the stored file and in the raw stream.
 type Index struct {
 	Compression string // Zstd, S2, None, or Age for the pieces of an encrypted file
-	Entries     []Entry
+	// Chained says that the SHA256 of an entry is not the digest of the frame but
+	// the state of the SHA-256 of the whole image after it: see ChainSum.
+	Chained bool
+	Entries []Entry
 }
 
 // indexHeader starts the text form; the compression follows. Lines after it
@@ -32,7 +35,13 @@ type Index struct {
 // offset, raw size, SHA-256 of the stored bytes. For the frame in line 2:
 //
 //	dd if=IMAGE iflag=skip_bytes,count_bytes skip=OFFSET count=SIZE | sha256sum
-const indexHeader = "shotglass-frames\t1\t"
+//
+// Where a third column of the first line says chained, the last is the state
+// of SHA-256 after the frame.
+const (
+	indexHeader  = "shotglass-frames\t1\t"
+	indexChained = "\tchained"
+)
 
 // ErrIndex is wrapped by errors about an index that is not as it must be.
 var ErrIndex = errors.New("bad frame index")
@@ -69,9 +78,14 @@ func (x *Index) Validate() error {
 	if len(x.Entries) > maxFrames {
 		return fmt.Errorf("%w: more than %d frames", ErrIndex, maxFrames)
 	}
+	if x.Chained && x.Compression != None {
+		return fmt.Errorf("%w: chained with compression %q", ErrIndex, x.Compression)
+	}
 	var stored, raw int64
 	for i, e := range x.Entries {
 		switch {
+		case x.Chained && raw%ChainBlock != 0:
+			return fmt.Errorf("%w: frame %d does not begin with a block of SHA-256", ErrIndex, i)
 		case e.StoredOffset != stored || e.RawOffset != raw:
 			return fmt.Errorf("%w: frame %d does not follow the one before", ErrIndex, i)
 		case e.StoredSize <= 0 || e.RawSize <= 0 || e.RawSize > maxDecoded || e.StoredSize > 2*maxDecoded:
@@ -114,6 +128,9 @@ func (x *Index) WriteTo(w io.Writer) (int64, error) {
 	c := &counter{w: w}
 	b := bufio.NewWriterSize(c, 64<<10)
 	line := append([]byte(indexHeader), x.Compression...)
+	if x.Chained {
+		line = append(line, indexChained...)
+	}
 	b.Write(append(line, '\n'))
 	for _, e := range x.Entries {
 		line = line[:0]
@@ -159,6 +176,7 @@ func ParseIndex(r io.Reader) (*Index, error) {
 			if x.Compression, ok = strings.CutPrefix(line, indexHeader); !ok {
 				return nil, fmt.Errorf("%w: first line %.40q", ErrIndex, line)
 			}
+			x.Compression, x.Chained = strings.CutSuffix(x.Compression, indexChained)
 			continue
 		}
 		if n > maxFrames {

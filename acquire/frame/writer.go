@@ -20,7 +20,7 @@ type Options struct {
 	Compression string // Zstd (default), S2 or None
 	Size        int    // raw bytes of a frame; default DefaultSize, at most MaxSize
 	InFlight    int    // blocks owned by the writer; default DefaultInFlight
-	NoDigest    bool   // leave out the frames' digests: what is stored is something else, with digests of its own
+	NoDigest    bool   // leave out the frames' digests: somebody else has them, of these bytes or of what is made of them
 }
 
 // WithDefaults returns a copy with the defaults set, or an error.

@@ -22,6 +22,9 @@ type rawDigest struct {
 	marks []mark // ascending
 	limit int    // of marks, before they are thinned
 	n     int    // blocks digested
+
+	chain bool // keep what a chained index wants of every block
+	sums  []frame.Sum
 }
 
 // A mark is the state after n blocks.
@@ -33,9 +36,19 @@ type mark struct {
 // sha256State is how long the state of SHA-256 is, as encoded by crypto/sha256.
 const sha256State = 108
 
-func newRawDigest(blocks int) *rawDigest {
+func newRawDigest(blocks int, chain bool) *rawDigest {
 	near := max(64, blocks+2)
-	return &rawDigest{h: sha256.New(), near: near, limit: 4 * near}
+	return &rawDigest{h: sha256.New(), near: near, limit: 4 * near, chain: chain}
+}
+
+// complete makes a chained index of the frames that were stored.
+func (d *rawDigest) complete(x *frame.Index) {
+	if d.chain {
+		x.Chained = true
+		for i := range x.Entries {
+			x.Entries[i].SHA256 = d.sums[i]
+		}
+	}
 }
 
 func (d *rawDigest) write(p []byte) {
@@ -45,6 +58,9 @@ func (d *rawDigest) write(p []byte) {
 	state, err := d.h.(encoding.BinaryAppender).AppendBinary(d.marks[len(d.marks)-1].state[:0])
 	if err != nil || len(state) != sha256State {
 		panic(fmt.Sprintf("pipeline: state of SHA-256 of %d bytes: %v", len(state), err))
+	}
+	if d.chain {
+		d.sums = append(d.sums, frame.ChainSum(state))
 	}
 	if len(d.marks) >= d.limit {
 		d.thin()

@@ -235,7 +235,7 @@ func TestEncryptedMemory(t *testing.T) {
 
 // TestMarks: every state near the end is there, and there are never many.
 func TestMarks(t *testing.T) {
-	d := newRawDigest(6)
+	d := newRawDigest(6, false)
 	block := []byte("block")
 	for range 300_000 {
 		d.write(block)

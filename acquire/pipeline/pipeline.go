@@ -42,11 +42,22 @@ func (o Options) frame() frame.Options {
 	if o.FrameSize == 0 {
 		o.FrameSize = frame.PlanFrameSize(o.Expected)
 	}
-	return frame.Options{Pool: o.Pool, Compression: o.Compression, Size: o.FrameSize, InFlight: o.InFlight, NoDigest: len(o.Recipients) > 0}
+	return frame.Options{
+		Pool: o.Pool, Compression: o.Compression, Size: o.FrameSize, InFlight: o.InFlight,
+		NoDigest: len(o.Recipients) > 0 || o.chained(),
+	}
+}
+
+// chained reports whether the digests of the frames come with that of the raw bytes.
+func (o Options) chained() bool {
+	return o.Compression == frame.None && len(o.Recipients) == 0 && o.FrameSize%frame.ChainBlock == 0
 }
 
 // indexMemory is the memory of an index entry, with the slack of a slice that grows.
 const indexMemory = 160
+
+// chainMemory is that of a sum of a chained index, with such slack.
+const chainMemory = 64
 
 // walkerMemory covers a Walker with its needles, marks and some thousand ranges and samples,
 // and the states of the raw digest.
@@ -66,8 +77,11 @@ func MemoryPerHost(o Options) (int64, error) {
 	}
 	frames := (o.Expected + int64(f.Size) - 1) / int64(f.Size)
 	n += frames*indexMemory + walkerMemory
-	if len(o.Recipients) > 0 {
+	switch {
+	case len(o.Recipients) > 0:
 		n += frames*indexMemory + agefile.Memory
+	case o.chained():
+		n += frames * chainMemory
 	}
 	return n, nil
 }
@@ -177,7 +191,7 @@ func Run(ctx context.Context, src io.Reader, dst io.Writer, o Options) (Result, 
 		o.Progress = &Progress{}
 	}
 	blocks := fw.Blocks()
-	raw := newRawDigest(blocks)
+	raw := newRawDigest(blocks, o.chained())
 	consumers := []func([]byte){raw.write}
 	if o.Walker != nil {
 		consumers = append(consumers, func(p []byte) { o.Walker.Write(p) })
@@ -217,6 +231,7 @@ func Run(ctx context.Context, src io.Reader, dst io.Writer, o Options) (Result, 
 		errs = append(errs, &SinkError{out.n, sinkErr})
 	}
 	complete := len(errs) == 0
+	raw.complete(res.Index)
 	if enc != nil {
 		res.frames, res.layout = res.Index.Entries, enc.Layout()
 		res.Index, res.Raw = res.Until(out.n)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding"
 	"errors"
 	"fmt"
 	"io"
@@ -91,11 +92,24 @@ func check(t *testing.T, res Result, received, stored []byte, complete bool) {
 	if want := sha256.Sum256(stored); res.Stored.SHA256 != want {
 		t.Errorf("stored digest of %d bytes is wrong", len(stored))
 	}
+	if want := res.Index.Compression == frame.None; res.Index.Chained != want {
+		t.Errorf("chained: %v, want %v", res.Index.Chained, want)
+	}
 	if err := res.Index.Validate(); err != nil {
 		t.Error(err)
 	}
 	for i, e := range res.Index.Entries {
-		if sum := sha256.Sum256(stored[e.StoredOffset:][:e.StoredSize]); sum != e.SHA256 {
+		want := sha256.Sum256(stored[e.StoredOffset:][:e.StoredSize])
+		if res.Index.Chained {
+			h := sha256.New()
+			h.Write(stored[:e.StoredOffset+e.StoredSize])
+			state, err := h.(encoding.BinaryAppender).AppendBinary(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want = frame.ChainSum(state)
+		}
+		if want != e.SHA256 {
 			t.Errorf("digest of frame %d is wrong", i)
 		}
 	}
