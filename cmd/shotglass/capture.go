@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -42,6 +43,7 @@ func captureCommand(c *console, args []string) *cli.Command {
 }
 
 func capture(ctx context.Context, c *console, o *captureOptions) error {
+	began := time.Now()
 	for _, w := range o.Warnings {
 		c.warn("%s", w)
 	}
@@ -115,8 +117,11 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 	} else if !c.json {
 		c.info("shotglass: audit log: %s", saved.Location)
 	}
-	if err := printResults(c, results, saved, code); err != nil {
+	if err := printResults(c, results, saved, code, time.Since(began)); err != nil {
 		return err
+	}
+	if !c.json {
+		o.summary(c, results, time.Since(began)).print(c)
 	}
 	return exitWith(code)
 }
@@ -150,11 +155,25 @@ func (o *captureOptions) view(c *console) view {
 	}
 }
 
+// summary is what the story ends with.
+func (o *captureOptions) summary(c *console, results []acquire.Result, took time.Duration) summary {
+	s := summary{results: results, took: took, signers: o.Signers, resumable: o.Engine.Signer != nil && !o.Resume}
+	if canDraw(c.stderr, os.Getenv("TERM")) {
+		width, height := newScreen(c).size()
+		s.width, s.height = width-1, height
+	}
+	return s
+}
+
 // printResults prints one line per host, or the summary that ends the JSON.
-func printResults(c *console, results []acquire.Result, log audit.Saved, code int) error {
+func printResults(c *console, results []acquire.Result, log audit.Saved, code int, took time.Duration) error {
 	if c.json {
-		s := summaryMessage{Code: code, Hosts: len(results), Log: &log}
+		s := summaryMessage{Code: code, Hosts: len(results), Log: &log, Duration: took}
+		s.Raw, s.Stored = sizes(results)
 		for _, r := range results {
+			if len(r.Left) > 0 {
+				s.Left = append(s.Left, r.Host)
+			}
 			switch r.State {
 			case acquire.StateComplete:
 				s.Complete++

@@ -6,6 +6,10 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -94,6 +98,45 @@ func TestEveryEventIsShown(t *testing.T) {
 		newJSONView(c, true).event("web1", ev.e, now)
 		if !strings.Contains(out.String(), ev.json) || !strings.Contains(out.String(), `"host":"web1"`) {
 			t.Errorf("%s: the JSON view says %q, want %q", k, out.String(), ev.json)
+		}
+	}
+}
+
+// TestJSONIsDocumented fails when a message, a field of capture or a state is missing in docs/json.md.
+func TestJSONIsDocumented(t *testing.T) {
+	data, err := os.ReadFile(root + "/docs/json.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := string(data)
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	message := regexp.MustCompile(`\.message\("(\w+)"`)
+	state := regexp.MustCompile(`m\.State(?:, [\w., ]+)? = "([\w ]+)"`)
+	found := 0
+	for _, f := range files {
+		src, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range append(message.FindAllSubmatch(src, -1), state.FindAllSubmatch(src, -1)...) {
+			found++
+			if !strings.Contains(doc, "| `"+string(m[1])+"` |") {
+				t.Errorf("%s: docs/json.md has no row for %q", f, m[1])
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("found %d messages and states only", found)
+	}
+	for _, v := range []any{stateMessage{}, progressMessage{}, reading{}, planMessage{}, acquire.Step{}, resultMessage{}, acquire.Result{}, summaryMessage{}, exitMessage{}, leftoverMessage{}} {
+		for f := range reflect.TypeOf(v).Fields() {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if name != "" && name != "-" && !strings.Contains(doc, "`"+name+"`") {
+				t.Errorf("docs/json.md does not name %q of %T", name, v)
+			}
 		}
 	}
 }

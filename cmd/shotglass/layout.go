@@ -172,6 +172,10 @@ func layout(hosts []look, now time.Time, took time.Duration, width, height int) 
 		}
 		foot = append([]string{fmt.Sprintf("and %d more: %s", len(others), counts(others))}, foot...)
 	}
+	domain := commonDomain(hosts)
+	for i := range shown {
+		shown[i].Name = strings.TrimSuffix(shown[i].Name, domain)
+	}
 	cols := columnsFor(shown, width)
 	var lines []string
 	for _, l := range shown {
@@ -184,6 +188,29 @@ func layout(hosts []look, now time.Time, took time.Duration, width, height int) 
 		lines = append(lines, cols.row("total", total(hosts)))
 	}
 	return lines
+}
+
+// commonDomain is what all names end with, from a dot on: it tells no host from another. Addresses have
+// none.
+func commonDomain(hosts []look) string {
+	if len(hosts) < 2 {
+		return ""
+	}
+	_, domain, _ := strings.Cut(hosts[0].Name, ".")
+	domain = "." + domain
+	for _, l := range hosts {
+		for !strings.HasSuffix(l.Name, domain) || l.Name == domain {
+			i := strings.Index(domain[1:], ".")
+			if i < 0 {
+				return ""
+			}
+			domain = domain[1+i:]
+		}
+	}
+	if last := domain[strings.LastIndex(domain, ".")+1:]; last == "" || strings.Trim(last, "0123456789") == "" {
+		return ""
+	}
+	return domain
 }
 
 // squeezeEnd cuts a text at its end, and shows that.
@@ -248,7 +275,7 @@ func (c columns) row(name string, r reading) string {
 	}{
 		{c.percent, percent(r.Raw, r.Expected)},
 		{c.whole, size(r.Expected)},
-		{c.rate, rate(r.Rate)},
+		{c.rate, rateWords(r.Rate)},
 		{c.ratio, ratio(r.Raw, r.Stored)},
 		{c.left, leftWords(r)},
 	} {
@@ -257,6 +284,14 @@ func (c columns) row(name string, r reading) string {
 		}
 	}
 	return squeezeEnd(strings.TrimRight(b.String(), " "), c.width)
+}
+
+// rateWords keep to the width of their column.
+func rateWords(bytesPerSecond float64) string {
+	if bytesPerSecond >= 1e10 {
+		return fmt.Sprintf("%.1f GB/s", bytesPerSecond/1e9)
+	}
+	return rate(bytesPerSecond)
 }
 
 func leftWords(r reading) string {

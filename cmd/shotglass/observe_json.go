@@ -133,5 +133,10 @@ type summaryMessage struct {
 	Partial  int `json:"partial"`
 	Failed   int `json:"failed"`
 
+	Raw      int64         `json:"raw_bytes,omitempty"`
+	Stored   int64         `json:"stored_bytes,omitempty"`
+	Duration time.Duration `json:"duration_ns,omitempty"` // of the whole run
+	Left     []string      `json:"left,omitempty"`        // hosts on which something was left
+
 	Log *audit.Saved `json:"audit_log,omitempty"`
 }

@@ -264,3 +264,26 @@ func TestTotalExpectsNoMoreOfFinished(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+func TestCommonDomain(t *testing.T) {
+	for _, c := range []struct {
+		names []string
+		want  string
+	}{
+		{[]string{"a.prod.example.org", "b.prod.example.org"}, ".prod.example.org"},
+		{[]string{"a.prod.example.org", "b.test.example.org"}, ".example.org"},
+		{[]string{"example.org", "b.example.org"}, ".org"},
+		{[]string{".org", "b.org"}, ""},
+		{[]string{"10.0.1.7", "10.0.2.7"}, ""},
+		{[]string{"a", "b.org"}, ""},
+		{[]string{"a.org"}, ""},
+	} {
+		var hosts []look
+		for _, n := range c.names {
+			hosts = append(hosts, look{hostState: hostState{Name: n}})
+		}
+		if have := commonDomain(hosts); have != c.want {
+			t.Errorf("%q: %q, want %q", c.names, have, c.want)
+		}
+	}
+}

@@ -42,8 +42,7 @@ func onStatusSignal(f func()) (stop func()) {
 }
 
 // onStop calls before when the terminal asks the program to stop (Ctrl-Z), then stops it, and calls
-// after when it goes on. What the kernel and the shell do with a stop holds, also
-// that one without a shell to continue it is none.
+// after when it goes on.
 func onStop(before, after func()) (stop func()) {
 	if signal.Ignored(syscall.SIGTSTP) {
 		return func() {}
@@ -65,13 +64,13 @@ func onStop(before, after func()) (stop func()) {
 			case <-cont: // of an earlier stop
 			default:
 			}
-			signal.Reset(syscall.SIGTSTP)
-			syscall.Kill(syscall.Getpid(), syscall.SIGTSTP)
+			// A SIGTSTP that Go once had a handler for does nothing any more (the handler stays), and
+			// SIGSTOP would stop us also where no shell could continue us. SIGTTIN does neither.
+			syscall.Kill(syscall.Getpid(), syscall.SIGTTIN)
 			select {
 			case <-cont:
-			case <-time.After(time.Second): // the kernel dropped it
+			case <-time.After(time.Second): // there is no shell: the kernel dropped it
 			}
-			signal.Notify(ch, syscall.SIGTSTP)
 			after()
 		}
 	})

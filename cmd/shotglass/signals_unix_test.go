@@ -5,6 +5,9 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
+	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -75,4 +78,60 @@ func TestStatusSignal(t *testing.T) {
 	kill(t, syscall.SIGPIPE)
 	kill(t, syscall.SIGUSR1)
 	soon(t, "the status", shown)
+}
+
+// TestStop: Ctrl-Z stops the program after it has left the terminal, and it takes it again when it
+// goes on.
+func TestStop(t *testing.T) {
+	if os.Getenv("TEST_STOPS") != "" { // the program
+		went := make(chan int)
+		onStop(func() { os.Stdout.WriteString("leaves\n") }, func() { os.Stdout.WriteString("back\n"); close(went) })
+		os.Stdout.WriteString("ready\n")
+		<-went
+		os.Exit(0)
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestStop$")
+	cmd.Env = append(os.Environ(), "TEST_STOPS=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // we are its shell
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	cmd.Stdout = w
+	err = cmd.Start()
+	w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill()
+	r.SetReadDeadline(time.Now().Add(20 * time.Second))
+	text := ""
+	read := func(want string) {
+		t.Helper()
+		buf := make([]byte, 100)
+		for !strings.HasSuffix(text, want) {
+			n, err := r.Read(buf)
+			text += string(buf[:n])
+			if err != nil {
+				t.Fatalf("%q: %v", text, err)
+			}
+		}
+	}
+	read("ready\n")
+	if err := cmd.Process.Signal(syscall.SIGTSTP); err != nil {
+		t.Fatal(err)
+	}
+	read("ready\nleaves\n")
+	var ws syscall.WaitStatus
+	if _, err := syscall.Wait4(cmd.Process.Pid, &ws, syscall.WUNTRACED, nil); err != nil || !ws.Stopped() {
+		t.Fatalf("it does not stop: %v, status %x, it said %q", err, ws, text)
+	}
+	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	read("leaves\nback\n")
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
 }

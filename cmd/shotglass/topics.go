@@ -82,7 +82,7 @@ added. Times are UTC, durations end in _ns and are nanoseconds, sizes are bytes.
   summary       the last line, with the exit code
   exit_error    in place of the summary when the command failed as a whole
 
-Errors are told on standard error too.
+Errors are told on standard error too. docs/json.md names all fields.
 `
 
 const evidenceText = `A capture leaves, with mode 0600, and never overwrites:
