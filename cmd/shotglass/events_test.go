@@ -131,7 +131,7 @@ func TestJSONIsDocumented(t *testing.T) {
 	if found < 20 {
 		t.Errorf("found %d messages and states only", found)
 	}
-	for _, v := range []any{stateMessage{}, progressMessage{}, reading{}, planMessage{}, acquire.Step{}, resultMessage{}, acquire.Result{}, summaryMessage{}, exitMessage{}, leftoverMessage{}} {
+	for _, v := range []any{stateMessage{}, progressMessage{}, reading{}, planMessage{}, acquire.Step{}, resultMessage{}, acquire.Result{}, acquire.Totals{}, acquire.Space{}, summaryMessage{}, exitMessage{}, leftoverMessage{}} {
 		for f := range reflect.TypeOf(v).Fields() {
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 			if name != "" && name != "-" && !strings.Contains(doc, "`"+name+"`") {
