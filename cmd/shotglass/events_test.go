@@ -121,7 +121,11 @@ func TestJSONIsDocumented(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range append(message.FindAllSubmatch(src, -1), state.FindAllSubmatch(src, -1)...) {
+		names := message.FindAllSubmatch(src, -1)
+		if f == "observe_json.go" {
+			names = append(names, state.FindAllSubmatch(src, -1)...)
+		}
+		for _, m := range names {
 			found++
 			if !strings.Contains(doc, "| `"+string(m[1])+"` |") {
 				t.Errorf("%s: docs/json.md has no row for %q", f, m[1])
