@@ -8,6 +8,7 @@ _shotglass() {
 		'capture:capture the memory of hosts, completely and provably'
 		'plan:say how hosts would be captured; write nothing'
 		'verify:check images against their manifests and signatures'
+		'report:make an HTML page of a case'
 		'cat:print the raw image to standard output'
 		'inspect:tell what a LiME image holds, whoever made it'
 		'upload:bring to its bucket what a capture left in its --spill folder'
@@ -213,6 +214,26 @@ _shotglass() {
 			'-h[print this help to standard output]' \
 			'*:argument:_files'
 		;;
+	report)
+		_arguments -S \
+			'--output[write the page to this new FILE]:file:_files' \
+			'-o[write the page to this new FILE]:file:_files' \
+			'--signers[FILE of allowed signers]:file:_files' \
+			'--at[signers must be trusted at this TIME, as 2006-01-02T15\:04\:05Z]:value: ' \
+			'--verify[read every image again in full]' \
+			'--workers[check N frames at once]:value: ' \
+			'--s3-region[REGION of the bucket]:value: ' \
+			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--s3-endpoint[another server than AWS]:value: ' \
+			'--s3-path-style[name the bucket in the path, as most other servers want]' \
+			'--s3-insecure-http[take an endpoint without TLS on another machine\: anybody in between can read and forge the evidence]' \
+			'--s3-role-arn[role to assume]:value: ' \
+			'--s3-external-id[external ID for that role]:value: ' \
+			'--s3-bucket-owner[ACCOUNT that must own the bucket]:value: ' \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'*:argument: '
+		;;
 	cat)
 		_arguments -S \
 			'--force[print to a terminal too]' \
@@ -325,7 +346,7 @@ _shotglass() {
 		_arguments -S \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
-			'*:argument:(capture plan verify cat inspect upload hosts modules version completion man help exit-codes environment secrets json evidence)'
+			'*:argument:(capture plan verify report cat inspect upload hosts modules version completion man help exit-codes environment secrets json evidence)'
 		;;
 	esac
 }

@@ -1,0 +1,233 @@
+package report
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/shotglass-ir/shotglass/acquire/signature"
+)
+
+// view is the part of the page about one capture.
+func (c *Case) view(x *Capture, anchor string, from, to time.Time) captureView {
+	m, ph := x.Manifest, phasesOf(x.Manifest)
+	v := captureView{
+		Anchor: anchor, Host: x.host(), When: clock(ph.begin), Trouble: x.Trouble, Reasons: m.Reasons, Anomalies: m.Anomalies,
+		Left: m.Footprint.Left, Fix: m.Footprint.Fix, Checks: m.Checks,
+	}
+	v.State, v.Class = x.state()
+	t := ph.track(from, to, !m.Complete)
+	v.Track = &t
+	mean := 0.0
+	if d := ph.flow(); d > 0 && !x.empty() {
+		mean = float64(m.Image.Raw.Bytes) / d.Seconds()
+		v.Summary = bytesText(m.Image.Raw.Bytes) + " in " + spanText(d) + ", " + rateText(mean)
+	}
+	v.Chart = chartOf(paces(m, 120), mean)
+	for _, t := range m.Timeline {
+		v.Moments = append(v.Moments, moment{clock(t.Time), "+" + spanText(t.Time.Sub(ph.begin)), t.Event})
+	}
+	v.Image, v.Target, v.Method = x.imagePairs(), x.targetPairs(), x.methodPairs()
+	v.Footprint, v.Custody = x.footprintPairs(), c.custodyPairs(x)
+	for _, s := range m.Options {
+		if s.Origin != "default" {
+			v.Options = append(v.Options, pair{s.Name, strings.ReplaceAll(s.Value, "\n", ", ") + " (" + s.Origin + ")"})
+		}
+	}
+	v.Commands = c.commands(x)
+	return v
+}
+
+// A list of pairs leaves out what is not known.
+type pairs []pair
+
+func (p *pairs) add(name, format string, args ...any) {
+	p.text(name, fmt.Sprintf(format, args...))
+}
+
+func (p *pairs) text(name, value string) {
+	if value != "" {
+		*p = append(*p, pair{name, value})
+	}
+}
+
+func (x *Capture) imagePairs() pairs {
+	var p pairs
+	i := x.Image
+	if x.empty() {
+		p.text("Image", "none")
+		return p
+	}
+	p.text("File", x.ImageFile)
+	p.text("Written to", i.Location)
+	p.add("Memory, SHA-256", "%s", i.Raw.SHA256)
+	p.add("Memory, size", "%s bytes (%s)", grouped(i.Raw.Bytes), bytesText(i.Raw.Bytes))
+	p.add("File, SHA-256", "%s", i.Stored.SHA256)
+	p.add("File, size", "%s bytes (%s)", grouped(i.Stored.Bytes), bytesText(i.Stored.Bytes))
+	p.add("Format", "%s, compression %s, encryption %s", i.Format, i.Compression, i.Encryption)
+	if f := i.Frames; f != nil {
+		p.add("Frame index", "%s, %d frames, sha256 %s", f.Name, f.Count, f.SHA256)
+	}
+	for _, name := range []string{"crc64nvme", "sha256", "crc32c", "crc32"} {
+		if i.Checksums[name] != "" {
+			p.add("Service checksum", "%s %s", name, i.Checksums[name])
+		}
+	}
+	p.text("Version", i.VersionID)
+	p.text("Encrypted at rest", i.AtRest)
+	switch v := x.Verified; {
+	case v == nil && x.ImageFile == "":
+		p.text("This report", "the image was not found")
+	case v == nil:
+		p.text("This report", "the file is there and has its size; it was not read")
+	case len(v.Problems) == 0:
+		p.add("This report", "read again in full: %s bytes of the file, %s bytes of memory, %d frames; no mismatch", grouped(v.Stored), grouped(v.Raw), v.Frames)
+	default:
+		p.add("This report", "read again: %s", plural(len(v.Problems), "mismatch", "mismatches"))
+	}
+	return p
+}
+
+func (x *Capture) targetPairs() pairs {
+	var p pairs
+	in := x.Target.Connection
+	p.add("Reached", "%s as %s", in.Addr, in.User)
+	p.text("Address", in.RemoteAddr)
+	p.add("Host key", "%s %s (%s)", in.HostKeyType, in.HostKey, in.HostKeyTrust)
+	for _, j := range in.Jumps {
+		p.add("Through", "%s@%s, %s (%s)", j.User, j.Addr, j.HostKey, j.HostKeyTrust)
+	}
+	p.text("Through", in.ProxyCommand)
+	if in.RTT > 0 {
+		p.text("Round trip", spanText(in.RTT))
+	}
+	if f := x.Target.Facts; f != nil {
+		p.text("Calls itself", f.Hostname)
+		p.text("System", f.OS)
+		p.add("Kernel", "%s %s", f.Kernel, f.Machine)
+		p.text("Machine ID", f.MachineID)
+		p.text("Boot ID", f.BootID)
+		p.text("Instance", f.InstanceID)
+		p.text("Hardware", strings.TrimSpace(f.Vendor+" "+f.Product))
+		p.text("Running for", spanText(f.Uptime))
+		p.add("Clock", "%s from the examiner's, give or take %s", spanText(f.ClockOffset), spanText(f.ClockError))
+		p.text("Lockdown", f.Lockdown)
+	}
+	for _, s := range x.Swap {
+		p.add("Swap", "%s, %s, %s used: not in the image", s.Name, bytesText(s.Bytes), bytesText(s.Used))
+	}
+	for _, k := range slices.Sorted(maps.Keys(x.Labels)) {
+		p.text("Label "+k, x.Labels[k])
+	}
+	return p
+}
+
+func (x *Capture) methodPairs() pairs {
+	var p pairs
+	p.text("Source", x.Method.Source)
+	p.text("Root by", x.Method.Privilege)
+	p.text("Parameters", strings.Join(x.Method.Parameters, " "))
+	if m := x.Module; m != nil {
+		p.text("Module SHA-256", m.SHA256)
+		p.text("Module from", m.Origin)
+		p.text("Vouched for by", m.Signature)
+		p.text("Vermagic", strings.TrimSpace(m.Vermagic))
+	}
+	if peer := x.Method.Peer; peer != nil {
+		word := "not verified"
+		if peer.Verified {
+			word = "verified"
+		}
+		p.add("Only reader", "%s: %s", word, peer.Detail)
+	}
+	return p
+}
+
+func (x *Capture) footprintPairs() pairs {
+	var p pairs
+	f := x.Footprint
+	switch {
+	case len(f.Left) > 0:
+		p.text("Left", strings.Join(f.Left, ", "))
+		p.text("To remove it", f.Fix)
+	case f.Clean:
+		p.text("Left", "nothing: checked")
+	default:
+		p.text("Left", "not checked")
+		p.text("To remove it", f.Fix)
+	}
+	p.add("Commands", "%d, of which through sudo %d", f.Commands, f.Sudo)
+	if f.BytesPushed > 0 {
+		p.add("Written to it", "%s bytes to %s", grouped(f.BytesPushed), f.PushedTo)
+	}
+	if f.TaintAfter != "" {
+		p.add("Kernel taint", "%s before, %s after", f.TaintBefore, f.TaintAfter)
+	}
+	return p
+}
+
+func (c *Case) custodyPairs(x *Capture) pairs {
+	var p pairs
+	p.text("Case", x.Manifest.Case)
+	p.text("Operator", x.Operator)
+	p.add("Program", "%s %s", x.Manifest.Tool.Name, x.Manifest.Tool.Version)
+	p.text("Program SHA-256", x.Manifest.Tool.SHA256)
+	p.add("Manifest", "%s, %s bytes", x.File, grouped(x.Bytes))
+	p.text("Manifest SHA-256", x.SHA256)
+	p.add("Made", "%s UTC", clock(x.Created))
+	s := x.Signature
+	switch {
+	case s.Trusted:
+		p.add("Signature", "good, by %s (%s), allowed by %s", s.Principal, s.Fingerprint, s.Source)
+	case s.Valid:
+		p.add("Signature", "holds, by %s, who is not an allowed signer: %s", s.Fingerprint, s.Detail)
+	case s.Present:
+		p.add("Signature", "BAD: %s", s.Detail)
+	default:
+		p.text("Signature", "none")
+	}
+	if r := x.Previous; r != nil && r.Line > 0 {
+		p.add("Audit log", "%s, after line %d with digest %s", r.Name, r.Line, r.SHA256)
+	}
+	return p
+}
+
+// commands check a capture with stock tools. The names are those of the files, which were
+// found under them.
+func (c *Case) commands(x *Capture) string {
+	signers, who := "allowed_signers", "PRINCIPAL"
+	if c.SignersName != "" {
+		signers = quote(c.SignersName)
+	}
+	if x.Signature.Trusted && x.Signature.Principal != "" && !strings.ContainsAny(x.Signature.Principal, "*?!") {
+		who = quote(strings.Split(x.Signature.Principal, ",")[0])
+	}
+	var b strings.Builder
+	local := ""
+	if strings.HasPrefix(x.Place, "s3://") {
+		fmt.Fprintf(&b, "aws s3 cp --recursive --exclude '*' --include %s %s .\n", quote(strings.TrimSuffix(x.Image.Name, ".lime")+"*"), quote(strings.TrimSuffix(x.Place, "/")+"/"))
+	} else {
+		local = "cd " + quote(x.Place) + "\n"
+	}
+	b.WriteString(local)
+	file := quote(x.File)
+	fmt.Fprintf(&b, "sha256sum %s      # %s\n", file, x.SHA256)
+	fmt.Fprintf(&b, "ssh-keygen -Y verify -f %s -I %s -n %s -s %s < %s\n", signers, who, signature.Namespace, quote(x.File+".sig"), file)
+	if x.ImageFile == "" {
+		return b.String()
+	}
+	img := quote(x.ImageFile)
+	fmt.Fprintf(&b, "sha256sum %s      # %s\n", img, x.Image.Stored.SHA256)
+	if x.Image.Encryption != "" && x.Image.Encryption != "none" {
+		return b.String() + "# encrypted: decrypt it with its identity, then compare the digest of the memory\n"
+	}
+	switch x.Image.Compression {
+	case "zstd":
+		fmt.Fprintf(&b, "zstd -dc %s | sha256sum      # %s\n", img, x.Image.Raw.SHA256)
+	case "s2":
+		fmt.Fprintf(&b, "s2d -c %s | sha256sum      # %s\n", img, x.Image.Raw.SHA256)
+	}
+	return b.String()
+}

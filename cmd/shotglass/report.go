@@ -1,0 +1,187 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/shotglass-ir/shotglass/acquire"
+	"github.com/shotglass-ir/shotglass/acquire/report"
+	"github.com/shotglass-ir/shotglass/sink"
+	"github.com/shotglass-ir/shotglass/sink/s3"
+)
+
+const reportText = `Makes one HTML page of a case: every capture with its state, timeline, rate, digests, checks, anomalies, what was left on the
+host and how to remove it, who vouches for it, the audit logs, and how to check all of that without shotglass. The page needs nothing
+else, runs no script, and prints.
+
+PLACE is a folder, s3://bucket/prefix/, a manifest or an audit log. Signatures and chains are checked against --signers. Images are
+read again with --verify alone; the page says whether they were. The page goes to standard output or, with -o, to a new file.
+
+Exit codes are those of verify, of everything together.`
+
+func reportCommand(c *console) *cli.Command {
+	return &cli.Command{
+		Name: "report", Usage: "make an HTML page of a case",
+		ArgsUsage: "PLACE...", Description: reportText,
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, TakesFile: true, Usage: "write the page to this new `FILE`", DefaultText: "standard output"},
+			&cli.StringFlag{Name: "signers", TakesFile: true, Usage: "`FILE` of allowed signers", EnvVars: env("SIGNERS")},
+			&cli.StringFlag{Name: "at", Usage: "signers must be trusted at this `TIME`, as 2006-01-02T15:04:05Z", DefaultText: "now"},
+			&cli.BoolFlag{Name: "verify", Usage: "read every image again in full", DisableDefaultText: true},
+			&cli.IntFlag{Name: "workers", Usage: "check `N` frames at once", DefaultText: "one per CPU", EnvVars: env("WORKERS")},
+		}, s3AccessFlags()...),
+		Action: func(ctx *cli.Context) error {
+			if ctx.NArg() == 0 {
+				return usagef("no place")
+			}
+			out := ctx.String("output")
+			if _, tty := terminal(c.stdout); out == "" && tty {
+				return usagef("standard output is a terminal").fix("shotglass report -o report.html %s", ctx.Args().First())
+			}
+			if out != "" {
+				if _, err := os.Lstat(out); err == nil {
+					return usagef("-o: %s is there already, and nothing is ever overwritten", out)
+				}
+			}
+			o := report.Options{ReRead: ctx.Bool("verify"), Workers: ctx.Int("workers"), Made: time.Now(), Tool: toolInfo()}
+			var err error
+			if o.SignersName = ctx.String("signers"); o.SignersName != "" {
+				if o.Signers, err = readSigners(o.SignersName); err != nil {
+					return err
+				}
+			}
+			if at := ctx.String("at"); at != "" {
+				if o.At, err = time.Parse(time.RFC3339, at); err != nil {
+					return usagef("--at %q: want a time such as 2006-01-02T15:04:05Z", at)
+				}
+			}
+			sctx, stop := catchSignals(ctx.Context, c.exit, func(string) {}, func() {})
+			defer stop()
+			return makeReport(sctx, c, ctx.Args().Slice(), s3Access(ctx), out, o)
+		},
+	}
+}
+
+func makeReport(ctx context.Context, c *console, places []string, access s3.Options, out string, o report.Options) error {
+	var files []report.File
+	for _, p := range places {
+		more, err := reportFiles(ctx, p, access)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p, err)
+		}
+		files = append(files, more...)
+	}
+	var m *meter
+	o.Progress = func(name string) func(done, total int64) {
+		if m != nil {
+			m.close()
+		}
+		m = newMeter(c, name)
+		return m.show
+	}
+	cs, err := report.Load(ctx, files, o)
+	if m != nil {
+		m.close()
+	}
+	if err != nil {
+		return err
+	}
+	var page bytes.Buffer
+	if err := cs.Write(&page); err != nil {
+		return err
+	}
+	if out == "" {
+		if _, err := c.Write(page.Bytes()); err != nil {
+			return err
+		}
+	} else if err := writeNew(ctx, out, page.Bytes()); err != nil {
+		return fmt.Errorf("-o: %w", err)
+	}
+	c.info("shotglass: %d captures, %d audit logs: %s", len(cs.Captures), len(cs.Logs), cs.Verdict())
+	for _, u := range cs.Unread {
+		c.warn("could not be used: %s", u)
+	}
+	if cs.Verdict() == acquire.VerdictUntrusted {
+		c.hint(signersHint)
+	}
+	return exitWith(verdictCode(&acquire.VerifyReport{Verdict: cs.Verdict()}, nil))
+}
+
+// writeNew writes a file that does not exist yet, whole or not at all.
+func writeNew(ctx context.Context, name string, data []byte) error {
+	disk, err := sink.NewDisk(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	obj, err := disk.Create(ctx, filepath.Base(name))
+	if err != nil {
+		return err
+	}
+	if _, err = obj.Write(data); err == nil {
+		if _, err = obj.Commit(ctx); err == nil {
+			return nil
+		}
+	}
+	return errors.Join(err, obj.Abort(context.WithoutCancel(ctx)))
+}
+
+// reportFiles are the manifests and audit logs of a place, or the one that is named.
+func reportFiles(ctx context.Context, name string, access s3.Options) ([]report.File, error) {
+	where, label, base, err := reportPlace(ctx, name, access)
+	if err != nil {
+		return nil, err
+	}
+	if base != "" {
+		if !report.Belongs(base) {
+			return nil, fmt.Errorf("is neither a manifest (%s) nor an audit log; name these, or their folder", acquire.ManifestSuffix)
+		}
+		return []report.File{{Where: where, Place: label, Name: base}}, nil
+	}
+	list, err := where.(sink.Lister).List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []report.File
+	for _, l := range list.Objects {
+		if report.Belongs(l.Name) {
+			out = append(out, report.File{Where: where, Place: label, Name: l.Name})
+		}
+	}
+	if len(out) == 0 {
+		return nil, errors.New("there is no manifest and no audit log")
+	}
+	return out, nil
+}
+
+// reportPlace takes a name apart; base is empty for a folder.
+func reportPlace(ctx context.Context, name string, access s3.Options) (where sink.Opener, label, base string, err error) {
+	if s3.IsURL(name) && strings.HasSuffix(name, "/") {
+		if access.Bucket, access.Prefix, err = s3.ParseURL(name); err != nil {
+			return nil, "", "", err
+		}
+		s, err := s3.New(ctx, access)
+		if err != nil {
+			return nil, "", "", fmt.Errorf("S3: %w", err)
+		}
+		return s, name, "", nil
+	}
+	if info, err := os.Stat(name); err == nil && info.IsDir() && !s3.IsURL(name) {
+		disk, err := sink.NewDisk(name)
+		if err != nil {
+			return nil, "", "", err
+		}
+		return disk, disk.String(), "", nil
+	}
+	if where, base, err = place(ctx, name, access); err != nil {
+		return nil, "", "", err
+	}
+	return where, fmt.Sprint(where), base, nil
+}
