@@ -184,8 +184,8 @@ func layout(hosts []look, now time.Time, took time.Duration, width, height int) 
 	for _, f := range foot {
 		lines = append(lines, squeezeEnd(f, width))
 	}
-	if len(hosts) > 1 {
-		lines = append(lines, cols.row("total", total(hosts)))
+	if all := total(hosts); len(hosts) > 1 && all.Expected > 0 {
+		lines = append(lines, cols.row("total", all))
 	}
 	return lines
 }

@@ -226,6 +226,7 @@ func TestTTYQuestion(t *testing.T) {
 	onTerminal(t, 80, 24, 2, func(f *fakeTerminal, w *watcher) {
 		w.observeAs("web000", acquire.Connecting{})
 		tick()
+		f.want(t, "web000 connecting", "web001 waiting", "1s: 1 connecting, 1 waiting")
 		back := w.console.lend()
 		io.WriteString(f, "password: ")
 		tick()
@@ -233,7 +234,7 @@ func TestTTYQuestion(t *testing.T) {
 		io.WriteString(f, "\n")
 		back()
 		tick()
-		if !strings.Contains(f.text(), "\ntotal") {
+		if !strings.Contains(f.text(), "1 connecting, 1 waiting") {
 			t.Errorf("no bars any more:\n%s", f.text())
 		}
 	})

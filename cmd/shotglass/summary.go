@@ -3,6 +3,8 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"net"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -203,7 +205,8 @@ func (s summary) folder() string {
 // problems tells which hosts are not as they should be, and why; those with one reason together.
 func (s summary) problems() []string {
 	type group struct {
-		why   string
+		kind  string // why, without the host's own name
+		why   string // of the first
 		hosts []string
 	}
 	var groups []*group
@@ -219,9 +222,10 @@ func (s summary) problems() []string {
 			continue
 		}
 		why := reasonWords(r)
-		i := slices.IndexFunc(groups, func(g *group) bool { return g.why == why })
+		kind := regexp.MustCompile(`\b`+regexp.QuoteMeta(bareHost(r.Host))+`\b`).ReplaceAllLiteralString(why, "HOST")
+		i := slices.IndexFunc(groups, func(g *group) bool { return g.kind == kind })
 		if i < 0 {
-			groups = append(groups, &group{why: why})
+			groups = append(groups, &group{kind: kind, why: why})
 			i = len(groups) - 1
 		}
 		groups[i].hosts = append(groups[i].hosts, r.Host)
@@ -233,11 +237,14 @@ func (s summary) problems() []string {
 	}
 	var lines []string
 	for _, g := range groups {
-		names := g.hosts
+		names, why := g.hosts, g.why
+		if len(names) > 1 {
+			why = g.kind
+		}
 		if len(names) > fewHosts {
 			names = append(slices.Clone(names[:fewHosts-1]), fmt.Sprintf("and %d more", len(names)-fewHosts+1))
 		}
-		lines = append(lines, "  "+strings.Join(names, ", ")+": "+g.why)
+		lines = append(lines, "  "+strings.Join(names, ", ")+": "+why)
 	}
 	if len(lines) > 0 {
 		lines = append([]string{"Not as they should be:"}, lines...)
@@ -249,6 +256,18 @@ func (s summary) problems() []string {
 		lines = append(append(lines, "Left on the targets, with what removes it:"), left...)
 	}
 	return lines
+}
+
+// bareHost is a host's name or address, without the login and the port.
+func bareHost(name string) string {
+	_, host, ok := strings.Cut(name, "@")
+	if !ok {
+		host = name
+	}
+	if h, _, err := net.SplitHostPort(host); err == nil && h != "" {
+		return h
+	}
+	return host
 }
 
 // reasonWords is why a result is not sound, in one line.

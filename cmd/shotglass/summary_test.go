@@ -140,3 +140,30 @@ func TestSummaryIsPrintable(t *testing.T) {
 		t.Error("a name makes a line")
 	}
 }
+
+// Hosts that fail alike make one line, although each error names its host.
+func TestSummaryGroups(t *testing.T) {
+	var results []acquire.Result
+	for i := range 12 {
+		ip := fmt.Sprintf("10.0.0.%d", 10+i)
+		results = append(results, acquire.Result{Host: "ops@" + ip + ":2222", State: acquire.StateFailed, Err: errors.New("dial tcp " + ip + ":2222: connection refused")})
+	}
+	lines := summary{results: results}.problems()
+	if len(lines) != 2 || !strings.HasPrefix(lines[1], "  ops@10.0.0.10:2222, ops@10.0.0.11:2222, ") || !strings.HasSuffix(lines[1], ", and 5 more: failed: dial tcp HOST:2222: connection refused") {
+		t.Errorf("%q", lines)
+	}
+	if lines := (summary{results: results[:1]}).problems(); !strings.HasSuffix(lines[1], "dial tcp 10.0.0.10:2222: connection refused") {
+		t.Errorf("%q", lines)
+	}
+	for i, h := range []string{"a", "b"} { // no letter of a word is taken for a host
+		results[i] = acquire.Result{Host: h, State: acquire.StateFailed, Err: fmt.Errorf("%s was rebooted again", h)}
+	}
+	if lines := (summary{results: results[:2]}).problems(); len(lines) != 2 || lines[1] != "  a, b: failed: HOST was rebooted again" {
+		t.Errorf("%q", lines)
+	}
+	for in, want := range map[string]string{"a": "a", "me@a": "a", "a:22": "a", "[::1]:22": "::1", "::1": "::1"} {
+		if have := bareHost(in); have != want {
+			t.Errorf("bareHost(%q) = %q, want %q", in, have, want)
+		}
+	}
+}
