@@ -79,7 +79,7 @@ type Options struct {
 	OpenFiles int
 	// MemoryBudget is how many bytes the captures under way may take together
 	// (default: no limit): each is admitted with the weight that
-	// pipeline.MemoryPerHost states, after the pool that all share. What
+	// pipeline.MemoryPerHost and its sink (sink.Weigher) state, after the pool that all share. What
 	// one capture needs is always granted to one, however small the budget.
 	MemoryBudget int64
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/shotglass-ir/shotglass/acquire/frame"
 	"github.com/shotglass-ir/shotglass/acquire/pipeline"
+	"github.com/shotglass-ir/shotglass/sink"
 )
 
 // A gate admits captures by the memory that they take. A capture waits for bytes of the
@@ -96,6 +97,9 @@ func (s *Step) admit(ctx context.Context, g *gate, gateErr error) Result {
 	})
 	if err != nil {
 		return s.fail(ctx, err)
+	}
+	if w, ok := s.opts.Sink.(sink.Weigher); ok {
+		weight += w.Memory(s.Expected)
 	}
 	leave, err := g.enter(ctx, weight, func(why string) { s.opts.Observer(Waiting{host(s.Host), why}) })
 	if err != nil {

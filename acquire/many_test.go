@@ -54,6 +54,14 @@ func counted(t *testing.T, now, most *atomic.Int64) *fakeTarget {
 	return f
 }
 
+// heavySink holds so much of each object in memory.
+type heavySink struct {
+	sink.Sink
+	each int64
+}
+
+func (s *heavySink) Memory(int64) int64 { return s.each }
+
 func TestRunManyBounded(t *testing.T) {
 	hosts := 64
 	if testing.Short() {
@@ -75,7 +83,11 @@ func TestRunManyBounded(t *testing.T) {
 	for name, edit := range map[string]func(*Options){
 		"parallel": func(o *Options) { o.Parallel = limit },
 		"memory":   func(o *Options) { o.MemoryBudget = shared + limit*each + each/2 },
-		"tiny":     func(o *Options) { o.MemoryBudget = 1 },
+		"sink": func(o *Options) {
+			o.Sink = &heavySink{o.Sink, each}
+			o.MemoryBudget = shared + limit*2*each + each/2
+		},
+		"tiny": func(o *Options) { o.MemoryBudget = 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			var now, most atomic.Int64

@@ -136,6 +136,12 @@ type Hastener interface {
 	Hasten(d time.Duration)
 }
 
+// A Weigher is a sink whose objects hold bytes in memory until they are stored.
+type Weigher interface {
+	// Memory returns the bytes that an object of about expected bytes takes, at most.
+	Memory(expected int64) int64
+}
+
 // A Sizer can prepare for an object of about expected bytes: an object store
 // fixes the size of its parts before the first of them.
 type Sizer interface {

@@ -46,16 +46,14 @@ func (s *Sink) Check(ctx context.Context, name string) error {
 	if err := s.checkFree(ctx, api, name+sink.SegmentsSuffix); errors.Is(err, sink.ErrExists) {
 		return err
 	}
-	if s.opts.Spill != "" {
-		if err := s.checkSpill(ctx); err != nil {
-			return fmt.Errorf("spill: %w", err)
-		}
-	}
 	s.mu.Lock()
 	done := s.check != nil
 	s.mu.Unlock()
 	if done {
 		return nil
+	}
+	if err := s.checkSpill(ctx); err != nil {
+		return fmt.Errorf("spill: %w", err)
 	}
 	f := &findings{readable: readable}
 	if f.versions, f.lock, err = s.settings(ctx, api); err != nil {
@@ -151,6 +149,9 @@ func (s *Sink) Tell() []string {
 
 // checkSpill proves that the folder could take what the bucket does not.
 func (s *Sink) checkSpill(ctx context.Context) error {
+	if s.opts.Spill == "" {
+		return nil
+	}
 	disk, err := sink.NewDisk(s.opts.Spill)
 	if err != nil {
 		return err

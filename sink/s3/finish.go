@@ -17,7 +17,7 @@ import (
 
 // Finish makes an object of the pieces in a folder, and removes the folder when the service has it
 // whole. access says how the bucket is reached, where that is not as the description says. It
-// can be called again after an error; what was uploaded is not uploaded again.
+// can be called again after an error.
 func Finish(ctx context.Context, dir string, access Options) (sink.Receipt, error) {
 	d, _, err := ReadPieces(dir)
 	if err != nil {
@@ -119,13 +119,9 @@ func (o *object) find(ctx context.Context) error {
 			there[aws.ToInt32(p.PartNumber)] = fmt.Sprint(aws.ToInt64(p.Size), " ", strings.Trim(aws.ToString(p.ETag), `"`))
 		}
 	}
-	var lost []*part
-	for _, p := range o.parts {
-		if p.stored && there[p.number] != fmt.Sprint(p.size, " ", strings.Trim(p.etag, `"`)) {
-			lost = append(lost, p)
-		}
-	}
-	return o.lostParts(lost, fmt.Errorf("upload %q does not have them any more", *o.upload))
+	return o.missing(func(p *part) bool {
+		return there[p.number] != fmt.Sprint(p.size, " ", strings.Trim(p.etag, `"`))
+	}, fmt.Errorf("upload %q does not have them any more", *o.upload))
 }
 
 // unfound answers why the upload cannot be looked at: it may have been completed, or be gone.
@@ -139,27 +135,28 @@ func (o *object) unfound(ctx context.Context, err error) error {
 	if head, herr := o.s.head(ctx, o.api, o.name, few); herr == nil && head.Metadata[idKey] == o.terms.id {
 		return o.accept(ctx, o.name, o.size, o.crc, answer{head.ChecksumCRC64NVME, head.ETag, head.VersionId, head.ServerSideEncryption, head.SSEKMSKeyId})
 	}
-	var lost []*part
-	for _, p := range o.parts {
-		if p.stored {
-			lost = append(lost, p)
-		}
-	}
-	if len(lost) == 0 {
-		o.upload = nil // all is here: a new one does as well
-	}
-	return o.lostParts(lost, err)
+	return o.missing(func(*part) bool { return true }, err)
 }
 
-// lostParts says what is lost, and what is not.
-func (o *object) lostParts(lost []*part, why error) error {
-	if len(lost) == 0 {
-		return nil
-	}
+// missing forgets that parts are stored that are not. Those that are nowhere else are lost, and told.
+func (o *object) missing(gone func(*part) bool, why error) error {
 	var size int64
-	for _, p := range lost {
-		size += p.size
+	var lost []*part
+	for _, p := range o.parts {
+		switch {
+		case !p.stored || !gone(p):
+		case p.file != "":
+			p.stored = false
+		default:
+			lost, size = append(lost, p), size+p.size
+		}
 	}
-	return fmt.Errorf("%s: %d parts with %d bytes are lost, the first is part %d: %w; what the bucket did not have is still in %s",
-		o.s.location(o.name), len(lost), size, lost[0].number, why, o.spill.dir)
+	if len(lost) > 0 {
+		return fmt.Errorf("%s: %d parts with %d bytes are lost, the first is part %d: %w; what the bucket did not have is still in %s",
+			o.s.location(o.name), len(lost), size, lost[0].number, why, o.spill.dir)
+	}
+	if isGone(why) {
+		o.upload = nil // all is here: a new one does as well
+	}
+	return nil
 }

@@ -133,7 +133,7 @@ func (o *object) Commit(ctx context.Context) (sink.Receipt, error) {
 	switch {
 	case err == nil:
 		return o.end(false), nil
-	case o.spillable(err):
+	case o.spillable(err) && !errors.Is(err, sink.ErrExists):
 		return o.pend(false, err)
 	}
 	return sink.Receipt{}, err
@@ -148,7 +148,7 @@ func (o *object) Keep(ctx context.Context) (sink.Receipt, error) {
 		return sink.Receipt{}, sink.ErrEnded
 	}
 	err := o.store(ctx)
-	if o.upload == nil && errors.Is(err, sink.ErrExists) {
+	if o.upload == nil && len(o.parts) == 0 && errors.Is(err, sink.ErrExists) {
 		err = o.storeElsewhere(ctx)
 	}
 	if err != nil && o.spillable(err) {

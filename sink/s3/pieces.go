@@ -61,7 +61,7 @@ type pieceTerms struct {
 	Hold      bool       `json:"legal_hold,omitempty"`
 }
 
-// A Piece is one part: in the bucket if it has an ETag, otherwise in a file of the folder.
+// A Piece is one part: in the bucket if it has an ETag, in a file of the folder if it has one; perhaps in both.
 type Piece struct {
 	Number int32  `json:"number"`
 	Size   int64  `json:"size"`
@@ -71,12 +71,12 @@ type Piece struct {
 	SHA256 string `json:"sha256,omitempty"` // of the file
 }
 
-// describe writes the description.
-func (o *object) describe(partial bool) (*sink.Pending, error) {
-	s, t := o.s, &o.terms
+// describe writes the description of parts, which are those of the object that are durable.
+func (o *object) describe(parts []*part, partial bool) (*sink.Pending, error) {
+	s, t, last := o.s, &o.terms, parts[len(parts)-1]
 	d := Pieces{
 		Type: piecesType, Version: piecesVersion,
-		Name: o.name, Size: o.size, CRC: checksum(o.crc), Partial: partial, Why: o.spill.why.Error(), Created: time.Now().UTC(),
+		Name: o.name, Size: last.end, CRC: checksum(last.total), Partial: partial, Why: o.spill.why.Error(), Created: time.Now().UTC(),
 		Bucket: s.opts.Bucket, Prefix: s.opts.Prefix, Region: o.api.Options().Region, Endpoint: s.opts.Endpoint, PathStyle: s.opts.PathStyle,
 		Owner: s.opts.BucketOwner, ID: t.id,
 		Terms: pieceTerms{
@@ -88,10 +88,10 @@ func (o *object) describe(partial bool) (*sink.Pending, error) {
 		d.Upload = *o.upload
 	}
 	pend := &sink.Pending{Root: s.opts.Spill, Final: s.location(o.name), Why: d.Why}
-	for _, p := range o.parts {
+	for _, p := range parts {
 		piece := Piece{Number: p.number, Size: p.size, CRC: checksum(p.crc), File: p.file, SHA256: p.sha256}
 		if p.stored {
-			piece.ETag, piece.File, piece.SHA256 = p.etag, "", ""
+			piece.ETag = p.etag
 			pend.There += p.size
 		} else {
 			pend.Here += p.size
@@ -149,7 +149,7 @@ func (d *Pieces) valid() error {
 	}
 	var size int64
 	for i, p := range d.Parts {
-		if p.Number != int32(i+1) || p.Size < 0 || p.Size > maxPartSize || (p.ETag == "") == (p.File == "") || p.ETag != "" && d.Upload == "" {
+		if p.Number != int32(i+1) || p.Size < 0 || p.Size > maxPartSize || p.ETag == "" && p.File == "" || p.ETag != "" && d.Upload == "" {
 			return fmt.Errorf("part %d is not described", i+1)
 		}
 		if p.File != "" {

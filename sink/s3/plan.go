@@ -22,6 +22,12 @@ func partSize(least, expected int64) int64 {
 	return min(max(least, size), maxPartSize)
 }
 
+// Memory returns the bytes that an image of about expected bytes takes: the parts under way and
+// the one that is being filled.
+func (s *Sink) Memory(expected int64) int64 {
+	return int64(s.opts.Concurrency+1) * partSize(s.opts.PartSize, min(expected, s.opts.SegmentSize))
+}
+
 // grown returns the size of part n, counted from 0. Parts grow so that 10,000 suffice for
 // whatever comes: without a plan they double every 1,000 (from 16 MiB that makes 15 TiB),
 // with one from where the plan ends.

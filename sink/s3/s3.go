@@ -167,6 +167,7 @@ var (
 	_ sink.Neutral = (*Sink)(nil)
 	_ sink.Teller  = (*Sink)(nil)
 	_ sink.Spiller = (*Sink)(nil)
+	_ sink.Weigher = (*Sink)(nil)
 )
 
 // New returns a sink. It reads configuration and credentials as every AWS tool does; the

@@ -38,11 +38,16 @@ func TestConformanceInSegments(t *testing.T) {
 
 // TestSegmentPlan: whatever the size of the image, parts and memory stay as planned for one segment.
 func TestSegmentPlan(t *testing.T) {
+	isolate(t)
 	const tb = 1_000_000_000_000
+	s := newFake(t).sink(t, func(o *Options) { o.PartSize = defaultPartSize })
 	for _, expected := range []int64{513 << 30, 1 << 40, 12 << 40, 24 * tb, 400 << 40} {
 		part := partSize(defaultPartSize, defaultSegmentSize)
 		if n := (defaultSegmentSize + part - 1) / part; n > maxParts {
 			t.Errorf("a segment has %d parts", n)
+		}
+		if m := s.Memory(expected); m != 4*56<<20 {
+			t.Errorf("%d bytes of memory for an image of %d", m, expected)
 		}
 		if part > 56<<20 {
 			t.Errorf("parts of %d bytes", part)

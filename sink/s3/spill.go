@@ -40,13 +40,16 @@ const spillSuffix = ".spill"
 // describing is room for the description of 10,000 parts.
 const describing = 4 << 20
 
-// spillable says that what failed can go on in the folder. What lies under our name, and what the
-// service stored other than it was sent, no folder helps against.
+// spillable says that what failed can go on in the folder. Against what lies under our name no folder
+// helps, but what is in it already stays and is described. Nor does one against a service that
+// stored something else than it was sent.
 func (o *object) spillable(err error) bool {
 	var p *partError
 	switch {
-	case o.s.opts.Spill == "" || errors.Is(err, sink.ErrExists) || o.stored != nil:
+	case o.s.opts.Spill == "" || o.stored != nil:
 		return false
+	case errors.Is(err, sink.ErrExists):
+		return o.spill != nil
 	case errors.As(err, &p):
 		return true
 	}
@@ -212,15 +215,16 @@ func (o *object) pend(partial bool, why error) (sink.Receipt, error) {
 	if len(whole) == 0 {
 		return r, why
 	}
-	o.parts, o.size, o.crc = whole, whole[len(whole)-1].end, whole[len(whole)-1].total
-	if partial && o.size == 0 {
+	last := whole[len(whole)-1]
+	if partial && last.end == 0 {
 		return r, why
 	}
 	o.spill.release()
-	p, err := o.describe(partial)
+	p, err := o.describe(whole, partial)
 	if err != nil {
 		return r, errors.Join(why, err)
 	}
+	o.size = last.end
 	o.s.pend(o.name)
 	o.stored = &sink.Receipt{Name: o.name, Size: o.size, Pending: p}
 	o.setLocation(o.spill.dir)

@@ -236,6 +236,88 @@ func TestSpillTaken(t *testing.T) {
 	nothingIn(t, dir)
 }
 
+// TestSpillTakenLater: the name of an object that is in pieces is taken meanwhile: the pieces are
+// described and stay.
+func TestSpillTakenLater(t *testing.T) {
+	f, s, b, dir := spilling(t, 2)
+	o, data := create(t, s, "image.lime"), pattern(12*minPartSize)
+	write(t, o, data)
+	b.on.Store(false)
+	f.mu.Lock()
+	f.store("case-1/image.lime", "other", []byte("theirs"))
+	f.mu.Unlock()
+	if _, err := o.Commit(t.Context()); !errors.Is(err, sink.ErrExists) {
+		t.Fatalf("Commit: %v", err)
+	}
+	r, err := o.Keep(t.Context())
+	if err != nil || r.Pending == nil || r.Size != int64(len(data)) {
+		t.Fatalf("Keep = %+v, %v", r, err)
+	}
+	if _, err := Finish(t.Context(), folderOf(r.Pending), f.options()); !errors.Is(err, sink.ErrExists) {
+		t.Errorf("Finish: %v", err)
+	}
+	f.content(t, "image.lime", []byte("theirs"))
+	// Somebody aborts the upload: of what is in the folder, nothing is lost.
+	d, _, err := ReadPieces(folderOf(r.Pending))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.mu.Lock()
+	delete(f.objects, "case-1/image.lime")
+	for n := range f.uploads[d.Upload].parts {
+		if d.Parts[n-1].File != "" {
+			delete(f.uploads[d.Upload].parts, n)
+		}
+	}
+	f.mu.Unlock()
+	if _, err := Finish(t.Context(), folderOf(r.Pending), f.options()); err != nil {
+		t.Fatal(err)
+	}
+	f.content(t, "image.lime", data)
+	nothingIn(t, dir)
+}
+
+// TestCheckSpill: a folder that cannot be written to is told by the plan.
+func TestCheckSpill(t *testing.T) {
+	_, s, _, dir := spilling(t, 0)
+	if err := s.Check(t.Context(), "image.lime"); err != nil {
+		t.Fatal(err)
+	}
+	nothingIn(t, dir)
+	_, s, _, dir = spilling(t, 0)
+	if err := os.WriteFile(dir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Check(t.Context(), "image.lime"); err == nil || !strings.Contains(err.Error(), "spill") {
+		t.Errorf("Check: %v", err)
+	}
+}
+
+// TestSpillHastened: a user who leaves while the bucket hangs gets everything into the folder.
+func TestSpillHastened(t *testing.T) {
+	isolate(t)
+	f := newFake(t)
+	dir := filepath.Join(t.TempDir(), "spill")
+	f.hanging(t, "UploadPart", 2)
+	s := f.sink(t, func(o *Options) { o.Spill, o.Concurrency = dir, 1 })
+	o, data := create(t, s, "image.lime"), pattern(4*minPartSize+3)
+	time.AfterFunc(200*time.Millisecond, func() { o.(sink.Hastener).Hasten(100 * time.Millisecond) })
+	write(t, o, data)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	r, err := o.Keep(ctx)
+	if err != nil || r.Pending == nil || r.Size != int64(len(data)) {
+		t.Fatalf("Keep = %+v, %v", r, err)
+	}
+	f.mu.Lock()
+	f.fault = nil
+	f.mu.Unlock()
+	if _, err := Finish(t.Context(), folderOf(r.Pending), f.options()); err != nil {
+		t.Fatal(err)
+	}
+	f.content(t, "image.lime", data)
+}
+
 // TestSpillTwice: pieces of an earlier object of that name are left alone.
 func TestSpillTwice(t *testing.T) {
 	f, s, _, _ := spilling(t, 2)
