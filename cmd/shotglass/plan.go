@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -66,10 +68,16 @@ func printPlan(c *console, plan *acquire.Plan, all bool) error {
 			}
 			continue
 		}
+		if len(steps) > fewHosts {
+			continue
+		}
 		if i > 0 {
 			fmt.Fprintln(c)
 		}
 		printStep(c, s)
+	}
+	if !c.json && len(steps) > fewHosts {
+		printSteps(c, steps)
 	}
 	if !c.json && len(steps) > 1 {
 		fmt.Fprintf(c, "\n%s\n", printable(totalsLine(plan.Totals())))
@@ -86,6 +94,46 @@ func printPlan(c *console, plan *acquire.Plan, all bool) error {
 	}
 	return exitWith(code)
 }
+
+// printSteps prints a line for each of many hosts, those that cannot be captured last, where they
+// stay on the screen. What the hosts said is quoted.
+func printSteps(out io.Writer, steps []*acquire.Step) {
+	steps = slices.Clone(steps)
+	slices.SortStableFunc(steps, func(a, b *acquire.Step) int {
+		switch {
+		case (a.Err == nil) == (b.Err == nil):
+			return 0
+		case a.Err == nil:
+			return -1
+		default:
+			return 1
+		}
+	})
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "HOST\tMEMORY\tSOURCE\tROUND TRIP\tWARNINGS\tKERNEL\tVERDICT")
+	for _, s := range steps {
+		memory, trip, kernel, verdict := "-", "-", "-", "can be captured"
+		if s.Expected > 0 {
+			memory = size(s.Expected)
+		}
+		if s.Info.RTT > 0 {
+			trip = short(s.Info.RTT)
+		}
+		if s.Facts != nil {
+			kernel = fmt.Sprintf("%q", s.Facts.Kernel)
+		}
+		if s.Err != nil {
+			why, _, _ := strings.Cut(s.Err.Error(), "\n")
+			verdict = "cannot be captured: " + why
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", printable(s.Host), memory, cmp.Or(s.Source, "-"), trip, len(stepWarnings(s)), kernel, cell(verdict))
+	}
+	w.Flush()
+	fmt.Fprintf(out, "\nAll about a host: shotglass plan with that host alone, or --json.\n")
+}
+
+// cell keeps a text in its cell of a table.
+func cell(s string) string { return strings.ReplaceAll(printable(s), "\t", " ") }
 
 // printStep prints what is known of one host. What the host said is quoted.
 func printStep(out io.Writer, s *acquire.Step) {

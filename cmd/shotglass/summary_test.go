@@ -167,3 +167,22 @@ func TestSummaryGroups(t *testing.T) {
 		}
 	}
 }
+
+func TestPlanOfMany(t *testing.T) {
+	var steps []*acquire.Step
+	for i := range 20 {
+		s := &acquire.Step{Host: hostName(i), Expected: int64(i+1) << 30, Source: "lime", Warnings: []string{"swap is not captured"}, Facts: &acquire.Facts{Kernel: "6.1\x1b"}}
+		if i == 3 {
+			s = &acquire.Step{Host: hostName(i), Err: errors.New("connection\trefused\nmore")}
+		}
+		steps = append(steps, s)
+	}
+	var out strings.Builder
+	printSteps(&out, steps)
+	wantLines(t, out.String(), "HOST    MEMORY    SOURCE  ROUND TRIP  WARNINGS  KERNEL     VERDICT\n",
+		`web000  1.0 GiB   lime    -           1         "6.1\x1b"  can be captured`+"\n", "web019  20.0 GiB",
+		"web003  -         -       -           0         -          cannot be captured: connection refused\n", "or --json")
+	if n := strings.Count(out.String(), "\n"); n != 23 {
+		t.Errorf("%d lines", n)
+	}
+}
