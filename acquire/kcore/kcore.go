@@ -11,9 +11,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
-
-	"github.com/shotglass-ir/shotglass/acquire/lime"
 )
 
 // A Segment is one PT_LOAD of /proc/kcore.
@@ -31,8 +28,18 @@ const (
 	pageSize = 4096
 )
 
+// maxHeaders bounds what a target can make us match; large hosts have some hundreds.
+const maxHeaders = 8192
+
+// A ShortError says that the program headers reach further than what was read.
+type ShortError struct{ Need int } // bytes from the start of /proc/kcore
+
+func (e *ShortError) Error() string {
+	return fmt.Sprintf("kcore: the program headers take the first %d bytes, which were not all read", e.Need)
+}
+
 // ParseHeader reads the segments from the start of /proc/kcore. head must reach
-// to the end of the program headers; a shorter one is an error.
+// to the end of the program headers; a shorter one is a *ShortError.
 func ParseHeader(head []byte) ([]Segment, error) {
 	le := binary.LittleEndian
 	if len(head) < ehSize || string(head[:4]) != "\x7fELF" {
@@ -48,8 +55,11 @@ func ParseHeader(head []byte) ([]Segment, error) {
 	if size != phSize {
 		return nil, fmt.Errorf("kcore: program headers of %d bytes, want %d", size, phSize)
 	}
-	if off > uint64(len(head)) || off+n*phSize > uint64(len(head)) {
-		return nil, fmt.Errorf("kcore: %d program headers at offset %d reach beyond the %d bytes read", n, off, len(head))
+	if off > ehSize || n > maxHeaders { // the kernel writes them right behind the file header
+		return nil, fmt.Errorf("kcore: %d program headers at offset %d", n, off)
+	}
+	if end := off + n*phSize; end > uint64(len(head)) {
+		return nil, &ShortError{int(end)}
 	}
 	var segs []Segment
 	for i := range n {
@@ -85,83 +95,4 @@ func Physical(segs []Segment, virtual uint64) (phys uint64, ok bool) {
 		}
 	}
 	return 0, false
-}
-
-// A Map says where in /proc/kcore physical addresses lie.
-type Map struct{ blocks []block }
-
-type block struct{ phys, size, offset uint64 }
-
-// ErrNoMap is wrapped when the segments cannot be matched with RAM safely.
-var ErrNoMap = errors.New("kcore: segments cannot be matched with System RAM")
-
-// NewMap matches segments with the System RAM ranges of /proc/iomem. Where the
-// kernel wrote physical addresses (4.12 and later, and backports) they are used.
-// Otherwise the lowest segment must be the direct map of the first range, and
-// every range must lie in a segment under the same distance; if not, NewMap
-// refuses rather than guesses.
-func NewMap(segs []Segment, ram []lime.Range) (*Map, error) {
-	if len(ram) == 0 {
-		return nil, fmt.Errorf("%w: no System RAM", ErrNoMap)
-	}
-	m := new(Map)
-	known := slices.ContainsFunc(segs, Segment.physical)
-	if known {
-		for _, s := range segs {
-			if s.physical() || s.Physical == 0 {
-				m.blocks = append(m.blocks, block{s.Physical, s.Size, s.Offset})
-			}
-		}
-	} else {
-		first := slices.MinFunc(segs, func(a, b Segment) int {
-			if a.Virtual < b.Virtual {
-				return -1
-			}
-			return 1
-		})
-		start := (ram[0].Start + pageSize - 1) &^ (pageSize - 1)
-		delta := first.Virtual - start
-		for _, s := range segs {
-			if s.Virtual >= delta {
-				m.blocks = append(m.blocks, block{s.Virtual - delta, s.Size, s.Offset})
-			}
-		}
-		for _, r := range ram {
-			s := (r.Start + pageSize - 1) &^ (pageSize - 1)
-			e := (r.End + 1) &^ (pageSize - 1)
-			if e <= s {
-				continue
-			}
-			if b, ok := m.find(s); !ok || e-b.phys > b.size {
-				return nil, fmt.Errorf("%w: range 0x%x-0x%x lies in no segment", ErrNoMap, r.Start, r.End)
-			}
-		}
-	}
-	// The text segment overlaps a RAM segment: the larger one is tried first.
-	slices.SortFunc(m.blocks, func(a, b block) int {
-		if a.size > b.size {
-			return -1
-		}
-		return 1
-	})
-	return m, nil
-}
-
-func (m *Map) find(phys uint64) (block, bool) {
-	for _, b := range m.blocks {
-		if phys >= b.phys && phys-b.phys < b.size {
-			return b, true
-		}
-	}
-	return block{}, false
-}
-
-// Offset returns the offset in /proc/kcore of the page at phys. ok is false
-// when no segment holds the whole page.
-func (m *Map) Offset(phys uint64) (off uint64, ok bool) {
-	b, ok := m.find(phys)
-	if !ok || b.size-(phys-b.phys) < pageSize {
-		return 0, false
-	}
-	return b.offset + (phys - b.phys), true
 }
