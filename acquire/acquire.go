@@ -98,6 +98,15 @@ type Options struct {
 	CheckSink bool
 	// AllowLowSpace starts captures that may not fit the sink.
 	AllowLowSpace bool
+	// Method is how memory is read, one of Methods (default MethodAuto).
+	Method string
+	// Connections is how many connections to one target read /proc/kcore. 0 lets the
+	// round trip decide, and how the rate grows.
+	Connections int
+	// AcceptUnreadable is how many pages that /proc/kcore does not give an image may
+	// hold as zeros and still be complete, on record.
+	AcceptUnreadable int64
+
 	// LimePort is the port that LiME listens on, on the target's loopback. 0
 	// picks a free one.
 	LimePort int
@@ -117,6 +126,9 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	if o.Compression == "" {
 		o.Compression = "zstd"
+	}
+	if o.Method == "" {
+		o.Method = MethodAuto
 	}
 	if o.StallTimeout == 0 {
 		o.StallTimeout = 5 * time.Minute
@@ -154,6 +166,7 @@ type Job struct {
 	LimitRate    int64
 	Modules      kernelmodules.Store
 	SudoPassword transport.SecretFunc
+	Method       string // see Options.Method
 
 	// Recipients are for this target, in place of Options.Recipients.
 	Recipients []agefile.Recipient
@@ -188,6 +201,9 @@ func (j Job) options(o Options) *Options {
 	if j.Recipients != nil {
 		o.Recipients = j.Recipients
 	}
+	if j.Method != "" {
+		o.Method = j.Method
+	}
 	if j.Settings != nil {
 		o.Settings = j.Settings
 	}
@@ -221,9 +237,11 @@ type Step struct {
 	Source     string                `json:"source,omitempty"`
 	Candidates []Candidate           `json:"candidates,omitempty"`
 	Module     *kernelmodules.Module `json:"module,omitempty"`
-	Name       string                `json:"name,omitempty"`       // of the image
-	Expected   int64                 `json:"expected,omitempty"`   // raw bytes, exact
-	Recipients []string              `json:"recipients,omitempty"` // who can decrypt the image; none: it is not encrypted
+	// Connections is how many read at once, at most; 0 when there is only one.
+	Connections int      `json:"connections,omitempty"`
+	Name        string   `json:"name,omitempty"`       // of the image
+	Expected    int64    `json:"expected,omitempty"`   // raw bytes, exact
+	Recipients  []string `json:"recipients,omitempty"` // who can decrypt the image; none: it is not encrypted
 	// Estimate is the least time of the stream, from the round trip and the target's rate
 	// limit; 0 when neither limits it.
 	Estimate time.Duration `json:"estimate_ns,omitempty"`
@@ -239,6 +257,7 @@ type Step struct {
 	opts    *Options // of its job
 	host    *remote
 	src     Source
+	others  []Source // that could be used in its place
 	planned time.Time
 	parked  bool     // its connection was closed to wait
 	priors  []*Prior // newest first

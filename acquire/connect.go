@@ -36,6 +36,7 @@ func (h *remote) dial(ctx context.Context, slots slots) error {
 				h.conn.Close()
 			}
 			h.conn = conn
+			h.logins.Add(1)
 			return nil
 		}
 		if ctx.Err() != nil || !transport.MayPass(err) {

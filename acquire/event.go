@@ -56,6 +56,8 @@ type Rereading struct {
 type Preparing struct {
 	host
 	What string
+	// Agentless: nothing is going to be loaded or written on the target.
+	Agentless bool
 }
 
 // Streaming: bytes flow. Progress may be sampled until Finished.

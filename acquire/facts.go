@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	_ "embed"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -69,6 +68,12 @@ type Facts struct {
 	ports     map[int]bool // TCP ports listened on
 	ephemeral [2]int       // ip_local_port_range
 	kcore     *kcore.Map
+	segments  []kcore.Segment
+	symbol    string // kallsyms' line of linux_banner
+	// Why memory cannot be read through /proc/kcore: what the target said when it was
+	// opened ("missing" if there is none), and what is wrong with its headers.
+	kcoreDenied string
+	kcoreErr    error
 }
 
 // maxAddress is beyond the physical addresses of every processor that Linux runs on
@@ -153,24 +158,21 @@ func parseFacts(out []byte, nonce string) (*Facts, error) {
 	if f.Kernel == "" || f.Machine == "" {
 		return f, errors.New("target did not say its kernel release and machine (uname)")
 	}
-	f.readKcore(sec["kcore"], one("banner_address"))
+	f.symbol, f.kcoreDenied = one("banner_address"), firstLine(one("kcore_denied"))
+	f.setKcore(parseHead(sec["kcore"]))
 	return f, nil
 }
 
-// readKcore fills Kcore, BannerAddress and the map from physical addresses to
-// offsets. Failures leave them empty: they only take checks away.
-func (f *Facts) readKcore(dump, symbol string) {
-	head, err := hex.DecodeString(strings.Join(strings.Fields(dump), ""))
-	if err != nil || len(head) == 0 {
-		return
-	}
-	segs, err := kcore.ParseHeader(head)
+// setKcore fills Kcore, BannerAddress and the map from physical addresses to
+// offsets. Failures leave them empty: they only take checks away, and /proc/kcore as a source.
+func (f *Facts) setKcore(segs []kcore.Segment, err error) {
+	f.kcoreErr = err
 	if err != nil {
 		return
 	}
-	f.Kcore = true
-	f.kcore, _ = kcore.NewMap(segs, f.RAM)
-	if fields := strings.Fields(symbol); len(fields) >= 3 {
+	f.Kcore, f.segments = true, segs
+	f.kcore, f.kcoreErr = kcore.NewMap(segs, f.RAM)
+	if fields := strings.Fields(f.symbol); len(fields) >= 3 {
 		if v, err := strconv.ParseUint(fields[0], 16, 64); err == nil && v != 0 {
 			f.BannerAddress, _ = kcore.Physical(segs, v)
 		}

@@ -32,8 +32,9 @@ s lime_loaded; grep '^lime ' /proc/modules
 s lime_installed; modinfo -F filename lime 2>/dev/null; modinfo -F vermagic lime 2>/dev/null
 s banner_address; grep -m1 ' linux_banner$' /proc/kallsyms
 s listening; grep -h ' 0A ' /proc/net/tcp /proc/net/tcp6 2>/dev/null
-s tools; for t in insmod rmmod sha256sum dd grep od cksum mkdir sleep; do command -v "$t" >/dev/null && printf '%s ' "$t"; done
+s tools; for t in cat insmod rmmod sha256sum dd grep od cksum mkdir sleep; do command -v "$t" >/dev/null && printf '%s ' "$t"; done
 s container; cat /run/systemd/container 2>/dev/null; [ -e /.dockerenv ] && echo docker
 s dmi; for t in sys_vendor product_name board_asset_tag product_uuid; do printf '%s=' "$t"; cat "/sys/class/dmi/id/$t" 2>/dev/null || echo; done
+s kcore_denied; if [ -e /proc/kcore ]; then (: </proc/kcore) 2>&1; else echo missing; fi
 s kcore; dd if=/proc/kcore bs=4096 count=4 2>/dev/null | od -An -v -tx1
 s end

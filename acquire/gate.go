@@ -98,6 +98,7 @@ func (s *Step) admit(ctx context.Context, g *gate, gateErr error) Result {
 	if err != nil {
 		return s.fail(ctx, err)
 	}
+	weight += s.memory()
 	if w, ok := s.opts.Sink.(sink.Weigher); ok {
 		weight += w.Memory(s.Expected)
 	}

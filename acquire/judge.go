@@ -20,6 +20,8 @@ const (
 	checkPeer      = "peer"      // LiME served our SSH server
 	checkStored    = "stored"    // the sink took every byte
 	checkInsmod    = "insmod"    // the module's own exit: it was not killed, it did not fail
+	checkRead      = "read"      // /proc/kcore gave every page
+	checkLayout    = "layout"    // memory lay in /proc/kcore after the capture as before
 )
 
 // needleBanner and needleRelease name what the walker looks for.
@@ -43,17 +45,20 @@ func needles(f *Facts) []lime.Needle {
 
 // judgement is what there is to judge a capture by.
 type judgement struct {
-	facts    *Facts
-	rep      *lime.Report
-	walkErr  error // what the structure lacks
-	srcErr   error // why the stream ended early
-	sinkErr  error // why the sink took no more
-	samples  *samples
-	doubtful []uint64
-	params   []string
-	peer     *Peer
-	insmod   string // exit status, empty when not known
-	stalls   []time.Duration
+	source     string
+	facts      *Facts
+	rep        *lime.Report
+	walkErr    error // what the structure lacks
+	srcErr     error // why the stream ended early
+	sinkErr    error // why the sink took no more
+	samples    *samples
+	doubtful   []uint64
+	params     []string
+	peer       *Peer
+	insmod     string // exit status, empty when not known
+	kcore      *KcoreUse
+	unreadable *Unreadable
+	stalls     []time.Duration
 }
 
 // checks runs all tests. The image is complete when none of them fails and none that
@@ -76,22 +81,27 @@ func (j *judgement) checks() (checks []Check, complete bool, reasons []string) {
 	add(j.banner())
 	zero, param := j.zeroFill(), j.parameter()
 	add(zero)
-	add(param)
-	if j.peer != nil {
-		c := Check{checkPeer, Pass, j.peer.Detail}
-		if !j.peer.Verified {
-			c.Result = Fail
+	if j.source == MethodKcore {
+		add(j.read())
+		add(j.layout())
+	} else {
+		add(param)
+		if j.peer != nil {
+			c := Check{checkPeer, Pass, j.peer.Detail}
+			if !j.peer.Verified {
+				c.Result = Fail
+			}
+			add(c)
 		}
-		add(c)
+		add(j.insmodExit())
 	}
-	add(j.insmodExit())
 	complete = true
 	for _, c := range checks {
 		bad := c.Result == Fail
 		if c.Result == Unknown {
 			switch c.Name {
 			case checkZeroFill: // without a look at live memory, LiME's parameter excludes its zero fill
-				bad = param.Result != Pass
+				bad = param.Result != Pass && j.source != MethodKcore // which fills nothing by itself
 			case checkParameter: // and the other way round
 				bad = zero.Result != Pass
 			case checkInsmod: // its exit says little, and the connection is needed to learn it
@@ -157,7 +167,41 @@ func (j *judgement) zeroFill() Check {
 	if j.samples == nil {
 		return Check{checkZeroFill, Unknown, "live memory could not be sampled: /proc/kcore is not readable or does not match System RAM"}
 	}
-	return j.samples.judge(j.rep, j.doubtful)
+	pages := j.doubtful
+	if j.unreadable != nil { // these are zeros, and counted as that
+		pages = slices.DeleteFunc(slices.Clone(pages), func(p uint64) bool {
+			return slices.ContainsFunc(j.unreadable.Ranges, func(r lime.Range) bool { return p >= r.Start && p <= r.End })
+		})
+	}
+	return j.samples.judge(j.source, j.rep, pages)
+}
+
+// read: every byte was counted as it came, so only pages that were refused can be missing.
+func (j *judgement) read() Check {
+	u := j.unreadable
+	switch {
+	case u == nil || j.kcore == nil:
+		return Check{checkRead, Unknown, "nothing is known of how /proc/kcore was read"}
+	case u.Pages == 0:
+		return Check{checkRead, Pass, "/proc/kcore gave every page; pages that the kernel withholds without an error read as zeros"}
+	}
+	c := Check{checkRead, Fail, fmt.Sprintf("%d pages could not be read and are zeros in the image, the first at %s; --accept-unreadable accepted %d",
+		u.Pages, lime.Addr(u.Ranges[0].Start), u.Accepted)}
+	if u.Pages <= u.Accepted {
+		c.Result = Pass
+	}
+	return c
+}
+
+// layout: memory that is added or removed during a capture moves what /proc/kcore shows.
+func (j *judgement) layout() Check {
+	switch {
+	case j.kcore == nil || j.kcore.Layout == "":
+		return Check{checkLayout, Unknown, "nobody could look whether memory lay in /proc/kcore after the capture as before"}
+	case j.kcore.Layout != "unchanged":
+		return Check{checkLayout, Fail, "after the capture " + j.kcore.Layout}
+	}
+	return Check{checkLayout, Pass, fmt.Sprintf("System RAM and the %d segments of /proc/kcore are the same after the capture", j.kcore.Segments)}
 }
 
 func (j *judgement) parameter() Check {

@@ -512,19 +512,8 @@ func (st *limeStream) reclean(ctx context.Context) *Cleanup {
 		c.fix(st)
 		return c
 	}
-	first := h.conn.Info()
-	ping, cancel := context.WithTimeout(ctx, 5*time.Second)
-	_, err := h.conn.Ping(ping)
-	cancel()
-	if err != nil {
-		h.mark("connection lost before the target said that it is clean, connecting again")
-		h.conn.Close()
-		if err := st.redial(ctx); err != nil {
-			return unknown(err)
-		}
-	}
-	if key := h.conn.Info().HostKey; key != first.HostKey {
-		return unknown(fmt.Errorf("the machine that answers now has another host key, %s", key))
+	if err := h.alive(ctx); err != nil {
+		return unknown(err)
 	}
 	nonce := newNonce()
 	out, err := h.root(ctx, cleanScript, nonce, st.agent.nonce, st.dir, strconv.Itoa(st.agent.port), "20")
@@ -545,45 +534,12 @@ func (st *limeStream) reclean(ctx context.Context) *Cleanup {
 	return st.account(v)
 }
 
-// redial connects anew until ctx ends. What cannot get better ends it sooner.
-func (st *limeStream) redial(ctx context.Context) error {
-	for {
-		conn, err := st.h.opts.Dialer.Dial(ctx, st.h.target)
-		if err == nil {
-			st.h.conn = conn
-			return nil
-		}
-		_, key := errors.AsType[*transport.HostKeyError](err)
-		if key || errors.Is(err, transport.ErrAuth) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("could not connect again: %w", err)
-		case <-time.After(2 * time.Second):
-		}
-	}
-}
-
 // fix sets the command that removes what is left.
 func (c *Cleanup) fix(st *limeStream) {
 	if c.Clean {
 		return
 	}
-	info := st.h.conn.Info()
-	host, port, err := net.SplitHostPort(info.Addr)
-	if err != nil {
-		host, port = info.Addr, "22"
-	}
-	var jumps string
-	for i, j := range info.Jumps {
-		jumps += map[bool]string{true: "-J ", false: ","}[i == 0] + j.User + "@" + j.Addr
-	}
-	if jumps != "" {
-		jumps += " "
-	}
-	c.Fix = fmt.Sprintf("ssh %s-p %s %s 'sudo pkill -x insmod; sudo rmmod lime; sudo rm -rf %s'",
-		jumps, port, transport.Quote(info.User+"@"+host), st.dir)
+	c.Fix = sshCommand(st.h.conn.Info(), "sudo pkill -x insmod; sudo rmmod lime; sudo rm -rf "+st.dir)
 }
 
 // Record writes the method into the manifest.

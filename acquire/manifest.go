@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/shotglass-ir/shotglass/acquire/lime"
+	"github.com/shotglass-ir/shotglass/acquire/stripe"
 	"github.com/shotglass-ir/shotglass/kernelmodules"
 	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/transport"
@@ -62,6 +63,14 @@ type Manifest struct {
 	Stream *lime.Report `json:"stream,omitempty"` // what the image holds, per range
 	Checks []Check      `json:"checks"`           // every test that Complete rests on
 
+	// Unreadable are pages that /proc/kcore did not give: the image holds zeros there. Nil
+	// where the source cannot tell.
+	Unreadable *Unreadable `json:"unreadable,omitempty"`
+	// Reads say when memory was read, where that is not the order of the stream. Stream has
+	// the times at which the image passed here.
+	Reads    []ReadTime    `json:"reads,omitempty"`
+	Duration time.Duration `json:"duration_ns"` // of the stream
+
 	Anomalies []string   `json:"anomalies,omitempty"`
 	Swap      []Swap     `json:"swap"` // not in the image: memory that was swapped out
 	Timeline  []Moment   `json:"timeline"`
@@ -96,11 +105,12 @@ type TargetRecord struct {
 
 // Method is how memory was read, and what the other ways said.
 type Method struct {
-	Source     string      `json:"source"` // lime
+	Source     string      `json:"source"` // lime, kcore
 	Candidates []Candidate `json:"candidates"`
 	Parameters []string    `json:"parameters,omitempty"` // read back from the loaded module
 	Port       int         `json:"port,omitempty"`       // on the target's loopback
 	Peer       *Peer       `json:"peer,omitempty"`
+	Kcore      *KcoreUse   `json:"kcore,omitempty"`
 	Privilege  string      `json:"privilege"` // root, sudo, sudo with password
 }
 
@@ -115,6 +125,32 @@ type Candidate struct {
 type Peer struct {
 	Verified bool   `json:"verified"`
 	Detail   string `json:"detail"`
+}
+
+// KcoreUse is how memory was read through /proc/kcore.
+type KcoreUse struct {
+	Rule        string       `json:"rule"`     // by which its segments were matched with RAM: p_paddr, or size before Linux 4.12
+	Segments    int          `json:"segments"` // PT_LOADs
+	Piece       int          `json:"piece"`    // bytes asked for at once
+	Connections stripe.Stats `json:"connections"`
+	// Layout says whether RAM and segments were the same after the capture:
+	// "unchanged", or what became of them. Empty: nobody could look.
+	Layout string `json:"layout,omitempty"`
+}
+
+// Unreadable are pages that could not be read, each tried alone, twice.
+type Unreadable struct {
+	Pages    int64        `json:"pages"`
+	Accepted int64        `json:"accepted"` // how many the operator accepted
+	Ranges   []lime.Range `json:"ranges,omitempty"`
+	More     int          `json:"more_ranges,omitempty"` // not listed
+}
+
+// A ReadTime is when a stretch of up to 64 MiB was read.
+type ReadTime struct {
+	Addr  lime.Addr `json:"addr"`
+	First time.Time `json:"first"` // the first of it was asked for
+	Last  time.Time `json:"last"`  // the last of it had come
 }
 
 // ModuleUse is the module that was loaded.
@@ -215,6 +251,7 @@ type Footprint struct {
 	TaintBefore string   `json:"taint_before"`
 	TaintAfter  string   `json:"taint_after,omitempty"`
 	Commands    int      `json:"commands"`       // SSH exec requests made
+	Logins      int      `json:"logins"`         // SSH connections made: each is a record in the target's log
 	Sudo        int      `json:"sudo"`           // of which through sudo: each is a record in the target's log
 	BytesPushed int64    `json:"bytes_pushed"`   // module bytes written to the target
 	PushedTo    string   `json:"pushed_to"`      // folder, and the file system under it

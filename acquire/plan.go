@@ -2,7 +2,6 @@ package acquire
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -210,24 +209,10 @@ func (s *Step) plan(ctx context.Context, opts *Options, slots slots) error {
 	s.planned = time.Now()
 	s.Facts, s.Privilege = h.facts, h.priv.kind
 	s.Expected = lime.Total(h.facts.RAM)
-	s.Estimate = slowest(s.Expected, up.MaxRate, float64(opts.LimitRate), float64(opts.LimitTotalRate))
+	err := s.chooseSource(ctx)
 	s.warn()
-
-	var errs []error
-	for _, src := range []Source{limeSource{}} {
-		err := src.Probe(ctx, h)
-		c := Candidate{Source: src.Name(), OK: err == nil, Reason: "fits"}
-		if err != nil {
-			c.Reason = err.Error()
-			errs = append(errs, fmt.Errorf("%s: %w", src.Name(), err))
-		}
-		s.Candidates = append(s.Candidates, c)
-		if err == nil && s.src == nil {
-			s.src, s.Source, s.Module = src, src.Name(), h.module
-		}
-	}
-	if s.src == nil {
-		return errors.Join(errs...)
+	if err != nil {
+		return err
 	}
 	if c, ok := opts.Sink.(sink.Checker); ok && opts.CheckSink {
 		for _, suffix := range append([]string{""}, besides(opts.Sink)...) {
@@ -254,7 +239,7 @@ func (s *Step) warn() {
 	if f.ClockOffset.Abs() > f.ClockError+2*time.Second {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("the target's clock is off by %s", f.ClockOffset.Round(time.Millisecond)))
 	}
-	if dir, fstype := f.ramFolder(); fstype != "tmpfs" && fstype != "ramfs" {
+	if dir, fstype := f.ramFolder(); fstype != "tmpfs" && fstype != "ramfs" && s.Source != MethodKcore {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("no folder in RAM was found: the module is pushed to %s, which may be on a disk", dir))
 	}
 	if !f.Kcore {

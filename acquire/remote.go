@@ -31,7 +31,7 @@ type remote struct {
 
 	module *kernelmodules.Module
 
-	commands, sudo atomic.Int64
+	commands, sudo, logins atomic.Int64
 
 	mu       sync.Mutex
 	timeline []Moment
@@ -48,6 +48,41 @@ const (
 	privSudo     = "sudo"
 	privSudoPass = "sudo with password"
 )
+
+// alive makes sure that there is a connection that answers, a new one if need be, to the
+// machine with the same host key. It tries until ctx ends, or it cannot get better.
+func (h *remote) alive(ctx context.Context) error {
+	was := h.conn.Info().HostKey
+	ping, cancel := context.WithTimeout(ctx, 5*time.Second)
+	_, err := h.conn.Ping(ping)
+	cancel()
+	if err == nil {
+		return nil
+	}
+	h.mark("connection lost before the target said that it is clean, connecting again")
+	h.conn.Close()
+	for {
+		conn, err := h.opts.Dialer.Dial(ctx, h.target)
+		if err == nil {
+			h.conn = conn
+			h.logins.Add(1)
+			break
+		}
+		_, key := errors.AsType[*transport.HostKeyError](err)
+		if key || errors.Is(err, transport.ErrAuth) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("could not connect again: %w", err)
+		case <-time.After(2 * time.Second):
+		}
+	}
+	if key := h.conn.Info().HostKey; key != was {
+		return fmt.Errorf("the machine that answers now has another host key, %s", key)
+	}
+	return nil
+}
 
 // mark adds a moment to the timeline.
 func (h *remote) mark(format string, args ...any) {

@@ -111,11 +111,14 @@ func (s *Step) refresh(ctx context.Context) error {
 	switch was := h.facts; {
 	case f.BootID != was.BootID || f.MachineID != was.MachineID || f.Kernel != was.Kernel || !slices.Equal(f.RAM, was.RAM):
 		return &refusal{"the target has changed since the plan: it was rebooted, or its memory was", "plan again"}
-	case f.LimeLoaded:
+	case f.LimeLoaded && s.Source == MethodLime:
 		return &refusal{"LiME was loaded by somebody else since the plan", "wait for that capture to end, then try again"}
 	}
 	f.Clock, f.ClockOffset, f.ClockError = h.facts.Clock, h.facts.ClockOffset, h.facts.ClockError
 	h.facts, s.Facts = f, f
+	if s.Source == MethodKcore {
+		return s.src.Probe(ctx, h)
+	}
 	return nil
 }
 
@@ -146,8 +149,9 @@ type capture struct {
 	stalls   []time.Duration
 	duration time.Duration
 	clean    *Cleanup
-	src      Stream // nil: the target was not touched
-	release  func() // gives back the room for the files beside the image; nil when there is none
+	src      Stream   // nil: the target was not touched
+	failed   []Stream // of sources that were tried before src and gave no byte
+	release  func()   // gives back the room for the files beside the image; nil when there is none
 }
 
 // reserve keeps room for the manifest on a sink that can fill up.
@@ -174,14 +178,13 @@ func (c *capture) free() {
 func (c *capture) stream(ctx context.Context) {
 	h, name := c.h, host(c.step.Host)
 	c.sampleBefore(ctx)
-	c.opts.Observer(Preparing{name, "loading LiME"})
-	st, clean, err := c.step.src.Open(ctx, h)
-	c.src = st
+	err := c.open(ctx)
 	if err != nil {
-		c.openErr, c.clean = err, clean
+		c.openErr = err
 		h.mark("no stream: %v", err)
 		return
 	}
+	st := c.src
 
 	walk := lime.WalkerOptions{Needles: needles(h.facts), Now: c.opts.Now}
 	if c.samples != nil {
@@ -247,7 +250,7 @@ func (c *capture) sampleBefore(ctx context.Context) {
 	if c.h.facts.kcore == nil || !c.h.facts.tools["cksum"] {
 		return
 	}
-	c.opts.Observer(Preparing{host(c.step.Host), "sampling memory"})
+	c.opts.Observer(Preparing{host: host(c.step.Host), What: "sampling memory"})
 	zero, sums, err := takeSamples(ctx, c.h, samplePages(c.h.facts.RAM))
 	if err != nil {
 		c.h.mark("no samples of live memory: %v", err)
@@ -276,6 +279,14 @@ func (e *errStalled) Hint() string {
 	return "check the link and the target; a longer --stall-timeout waits longer"
 }
 
+// arrived counts the bytes that came, those that wait for their turn included.
+func (c *capture) arrived(p *pipeline.Progress) int64 {
+	if r, ok := c.src.(interface{ Received() int64 }); ok {
+		return r.Received()
+	}
+	return p.RawBytes.Load()
+}
+
 // watch tells of stalls, and ends the stream after the stall timeout. A stall
 // by itself is not an end, and a stream that waits for its rate limit does not stall.
 func (c *capture) watch(ctx context.Context, cancel context.CancelCauseFunc, p *pipeline.Progress, limit *limitedReader) {
@@ -296,7 +307,7 @@ func (c *capture) watch(ctx context.Context, cancel context.CancelCauseFunc, p *
 		case <-t.C:
 		}
 		now := time.Now()
-		if n := p.RawBytes.Load(); n != bytes {
+		if n := c.arrived(p); n != bytes {
 			changed, bytes, blocked, told = now, n, now, false
 		}
 		if limit.waiting() {
@@ -573,8 +584,9 @@ func (c *capture) manifest() *Manifest {
 		},
 		Footprint: Footprint{
 			TaintBefore: f.Tainted,
-			Commands:    int(h.commands.Load()), Sudo: int(h.sudo.Load()),
+			Commands:    int(h.commands.Load()), Sudo: int(h.sudo.Load()), Logins: int(h.logins.Load()),
 		},
+		Duration: c.duration,
 	}
 	if len(c.opts.Recipients) > 0 {
 		m.Image.Encryption, m.Image.Recipients = encryptionAge, agefile.Names(c.opts.Recipients)
@@ -583,6 +595,9 @@ func (c *capture) manifest() *Manifest {
 		m.Footprint.TaintAfter, m.Footprint.Clean = c.clean.Taint, c.clean.Clean
 		m.Footprint.Left, m.Footprint.Fix = c.clean.Left, c.clean.Fix
 	}
+	for _, st := range c.failed {
+		st.Record(m)
+	}
 	c.src.Record(m)
 	if c.rep == nil {
 		return m // no stream
@@ -590,7 +605,8 @@ func (c *capture) manifest() *Manifest {
 	j := &judgement{
 		facts: f, rep: c.rep, walkErr: c.walkErr, srcErr: c.srcErr, sinkErr: c.sinkErr,
 		samples: c.samples, doubtful: c.doubtful, stalls: c.stalls,
-		params: m.Method.Parameters, peer: m.Method.Peer,
+		source: s.Source, params: m.Method.Parameters, peer: m.Method.Peer,
+		kcore: m.Method.Kcore, unreadable: m.Unreadable,
 	}
 	if c.clean != nil {
 		j.insmod = c.clean.Insmod

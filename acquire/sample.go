@@ -147,8 +147,14 @@ func (s *samples) doubtful(rep *lime.Report) []uint64 {
 // Other doubtful pages may have been freed, cleared and used again. LiME's fill always
 // reaches the end of a range, so those that no zeros follow up to there are
 // explained by that, and so are those that are zero now; the rest is not.
-func (s *samples) judge(rep *lime.Report, pages []uint64) Check {
+func (s *samples) judge(source string, rep *lime.Report, pages []uint64) Check {
 	c := Check{Name: checkZeroFill}
+	sure, perhaps, limits := "LiME filled with zeros instead of reading", "LiME may have filled with zeros instead of reading", ""
+	if source == MethodKcore {
+		// Both come through /proc/kcore: this finds what went wrong between there and here.
+		sure, perhaps = "what was read did not get into the image", "what was read may not have got into the image"
+		limits = "; both come through /proc/kcore, so this says nothing of what the kernel itself withholds"
+	}
 	live := 0
 	for _, x := range rep.Samples {
 		if sum, ok := s.before[uint64(x.Addr)]; ok && sum != s.zero && x.Bytes == page {
@@ -169,12 +175,12 @@ func (s *samples) judge(rep *lime.Report, pages []uint64) Check {
 	switch {
 	case len(same) > 0:
 		c.Result = Fail
-		c.Detail = fmt.Sprintf("%d of %d sampled pages that were in use before and are unchanged after the capture are zero in the image, the first at %s: LiME filled with zeros instead of reading",
-			len(same), live, lime.Addr(same[0]))
+		c.Detail = fmt.Sprintf("%d of %d sampled pages that were in use before and are unchanged after the capture are zero in the image, the first at %s: %s",
+			len(same), live, lime.Addr(same[0]), sure)
 	case len(open) > 0:
 		c.Result = Fail
-		c.Detail = fmt.Sprintf("%d of %d sampled pages that were in use before the capture are zero in the image, as is all that follows them in their range, the first at %s: LiME may have filled with zeros instead of reading",
-			len(open), live, lime.Addr(open[0]))
+		c.Detail = fmt.Sprintf("%d of %d sampled pages that were in use before the capture are zero in the image, as is all that follows them in their range, the first at %s: %s",
+			len(open), live, lime.Addr(open[0]), perhaps)
 		if s.err != nil {
 			c.Detail += fmt.Sprintf("; they could not be looked at again: %v", s.err)
 		}
@@ -183,8 +189,8 @@ func (s *samples) judge(rep *lime.Report, pages []uint64) Check {
 		c.Detail = fmt.Sprintf("none of %d sampled pages was in use before the capture", len(s.before))
 	default:
 		c.Result = Pass
-		c.Detail = fmt.Sprintf("of %d pages sampled through /proc/kcore %d were in use before the capture; %d of these are zero in the image, and live memory or what follows them explains that",
-			len(s.before), live, len(pages))
+		c.Detail = fmt.Sprintf("of %d pages sampled through /proc/kcore %d were in use before the capture; %d of these are zero in the image, and live memory or what follows them explains that%s",
+			len(s.before), live, len(pages), limits)
 	}
 	return c
 }

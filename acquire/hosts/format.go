@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -28,6 +29,7 @@ var formats = map[string]struct {
 	"recipient":   {`^(age1|ssh-)`, checkRecipient},
 	"repository":  {"", checkRepository}, // a URL, or a path
 	"openpgp":     {"", checkOpenPGP},    // a fingerprint, or a file
+	"method":      {`^(auto|lime|kcore)$`, checkMethod},
 	"bucket":      {`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`, checkBucket},
 	"prefix":      {`^[^/\\]*$`, checkPrefix},
 	"rate":        {`^[0-9.]+ ?([kKmMgG])(i?[bB]|bit)(/s)?$`, checkRate},
@@ -99,6 +101,13 @@ func checkSHA256(s string) error {
 func checkRecipient(s string) error {
 	_, err := agefile.ParseRecipient(s)
 	return err
+}
+
+func checkMethod(s string) error {
+	if !slices.Contains(acquire.Methods, s) {
+		return fmt.Errorf("%q is no method: want one of %s", s, strings.Join(acquire.Methods, ", "))
+	}
+	return nil
 }
 
 // checkRepository wants a URL that a manifest can hold, or a folder.

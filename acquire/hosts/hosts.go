@@ -59,6 +59,7 @@ type Defaults struct {
 	Jumps        []Jump `yaml:"jumps" doc:"The chain of hosts to go through, first hop first."`
 	ProxyCommand string `yaml:"proxy_command" doc:"Connect through this command, as in ssh_config."`
 
+	Method       string  `yaml:"method" is:"method" doc:"How to read memory: lime, kcore, or auto for the first that can be used."`
 	Module       Strings `yaml:"module" is:"file" doc:"LiME modules, or folders with modules."`
 	ModuleSHA256 Strings `yaml:"module_sha256" is:"sha256" doc:"Digests of modules that may be loaded."`
 

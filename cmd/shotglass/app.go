@@ -96,7 +96,7 @@ func newApp(c *console, args []string) *cli.App {
 // noLibraryHelp keeps the library from answering --help before we can.
 var noLibraryHelp = sync.OnceFunc(func() { cli.HelpFlag = nil })
 
-const about = `shotglass reads the memory of a running Linux host with the LiME kernel module, through one SSH connection, into
+const about = `shotglass reads the memory of a running Linux host over SSH, with the LiME kernel module or through /proc/kcore, into
 a LiME image on this machine. It proves that the image is complete, cleans the host, and writes a signed manifest
 beside the image. Results go to standard output, everything else to standard error.`
 

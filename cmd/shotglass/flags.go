@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/shotglass-ir/shotglass/acquire"
 )
 
 // Groups of flags, as --help prints them.
@@ -13,6 +15,7 @@ const (
 	groupEvidence   = "Evidence"
 	groupConnection = "Connection"
 	groupAuth       = "Authentication"
+	groupMethod     = "Reading memory"
 	groupModule     = "Kernel module"
 	groupRun        = "Running"
 	groupOutput     = "Output"
@@ -82,6 +85,10 @@ func captureFlagSet() []cli.Flag {
 	level := str(groupEvidence, "compress-level", "", "COMPRESS_LEVEL", "how hard zstd tries: `fastest|default|better`")
 	level.Value = "fastest"
 	threads := &cli.IntFlag{Name: "compress-threads", Usage: "compress on at most `N` cores, all hosts together", Category: groupRun, EnvVars: env("COMPRESS_THREADS"), DefaultText: "all"}
+	method := str(groupMethod, "method", "", "METHOD", "read memory with a LiME module, through /proc/kcore with nothing loaded, or with the first of them that can be used: `auto|lime|kcore`")
+	method.Value = acquire.MethodAuto
+	connections := str(groupMethod, "connections", "", "CONNECTIONS", "read /proc/kcore over `N|auto` connections at once; each is a login")
+	connections.Value = "auto"
 	progress := str(groupOutput, "progress", "", "PROGRESS", "show progress as `auto|bar|lines|none`")
 	progress.Value = "auto"
 	quiet := yes(groupOutput, "quiet", "QUIET", "print errors only, and the result")
@@ -129,6 +136,9 @@ func captureFlagSet() []cli.Flag {
 		file(groupAuth, "sudo-password-file", "", "SUDO_PASSWORD_FILE", "read sudo's password from the first line of `FILE`; or set SHOTGLASS_SUDO_PASSWORD"),
 		yes(groupAuth, "ask-sudo-password", "", "ask for sudo's password on the terminal"),
 		file(groupAuth, "key-passphrase-file", "", "KEY_PASSPHRASE_FILE", "read the passphrase of keys from the first line of `FILE`; or set SHOTGLASS_KEY_PASSPHRASE; else it is asked for on the terminal"),
+
+		method, connections,
+		&cli.Int64Flag{Name: "accept-unreadable", Usage: "call an image complete although /proc/kcore did not give up to `N` of its pages, which are zeros in it. The manifest lists them", Category: groupMethod, EnvVars: env("ACCEPT_UNREADABLE"), DefaultText: "none"},
 
 		list(groupModule, "module", "", "MODULE", "LiME module, or folder with modules: `FILE|DIR`", true),
 		list(groupModule, "module-sha256", "", "MODULE_SHA256", "a module with this digest may be loaded: `HEX`", false),

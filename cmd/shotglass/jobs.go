@@ -212,6 +212,9 @@ func (m *jobMaker) job(name string, h hostsfile.Host, arg hostSpec) acquire.Job 
 	if fromFile("module-sha256", list(h.ModuleSHA256)) {
 		pins = h.ModuleSHA256
 	}
+	if fromFile("method", h.Method) {
+		j.Method = h.Method
+	}
 	var err error
 	if j.Modules, err = m.store(modules, pins); err != nil {
 		fail("module", err)

@@ -67,6 +67,10 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 	e.ConnectAttempts = ctx.Int("connect-attempts")
 	e.Parallel, e.LimePort, e.LimeTimeout = ctx.Int("parallel"), ctx.Int("lime-port"), ctx.Int("lime-timeout")
 
+	if err := readMethod(e, ctx); err != nil {
+		return nil, err
+	}
+
 	switch {
 	case ctx.NArg() == 0 && ctx.String("config") == "":
 		return nil, usagef("no host")
@@ -130,6 +134,23 @@ var (
 	compressions = frame.Compressions
 	progresses   = []string{"auto", "bar", "lines", "none"}
 )
+
+// readMethod reads how memory is to be read.
+func readMethod(e *acquire.Options, ctx *cli.Context) (err error) {
+	e.Method, e.AcceptUnreadable = ctx.String("method"), ctx.Int64("accept-unreadable")
+	if n := ctx.String("connections"); n != "auto" {
+		if e.Connections, err = strconv.Atoi(n); err != nil || e.Connections < 1 || e.Connections > acquire.MaxConnections {
+			return usagef("--connections %q: want auto, or a number from 1 to %d", n, acquire.MaxConnections)
+		}
+	}
+	switch {
+	case !slices.Contains(acquire.Methods, e.Method):
+		return usagef("--method %q: want one of %s", e.Method, strings.Join(acquire.Methods, ", "))
+	case e.AcceptUnreadable < 0:
+		return usagef("--accept-unreadable %d is negative", e.AcceptUnreadable)
+	}
+	return nil
+}
 
 func checkName(name string) error {
 	if err := acquire.ValidImageName(name); err != nil {

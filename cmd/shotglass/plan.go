@@ -204,8 +204,12 @@ func tripMeaning(s *acquire.Step) string {
 	if s.Estimate <= 0 {
 		return "does not limit the rate"
 	}
-	return fmt.Sprintf("limits one SSH channel to %s, so the stream takes at least %s",
-		rate(float64(s.Expected)/s.Estimate.Seconds()), short(s.Estimate))
+	what := "one SSH channel"
+	if s.Connections > 1 {
+		what = fmt.Sprintf("%d SSH connections", s.Connections)
+	}
+	return fmt.Sprintf("limits %s to %s, so the stream takes at least %s",
+		what, rate(float64(s.Expected)/s.Estimate.Seconds()), short(s.Estimate))
 }
 
 // stepWarnings are the plan's warnings, and what an analyst should know.

@@ -121,6 +121,10 @@ func leftLines(h *hosts) []string {
 		case s.Phase < phasePreparing:
 			untouched[s.Phase] = append(untouched[s.Phase], s.Name)
 		case s.Phase < phaseFinished:
+			if s.Agentless {
+				ended = append(ended, s.Name+": "+s.Phase.String()+", nothing was loaded or written there; the image so far has the suffix .partial and no manifest")
+				break
+			}
 			touched = append(touched, s.Name+": "+s.Phase.String()+", LiME may still be loaded; the image so far has the suffix .partial and no manifest",
 				"shotglass: hint: if LiME is still there after 30 s: ssh "+transport.Quote(s.Name)+" 'sudo rmmod lime'")
 		case s.Result != nil && s.Result.State == acquire.StateComplete && len(s.Result.Left) == 0:

@@ -31,13 +31,14 @@ func (p phase) String() string { return phaseNames[p] }
 
 // A hostState is what is known of one host.
 type hostState struct {
-	Name     string
-	Phase    phase
-	What     string // of phaseQueued and phasePreparing
-	Stalled  bool
-	Expected int64
-	Progress *pipeline.Progress
-	Result   *acquire.Result
+	Name      string
+	Phase     phase
+	What      string // of phaseQueued and phasePreparing
+	Stalled   bool
+	Expected  int64
+	Agentless bool // nothing is loaded or written there
+	Progress  *pipeline.Progress
+	Result    *acquire.Result
 
 	since      time.Time // when Phase began
 	stallTold  time.Time
@@ -138,6 +139,7 @@ func (h *hosts) apply(name string, e acquire.Event, now time.Time) bool {
 		enter(phaseQueued, e.Why)
 	case acquire.Preparing:
 		enter(phasePreparing, e.What)
+		s.Agentless = e.Agentless
 	case acquire.Streaming:
 		enter(phaseStreaming, "")
 		s.Expected, s.Progress, s.began = e.Expected, e.Progress, now

@@ -68,6 +68,9 @@ _shotglass() {
 			'--sudo-password-file[read sudo’s password from the first line of FILE; or set SHOTGLASS_SUDO_PASSWORD]:file:_files' \
 			'--ask-sudo-password[ask for sudo’s password on the terminal]' \
 			'--key-passphrase-file[read the passphrase of keys from the first line of FILE; or set SHOTGLASS_KEY_PASSPHRASE; else it is asked for on the terminal]:file:_files' \
+			'--method[read memory with a LiME module, through /proc/kcore with nothing loaded, or with the first of them that can be used]:value: ' \
+			'--connections[read /proc/kcore over N|auto connections at once; each is a login]:value: ' \
+			'--accept-unreadable[call an image complete although /proc/kcore did not give up to N of its pages, which are zeros in it. The manifest lists them]:value: ' \
 			'*--module[LiME module, or folder with modules]:file:_files' \
 			'*--module-sha256[a module with this digest may be loaded]:value: ' \
 			'--insecure-unverified-module[load a module that is neither pinned with --module-sha256 nor from a repository signed by a --repository-key. The manifest records it]' \
@@ -151,6 +154,9 @@ _shotglass() {
 			'--sudo-password-file[read sudo’s password from the first line of FILE; or set SHOTGLASS_SUDO_PASSWORD]:file:_files' \
 			'--ask-sudo-password[ask for sudo’s password on the terminal]' \
 			'--key-passphrase-file[read the passphrase of keys from the first line of FILE; or set SHOTGLASS_KEY_PASSPHRASE; else it is asked for on the terminal]:file:_files' \
+			'--method[read memory with a LiME module, through /proc/kcore with nothing loaded, or with the first of them that can be used]:value: ' \
+			'--connections[read /proc/kcore over N|auto connections at once; each is a login]:value: ' \
+			'--accept-unreadable[call an image complete although /proc/kcore did not give up to N of its pages, which are zeros in it. The manifest lists them]:value: ' \
 			'*--module[LiME module, or folder with modules]:file:_files' \
 			'*--module-sha256[a module with this digest may be loaded]:value: ' \
 			'--insecure-unverified-module[load a module that is neither pinned with --module-sha256 nor from a repository signed by a --repository-key. The manifest records it]' \

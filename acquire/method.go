@@ -1,0 +1,149 @@
+package acquire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Methods of reading memory, as Options.Method names them.
+const (
+	// MethodAuto takes LiME where a module fits and may be loaded, else /proc/kcore. It
+	// changes from the one to the other only before the first byte.
+	MethodAuto  = "auto"
+	MethodLime  = "lime"
+	MethodKcore = "kcore"
+)
+
+// Methods are all of them.
+var Methods = []string{MethodAuto, MethodLime, MethodKcore}
+
+// sources are those that a method allows, the preferred one first.
+func sources(method string) []Source {
+	switch method {
+	case MethodLime:
+		return []Source{limeSource{}}
+	case MethodKcore:
+		return []Source{&kcoreSource{}}
+	}
+	return []Source{limeSource{}, &kcoreSource{}}
+}
+
+// chooseSource probes the sources that the method allows, and takes the first that can be used.
+func (s *Step) chooseSource(ctx context.Context) error {
+	if !slices.Contains(Methods, s.opts.Method) {
+		return fmt.Errorf("unknown method %q", s.opts.Method)
+	}
+	var errs []error
+	for _, m := range []string{MethodLime, MethodKcore} {
+		if s.opts.Method != MethodAuto && s.opts.Method != m {
+			s.Candidates = append(s.Candidates, Candidate{m, false, "not asked for: the method is " + s.opts.Method})
+		}
+	}
+	for _, src := range sources(s.opts.Method) {
+		err := src.Probe(ctx, s.host)
+		c := Candidate{Source: src.Name(), OK: err == nil, Reason: "fits"}
+		if k, ok := src.(*kcoreSource); ok {
+			c.Reason = fmt.Sprintf("readable; nothing is loaded into the kernel; %d to %d connections", k.first, k.most)
+		}
+		if err != nil {
+			c.Reason = err.Error()
+			errs = append(errs, fmt.Errorf("%s: %w", src.Name(), err))
+		}
+		s.Candidates = append(s.Candidates, c)
+		switch {
+		case err != nil:
+		case s.src == nil:
+			s.take(src)
+		default:
+			s.others = append(s.others, src)
+		}
+	}
+	if s.src == nil {
+		return errors.Join(errs...)
+	}
+	if len(errs) > 0 {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("memory is read through %s, since %s", s.Source, strings.ReplaceAll(errors.Join(errs...).Error(), "\n", "; ")))
+	}
+	return nil
+}
+
+// take makes src the step's source.
+func (s *Step) take(src Source) {
+	s.src, s.Source, s.Module, s.Connections = src, src.Name(), nil, 0
+	switch src := src.(type) {
+	case limeSource:
+		s.Module = s.host.module
+	case *kcoreSource:
+		s.Connections = src.most
+	}
+	var rate float64
+	if rtt := s.Info.RTT; rtt >= slowRTT {
+		rate = channelWindow / rtt.Seconds() * float64(max(1, s.Connections))
+	}
+	s.Estimate = slowest(s.Expected, rate, float64(s.opts.LimitRate), float64(s.opts.LimitTotalRate))
+}
+
+// memory is what the step's sources take beside the pipeline, in bytes.
+func (s *Step) memory() (n int64) {
+	for _, src := range append(slices.Clip(s.others), s.src) {
+		if k, ok := src.(*kcoreSource); ok {
+			n = max(n, k.memory())
+		}
+	}
+	return n
+}
+
+// open makes the stream. Before the first byte, and only then, it goes on to the next source
+// that can be used, if the one before left the target clean.
+func (c *capture) open(ctx context.Context) error {
+	for {
+		next := Preparing{host(c.step.Host), "loading LiME", false}
+		if c.step.Source == MethodKcore {
+			next.What, next.Agentless = "starting to read /proc/kcore", true
+		}
+		c.opts.Observer(next)
+		st, clean, err := c.step.src.Open(ctx, c.h)
+		if st != nil { // else what another source touched before stays on record
+			c.src = st
+		}
+		if err == nil {
+			return nil
+		}
+		if clean != nil {
+			c.clean = clean
+		}
+		_, disclosed := errors.AsType[*errDisclosed](err)
+		if len(c.step.others) == 0 || ctx.Err() != nil || disclosed || clean != nil && !clean.Clean {
+			return err
+		}
+		if err := c.fallBack(ctx, err); err != nil {
+			return err
+		}
+		if st != nil {
+			c.failed = append(c.failed, st)
+		}
+	}
+}
+
+// fallBack makes the next source that of the step.
+func (c *capture) fallBack(ctx context.Context, cause error) error {
+	s := c.step
+	next := s.others[0]
+	s.others = s.others[1:]
+	for i := range s.Candidates {
+		if s.Candidates[i].Source == s.Source {
+			s.Candidates[i].OK, s.Candidates[i].Reason = false, cause.Error()
+		}
+	}
+	err := next.Probe(ctx, c.h)
+	if err != nil {
+		return errors.Join(cause, fmt.Errorf("%s: %w", next.Name(), err))
+	}
+	c.h.mark("%s failed before the first byte, going on with %s: %v", s.Source, next.Name(), cause)
+	c.opts.Observer(Problem{host(s.Host), fmt.Errorf("%s cannot be used, going on with %s: %w", s.Source, next.Name(), cause)})
+	s.take(next)
+	return nil
+}
