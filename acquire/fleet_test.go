@@ -36,11 +36,12 @@ type fleetHost struct {
 	Key, HostKey string
 }
 
-// TestFleetServer is the other process: it serves until its standard input ends.
+// TestFleetServer is the other process, where startFleet starts it as such: it serves until its
+// standard input ends. Otherwise it does nothing.
 func TestFleetServer(t *testing.T) {
 	n, err := strconv.Atoi(os.Getenv(fleetVariable))
 	if err != nil {
-		t.Skip("this is for the tests of many hosts")
+		return
 	}
 	debug.SetGCPercent(50)
 	first := newFake(t)
