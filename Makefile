@@ -45,9 +45,9 @@ demo: setup ## capture a real guest, verify the image
 lab: setup ## boot a guest to play with
 	$(GO) run ./e2e/lab/run
 
-bench: setup ## the whole path beside its peers, and the pipeline alone; BENCH=Capture/busy for a part
+bench: setup ## the whole path beside its peers, and the pipeline alone; BENCH=Capture/busy: a part; UPDATE=1: into docs/performance.md
 	e2e/bench/setup.sh
-	$(GO) test -tags e2e -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 60m ./e2e/bench
+	$(GO) test -tags e2e -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 60m ./e2e/bench $(if $(UPDATE),-update)
 
 dist: ## reproducible static binaries with checksums
 	rm -rf dist && mkdir dist

@@ -25,6 +25,7 @@ type PoolOptions struct {
 type Pool struct {
 	workers int
 	enc     *zstd.Encoder
+	encoder int64 // memory of one, rounded up
 	extra   chan *Block
 	wg      sync.WaitGroup
 
@@ -67,9 +68,12 @@ func NewPool(o PoolOptions) *Pool {
 		panic(fmt.Sprintf("frame: zstd options: %v", err))
 	}
 	p := &Pool{
-		workers: o.Workers, enc: enc,
+		workers: o.Workers, enc: enc, encoder: 4 << 20,
 		extra: make(chan *Block, o.Workers),
 		zero:  make(map[zeroKey]stored),
+	}
+	if level > zstd.SpeedDefault {
+		p.encoder = 8 << 20
 	}
 	p.wake.L = &p.mu
 	for range o.Workers {

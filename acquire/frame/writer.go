@@ -62,14 +62,15 @@ func (p *Pool) blockMemory(o Options) int64 {
 }
 
 // Memory returns the bytes that the pool takes, at most, when its writers have
-// the options o: the blocks to borrow, and some 4 MiB of encoder for each worker.
+// the options o: the blocks to borrow, and some 4 MiB of encoder for each worker, 8 MiB at the level
+// "better".
 func (p *Pool) Memory(o Options) (int64, error) {
 	o.Pool = p
 	o, err := o.WithDefaults()
 	if err != nil {
 		return 0, err
 	}
-	return int64(p.workers) * (p.blockMemory(o) + 4<<20), nil
+	return int64(p.workers) * (p.blockMemory(o) + p.encoder), nil
 }
 
 // A Writer writes a stream as frames. Feed it whole blocks through Get and

@@ -33,7 +33,7 @@ func BenchmarkDelay(b *testing.B) {
 			if c.mib < 512 {
 				im = part(b, whole, c.mib)
 			}
-			for _, who := range []contender{capture(frame.Zstd), pipe(openssl), paramiko("same", true)} {
+			for _, who := range []contender{capture(frame.Zstd), pipe(openssl), margaritaWork} {
 				b.Run(who.name, func(b *testing.B) {
 					delayed(b, im, time.Duration(c.ms)*time.Millisecond, who)
 				})

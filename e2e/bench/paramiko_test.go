@@ -29,14 +29,14 @@ func paramikoPython() string {
 	return filepath.Join(filepath.Dir(cache), "bench", "paramiko", "bin", "python")
 }
 
-// paramiko is a Python program: "plain" does what Margarita Shotgun does, "same" what
-// shotglass does. Left to itself it takes AES-CTR; with gcm it is told the cipher that
-// the others use, and is a harder rival.
-func paramiko(mode string, gcm bool) contender {
-	name, cipher := "paramiko-"+mode, "default"
-	if gcm {
-		name, cipher = name+"+gcm", "aes128-gcm@openssh.com"
-	}
+// Programs in Python, all of them rival.py.
+var (
+	margarita     = paramiko("margarita", "tunnel", "plain")     // what Margarita Shotgun does
+	margaritaWork = paramiko("margarita+work", "tunnel", "same") // the same, and shotglass's work
+	paramikoWork  = paramiko("paramiko+work", "direct", "same")  // that work, as fast as Python gets
+)
+
+func paramiko(name, way, work string) contender {
 	return contender{name, func(b *testing.B, r *rig, dir string) usage {
 		python := paramikoPython()
 		if _, err := os.Stat(python); err != nil {
@@ -46,7 +46,7 @@ func paramiko(mode string, gcm bool) contender {
 			t := r.sshd.Target()
 			out := filepath.Join(dir, "out")
 			key := strings.TrimSpace(string(gossh.MarshalAuthorizedKey(r.sshd.HostKey.PublicKey())))
-			cmd := exec.Command(python, "-I", "-c", paramikoScript, mode, cipher, t.Host, fmt.Sprint(t.Port), t.User, r.sshd.KeyFile, key, r.port, out)
+			cmd := exec.Command(python, "-I", "-c", paramikoScript, way, work, t.Host, fmt.Sprint(t.Port), t.User, r.sshd.KeyFile, key, r.port, out)
 			var stdout strings.Builder
 			cmd.Stdout = &stdout
 			return cmd, func(u *usage) error {
@@ -57,7 +57,7 @@ func paramiko(mode string, gcm bool) contender {
 					return fmt.Errorf("paramiko said %q: %w", stdout.String(), err)
 				}
 				u.stream = time.Duration(seconds * float64(time.Second))
-				if raw != r.image.size || mode == "same" && digest != r.image.sha256 {
+				if raw != r.image.size || work == "same" && digest != r.image.sha256 {
 					return fmt.Errorf("paramiko: %d bytes, digest %s, want %d, %s", raw, digest, r.image.size, r.image.sha256)
 				}
 				return nil

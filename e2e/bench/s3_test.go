@@ -44,7 +44,7 @@ func BenchmarkS3(b *testing.B) {
 					return s3.New(b.Context(), o)
 				})
 				rival := captureTo("→disk", c.compression, toDisk)
-				race(b, r, "To S3, beside the same to disk", im.name, run, rival)
+				race(b, r, "To S3, beside the same to disk", im.name, run, rival, 0)
 			})
 		}
 	}
@@ -100,7 +100,9 @@ func serveNull(args []string) error {
 	}
 	fmt.Println(l.Addr())
 	const sum = "X-Amz-Checksum-Crc64nvme"
-	srv := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	only := new(http.Protocols)
+	only.SetHTTP1(true) // as S3
+	srv := http.Server{Protocols: only, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, r.Body, make([]byte, 256<<10)); err != nil {
 			return
 		}

@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -47,11 +48,40 @@ func spread(v []float64) string {
 	return fmt.Sprintf("**%.2f** (%.2f-%.2f)", median(v), slices.Min(v), slices.Max(v))
 }
 
+var update = flag.Bool("update", false, "put the tables into docs/performance.md")
+
+// The page and what the tables stand between there.
+const (
+	page       = "../../docs/performance.md"
+	pageBegins = "<!-- What follows is what make bench UPDATE=1 wrote. -->\n"
+	pageEnds   = "<!-- That was it. -->\n"
+)
+
+// publish prints the tables, and puts them into the page.
+func publish(update bool) error {
+	if len(tables) == 0 {
+		return nil
+	}
+	var b strings.Builder
+	printTables(&b)
+	fmt.Print(b.String())
+	if !update {
+		return nil
+	}
+	text, err := os.ReadFile(page)
+	if err != nil {
+		return err
+	}
+	head, rest, ok := strings.Cut(string(text), pageBegins)
+	_, tail, ends := strings.Cut(rest, pageEnds)
+	if !ok || !ends {
+		return fmt.Errorf("%s has no place for the tables", page)
+	}
+	return os.WriteFile(page, []byte(head+pageBegins+b.String()+pageEnds+tail), 0o644)
+}
+
 // printTables writes all tables as Markdown.
 func printTables(w io.Writer) {
-	if len(tables) == 0 {
-		return
-	}
 	fmt.Fprintf(w, "\n%s. %s\n", time.Now().UTC().Format(time.DateOnly), machine())
 	for _, t := range tables {
 		fmt.Fprintf(w, "\n### %s\n\n| %s |\n|%s\n", t.title, strings.Join(t.header, " | "), strings.Repeat(" --- |", len(t.header)))
