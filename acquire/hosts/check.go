@@ -19,6 +19,7 @@ func (d *decoder) check(f *File) {
 	}
 	d.checkDistinct(f)
 	d.checkFilenames(f)
+	d.checkAWS(f.AWS)
 }
 
 // checkRoute: there is one way to a host.

@@ -35,6 +35,13 @@ var formats = map[string]struct {
 	"rate":        {`^[0-9.]+ ?([kKmMgG])(i?[bB]|bit)(/s)?$`, checkRate},
 	"file":        {}, // a path to something that must be there
 	"path":        {},
+	"place":       {"", checkPlace}, // a path, or a prefix in a bucket
+	"keys":        {`^[^/]`, checkKeys},
+	"endpoint":    {`^https?://`, checkEndpoint},
+	"arn":         {`^arn:`, checkARN},
+	"account":     {`^[0-9]{12}$`, checkAccount},
+	"lock":        {`^(governance|compliance)$`, checkLock},
+	"retain":      {"", checkRetain},
 }
 
 // OpenSSH's own rules: valid_hostname and valid_ruser of its ssh.c. User and host can
@@ -174,6 +181,8 @@ func isPath(is, s string) (path, must bool) {
 		return true, true
 	case "path":
 		return true, false
+	case "place":
+		return !isPlace(s), false
 	case "repository": // --offline does without
 		return !strings.Contains(s, "://"), false
 	case "openpgp":

@@ -32,7 +32,7 @@ type File struct {
 
 	LimitTotalRate string `yaml:"limit_total_rate" is:"rate" doc:"How fast the memory of all hosts together is read at most, such as 200MB/s."`
 
-	AWS        AWS        `yaml:"aws" doc:"Where to store images in S3. Not available in this version."`
+	AWS        AWS        `yaml:"aws" doc:"Where in S3 images are stored, and how; a flag outweighs each key."`
 	Logging    Logging    `yaml:"logging" doc:"Where to write a log of the run. Not available in this version."`
 	Repository Repository `yaml:"repository" doc:"A signed repository of kernel modules."`
 
@@ -65,7 +65,7 @@ type Defaults struct {
 
 	LimitRate string `yaml:"limit_rate" is:"rate" doc:"How fast the memory of the host is read at most, such as 50MB/s; without it as fast as can be."`
 
-	Output         string  `yaml:"output" is:"path" doc:"The folder for images and manifests."`
+	Output         string  `yaml:"output" is:"place" doc:"The folder for images and manifests, or s3://BUCKET/PREFIX/."`
 	Recipients     Strings `yaml:"recipients" is:"recipient" doc:"Encrypt the image with age to these keys: age1..., or public keys of SSH."`
 	RecipientsFile Strings `yaml:"recipients_file" is:"file" doc:"Encrypt the image to the keys in these files, one a line."`
 
@@ -97,12 +97,6 @@ type Strings []string
 
 // Workers is how many hosts are captured at once; 0 is auto.
 type Workers int
-
-// AWS is Margarita Shotgun's section for S3, and more.
-type AWS struct {
-	Bucket string `yaml:"bucket" is:"bucket" doc:"The S3 bucket for the images of hosts without an output, unless --to or --output says otherwise."`
-	Spill  string `yaml:"spill" is:"path" doc:"The folder in which a capture goes on when the bucket fails."`
-}
 
 // Logging is Margarita Shotgun's section for its log.
 type Logging struct {

@@ -197,9 +197,25 @@ var faults = []struct {
 		`1:14: repository.key is there to check signatures, and gpg_verify says not to`,
 		`1:39: repository.key[0]: "67172B17" is not a full fingerprint, as gpg --fingerprint prints it: it has 8 hexadecimal digits, want 40 or 64`,
 	}},
-	{"sections", "aws: {bucket: A_B, region: x}\nrepository: {enabled: 1, url: 'ftp://x'}\nlogging: []\n", []string{
+	{"S3", "aws:\n  endpoint: s3.example.org\n  bucket_owner: 12345\n  role_arn: admin\n  lock: forever\n  retain: \"2001-01-01\"\n  tags: [a]\n  prefix: /x\n  owner: me\nhosts:\n- {addr: a, output: 's3://A_B/x/'}\n- {addr: b, output: 'gs://b/'}\n", []string{
+		`2:13: aws.endpoint: "s3.example.org" is not a URL of http or https`,
+		`3:17: aws.bucket_owner is a number, want text (in quotes)`,
+		`4:13: aws.role_arn: "admin" is not an ARN`,
+		`5:9: aws.lock: "forever": want governance or compliance`,
+		`6:11: aws.retain: "2001-01-01": that is in the past`,
+		`7:9: aws.tags is a list, want a block of keys`,
+		`8:11: aws.prefix: "/x": want a prefix such as case-42/`,
+		`9:3: unknown key "owner" in aws; known are bucket, prefix, spill, region`,
+		`11:21: hosts[0].output: "A_B" is not the name of a bucket`,
+		`12:21: hosts[1].output: "gs://b/": want a folder or s3://BUCKET/PREFIX/`,
+	}},
+	{"S3 together", "aws: {prefix: x/, lock: governance}\n", []string{
+		`1:7: aws.prefix is for aws.bucket, and that is missing`,
+		`1:19: aws.lock and aws.retain go together`,
+	}},
+	{"sections", "aws: {bucket: A_B, where: x}\nrepository: {enabled: 1, url: 'ftp://x'}\nlogging: []\n", []string{
 		`1:15: aws.bucket: "A_B" is not the name of a bucket`,
-		`1:20: unknown key "region" in aws; known are bucket`,
+		`1:20: unknown key "where" in aws; known are bucket, prefix`,
 		`2:23: repository.enabled is a number, want true or false`,
 		`2:31: repository.url: "ftp://x" is not a URL of https, http or s3`,
 		`3:10: logging is a list, want a block of keys`,

@@ -15,6 +15,7 @@ import (
 	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
 	"github.com/shotglass-ir/shotglass/kernelmodules"
 	"github.com/shotglass-ir/shotglass/sink"
+	"github.com/shotglass-ir/shotglass/sink/s3"
 	"github.com/shotglass-ir/shotglass/transport"
 )
 
@@ -302,12 +303,18 @@ func (m *jobMaker) store(modules, pins []string) (kernelmodules.Store, error) {
 	return s, err
 }
 
-// sink opens a folder, once however many hosts share it.
+// sink opens a folder, or a place in S3, once however many hosts share it.
 func (m *jobMaker) sink(dir string) (sink.Sink, error) {
 	if s, known := m.sinks[dir]; known {
 		return s, nil
 	}
-	s, err := sink.NewDisk(dir)
+	var s sink.Sink
+	var err error
+	if s3.IsURL(dir) {
+		s, err = m.o.bucket(dir)
+	} else {
+		s, err = sink.NewDisk(dir)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -245,6 +246,64 @@ func TestHostsFileBucket(t *testing.T) {
 	}
 	if got := fmt.Sprint(mustParse(t, "--unsigned", "-c", file, "--output", dir).Engine.Sink); got != dir {
 		t.Errorf("with --output: %s", got)
+	}
+}
+
+// TestHostsFileS3: the section aws says all that the flags of S3 say, a flag outweighs each of its keys,
+// and a host can have a bucket of its own.
+func TestHostsFileS3(t *testing.T) {
+	t.Setenv("AWS_CONFIG_FILE", "none")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "none")
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	dir, file := hostsFolder(t, `aws:
+  bucket: evidence
+  prefix: case-42/
+  spill: later
+  region: eu-west-1
+  endpoint: https://s3.example.org
+  path_style: true
+  role_arn: arn:aws:iam::123456789012:role/evidence
+  external_id: x1
+  bucket_owner: "123456789012"
+  kms_key: alias/evidence
+  storage_class: STANDARD_IA
+  tags: {team: ir, case: "42"}
+  lock: governance
+  retain: 90d
+  legal_hold: true
+hosts:
+- addr: web1
+- {addr: web2, output: "s3://other/prefix/"}
+`)
+	o := mustParse(t, "--unsigned", "-c", file, "--s3-kms-key", "alias/mine", "--s3-lock", "compliance", "--s3-retain", "1d")
+	if got := fmt.Sprint(o.Engine.Sink, o.Jobs[1].Sink); got != "s3://evidence/case-42/ s3://other/prefix/" {
+		t.Errorf("sinks %s", got)
+	}
+	from := "file " + file
+	for name, want := range map[string][2]string{
+		"to": {"s3://evidence/case-42/", from}, "spill": {filepath.Join(dir, "later"), from}, "s3-region": {"eu-west-1", from},
+		"s3-endpoint": {"https://s3.example.org", from}, "s3-path-style": {"true", from}, "s3-external-id": {"x1", from},
+		"s3-bucket-owner": {"123456789012", from}, "s3-storage-class": {"STANDARD_IA", from}, "s3-tag": {"case=42\nteam=ir", from},
+		"s3-legal-hold": {"true", from}, "s3-kms-key": {"alias/mine", "flag"}, "s3-lock": {"compliance", "flag"}, "s3-retain": {"1d", "flag"},
+	} {
+		if s := settingOf(o, name); s.Value != want[0] || s.Origin != want[1] {
+			t.Errorf("%s: %+v", name, s)
+		}
+	}
+	terms := o.terms
+	if terms.KMSKey != "alias/mine" || terms.LockMode != "COMPLIANCE" || terms.RetainFor != 24*time.Hour || terms.Tags["case"] != "42" || terms.Tags["team"] != "ir" ||
+		!terms.PathStyle || terms.Endpoint != "https://s3.example.org" || terms.BucketOwner != "123456789012" || !terms.LegalHold {
+		t.Errorf("terms %+v", terms)
+	}
+	// A flag that names a place for all outweighs that of a host.
+	if o := mustParse(t, "--unsigned", "-c", file, "--output", dir); o.Jobs[1].Sink != nil || fmt.Sprint(o.Engine.Sink) != dir {
+		t.Errorf("with --output: %v, %v", o.Engine.Sink, o.Jobs[1].Sink)
+	}
+	// Only a host is in S3: the flags of S3 are for it.
+	_, one := hostsFolder(t, "hosts:\n- addr: web1\n- {addr: web2, output: \"s3://other/\"}\n")
+	o = mustParse(t, "--unsigned", "-c", one, "--s3-region", "eu-west-1", "--s3-storage-class", "STANDARD_IA")
+	if got := fmt.Sprint(o.Jobs[1].Sink); got != "s3://other/" {
+		t.Errorf("sink %s", got)
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/frame"
 	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
+	"github.com/shotglass-ir/shotglass/sink"
+	"github.com/shotglass-ir/shotglass/sink/s3"
 	"github.com/shotglass-ir/shotglass/transport"
 )
 
@@ -32,6 +34,8 @@ type captureOptions struct {
 
 	Warnings []string
 
+	terms           s3.Options                          // of evidence in S3
+	bucket          func(url string) (sink.Sink, error) // opens a place in S3; nil: none is asked for
 	prompts         *prompter
 	passphrase      transport.SecretFunc
 	passphraseGiven bool // by a flag or a variable, not only asked for
@@ -226,14 +230,8 @@ func (o *captureOptions) readHosts(c *console, ctx *cli.Context, name string) (e
 			return err
 		}
 	}
-	if e.Sink, err = readSink(c, ctx, file.AWS); err != nil {
+	if e.Sink, err = o.readSink(c, ctx, file); err != nil {
 		return err
-	}
-	if b := file.AWS.Bucket; b != "" && !ctx.IsSet("to") && !ctx.IsSet("output") {
-		e.Settings = setSetting(e.Settings, "to", "s3://"+b+"/", "file "+file.Path)
-	}
-	if d := file.AWS.Spill; d != "" && !ctx.IsSet("spill") {
-		e.Settings = setSetting(e.Settings, "spill", d, "file "+file.Path)
 	}
 	args, err := readHosts(ctx.Args().Slice(), c.stdin)
 	if err != nil {

@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,24 +62,35 @@ func s3Access(ctx *cli.Context) s3.Options {
 	}
 }
 
-// readSink returns the place for evidence; aws is what the hosts file says of it.
-func readSink(c *console, ctx *cli.Context, aws hostsfile.AWS) (sink.Sink, error) {
-	bucket := aws.Bucket
+// readSink returns the place for the evidence of hosts that have none of their own.
+func (o *captureOptions) readSink(c *console, ctx *cli.Context, file *hostsfile.File) (sink.Sink, error) {
 	to, flag := ctx.String("to"), "--to"
-	if to == "" && bucket != "" && !ctx.IsSet("output") {
-		to, flag = "s3://"+bucket+"/", "aws.bucket"
-	} else if to == "" {
-		to, flag = ctx.String("output"), "--output"
-	} else if ctx.IsSet("output") {
+	switch {
+	case to != "" && ctx.IsSet("output"):
 		return nil, usagef("--to and --output exclude each other").fix("unset SHOTGLASS_OUTPUT or SHOTGLASS_TO, or name one place")
+	case to != "":
+	case file.AWS.Bucket != "" && !ctx.IsSet("output"):
+		to, flag = "s3://"+file.AWS.Bucket+"/"+file.AWS.Prefix, "aws.bucket"
+		o.Engine.Settings = setSetting(o.Engine.Settings, "to", to, "file "+file.Path)
+	default:
+		to, flag = ctx.String("output"), "--output"
 	}
 	if flag == "--output" && s3.IsURL(to) {
 		return nil, usagef("--output is for folders").fix("--to %s", to)
 	}
-	if !s3.IsURL(to) {
-		if given := givenStoreFlags(ctx); given != "" {
-			return nil, usagef("--%s is for evidence in S3, and that goes to the folder %q", given, to).fix("--to s3://bucket/prefix/")
+	// A host of the file may have a place in S3 of its own, unless a flag names one for all.
+	buckets := s3.IsURL(to)
+	for _, h := range file.Merged() {
+		buckets = buckets || s3.IsURL(h.Output) && !ctx.IsSet("to") && !ctx.IsSet("output")
+	}
+	if buckets {
+		if err := o.readBucket(c, ctx, file); err != nil {
+			return nil, err
 		}
+	} else if given := givenStoreFlags(ctx); given != "" {
+		return nil, usagef("--%s is for evidence in S3, and that goes to the folder %q", given, to).fix("--to s3://bucket/prefix/")
+	}
+	if !s3.IsURL(to) {
 		if strings.Contains(to, "://") {
 			return nil, usagef("%s %q: want a folder or s3://bucket/prefix/", flag, to)
 		}
@@ -89,23 +100,76 @@ func readSink(c *console, ctx *cli.Context, aws hostsfile.AWS) (sink.Sink, error
 		}
 		return disk, nil
 	}
-	o, err := s3Store(ctx)
+	s, err := o.bucket(to)
 	if err != nil {
-		return nil, err
-	}
-	if o.Bucket, o.Prefix, err = s3.ParseURL(to); err != nil {
 		return nil, usagef("%s: %v", flag, err)
 	}
-	if o.Spill = ctx.String("spill"); o.Spill == "" {
-		o.Spill = aws.Spill
+	return s, nil
+}
+
+// readBucket reads how buckets are reached and under what terms evidence is stored.
+func (o *captureOptions) readBucket(c *console, ctx *cli.Context, file *hostsfile.File) error {
+	if err := o.fromAWS(ctx, file); err != nil {
+		return err
 	}
-	if o.Spill != "" {
-		if info, err := os.Stat(o.Spill); err == nil && !info.IsDir() {
-			return nil, usagef("--spill: %s is not a folder", o.Spill)
+	terms, err := s3Store(ctx)
+	if err != nil {
+		return err
+	}
+	if terms.Spill = ctx.String("spill"); terms.Spill != "" {
+		if info, err := os.Stat(terms.Spill); err == nil && !info.IsDir() {
+			return usagef("--spill: %s is not a folder", terms.Spill)
 		}
 	}
-	o.Warn = func(text string) { c.warn("%s", text) }
-	return openS3(ctx.Context, o)
+	terms.Warn = func(text string) { c.warn("%s", text) }
+	o.terms = terms
+	o.bucket = func(url string) (_ sink.Sink, err error) {
+		t := o.terms
+		if t.Bucket, t.Prefix, err = s3.ParseURL(url); err != nil {
+			return nil, err
+		}
+		return s3.New(ctx.Context, t)
+	}
+	return nil
+}
+
+// fromAWS sets the flags that nobody gave to what the hosts file says in its section aws.
+func (o *captureOptions) fromAWS(ctx *cli.Context, file *hostsfile.File) error {
+	a := file.AWS
+	values := map[string][]string{
+		"spill": {a.Spill}, "s3-region": {a.Region}, "s3-profile": {a.Profile}, "s3-endpoint": {a.Endpoint},
+		"s3-role-arn": {a.RoleARN}, "s3-external-id": {a.ExternalID}, "s3-bucket-owner": {a.BucketOwner},
+		"s3-kms-key": {a.KMSKey}, "s3-storage-class": {a.StorageClass}, "s3-lock": {a.Lock}, "s3-retain": {a.Retain},
+	}
+	for _, k := range slices.Sorted(maps.Keys(a.Tags)) {
+		values["s3-tag"] = append(values["s3-tag"], k+"="+a.Tags[k])
+	}
+	if a.PathStyle {
+		values["s3-path-style"] = []string{"true"}
+	}
+	if a.LegalHold {
+		values["s3-legal-hold"] = []string{"true"}
+	}
+	// A lock is one thing, in two flags.
+	if ctx.IsSet("s3-lock") || ctx.IsSet("s3-retain") {
+		delete(values, "s3-lock")
+		delete(values, "s3-retain")
+	}
+	for _, flag := range slices.Sorted(maps.Keys(values)) {
+		if ctx.IsSet(flag) {
+			continue
+		}
+		for _, v := range values[flag] {
+			if v == "" {
+				continue
+			}
+			if err := ctx.Set(flag, v); err != nil {
+				return usagef("--%s: %v", flag, err)
+			}
+			o.Engine.Settings = setSetting(o.Engine.Settings, flag, strings.Join(values[flag], "\n"), "file "+file.Path)
+		}
+	}
+	return nil
 }
 
 func givenStoreFlags(ctx *cli.Context) string {
@@ -144,46 +208,15 @@ func s3Store(ctx *cli.Context) (o s3.Options, err error) {
 	switch {
 	case (lock == "") != (retain == ""):
 		return o, usagef("--s3-lock and --s3-retain go together")
-	case lock != "" && lock != "governance" && lock != "compliance":
+	case lock != "" && !slices.Contains(hostsfile.Locks, lock):
 		return o, usagef("--s3-lock %q: want governance or compliance", lock)
 	case lock != "":
 		o.LockMode = strings.ToUpper(lock)
-		if o.RetainFor, o.RetainUntil, err = parseRetain(retain, time.Now()); err != nil {
+		if o.RetainFor, o.RetainUntil, err = hostsfile.ParseRetain(retain, time.Now()); err != nil {
 			return o, usagef("--s3-retain %q: %v", retain, err)
 		}
 	}
 	return o, nil
-}
-
-// parseRetain takes 90d, 720h, 2031-01-31 or 2031-01-31T12:00:00Z.
-func parseRetain(s string, now time.Time) (d time.Duration, until time.Time, err error) {
-	for _, layout := range []string{time.DateOnly, time.RFC3339} {
-		if until, err = time.Parse(layout, s); err == nil {
-			if !until.After(now) {
-				return 0, until, errors.New("that is in the past")
-			}
-			return 0, until, nil
-		}
-	}
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		n, err := strconv.Atoi(days)
-		if err != nil || n < 1 || n > 36500 {
-			return 0, time.Time{}, errors.New("want 1d to 36500d")
-		}
-		return time.Duration(n) * 24 * time.Hour, time.Time{}, nil
-	}
-	if d, err = time.ParseDuration(s); err != nil || d < time.Minute {
-		return 0, time.Time{}, errors.New("want a time such as 90d or 720h, or a date such as 2031-01-31")
-	}
-	return d, time.Time{}, nil
-}
-
-func openS3(ctx context.Context, o s3.Options) (sink.Sink, error) {
-	s, err := s3.New(ctx, o)
-	if err != nil {
-		return nil, usagef("S3: %v", err)
-	}
-	return s, nil
 }
 
 // place takes the name of a file or an object apart: where it lies and what it is called there.
