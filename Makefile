@@ -34,6 +34,7 @@ fuzz: ## every fuzz target for FUZZTIME
 setup: ## the lab's parts: packages, guest image, LiME module, Volatility 3, an S3 server
 	e2e/lab/setup.sh
 	e2e/lab/s3server.sh
+	e2e/lab/tools.sh
 
 e2e: setup ## real kernel, real LiME, real OpenSSH, Volatility 3
 	e2e/noskip.sh ./transport/... ./sink/... ./kernelmodules/... ./acquire/... ./cmd/...

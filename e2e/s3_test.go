@@ -183,6 +183,31 @@ func s3Capture(t *testing.T, srv *lab.S3) {
 		}
 		noUploads(t, srv)
 	})
+	t.Run("encrypted", func(t *testing.T) {
+		key, recipient := ageKeygen(t, r.home)
+		p := start(t, srv.Env(), capture("sealed/", "--recipient", recipient)...)
+		p.want(0, 5*time.Minute)
+		m := manifest("sealed/", "-mem.lime.zst.age.json")
+		if !m.Complete || m.Image.Encryption != "age" || m.Image.Checksums["crc64nvme"] == "" {
+			t.Fatalf("manifest: complete %t %q, image %+v", m.Complete, m.Reasons, m.Image)
+		}
+		v := start(t, srv.Env(), read("verify", "--signers", r.signers(), m.Image.Location)...)
+		if v.want(0, time.Minute); !strings.Contains(v.stdout.String(), ": intact; encrypted with age") {
+			t.Errorf("without the key: %s", v.stdout.String())
+		}
+		v = start(t, srv.Env(), read("verify", "--signers", r.signers(), "--identity", key, m.Image.Location)...)
+		if v.want(0, time.Minute); !strings.Contains(v.stdout.String(), ": verified; ") {
+			t.Errorf("with the key: %s", v.stdout.String())
+		}
+		start(t, srv.Env(), read("inspect", "-i", key, m.Image.Location)...).want(0, time.Minute)
+		sum := sha256.New()
+		cat := exec.Command(program, read("cat", "-i", key, m.Image.Location)...)
+		cat.Env, cat.Stdout = append(os.Environ(), srv.Env()...), sum
+		if err := cat.Run(); err != nil || hex.EncodeToString(sum.Sum(nil)) != m.Image.Raw.SHA256 {
+			t.Errorf("cat: %v, or not the image", err)
+		}
+		noUploads(t, srv)
+	})
 	t.Run("interrupted", func(t *testing.T) {
 		// Not compressed, so that it fills parts.
 		p := start(t, srv.Env(), capture("cut/", "--compress", "none")...)

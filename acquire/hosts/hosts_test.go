@@ -76,6 +76,22 @@ func TestMargarita(t *testing.T) {
 	}
 }
 
+// A host's recipients are in place of all defaults: whoever is not named cannot decrypt.
+func TestRecipientsAreOneChoice(t *testing.T) {
+	const key = "age1jegdaca5fw2wfghqlel59mwhkev6uzqyaxhepvtw6zued92dtgtq08ule8"
+	f := mustParse(t, `
+defaults: {recipients: `+key+`, recipients_file: team}
+hosts:
+- addr: a
+- {addr: b, recipients_file: own}
+- {addr: c, recipients: [`+key+`]}
+`)
+	m := f.Merged()
+	if len(m[0].Recipients) != 1 || len(m[0].RecipientsFile) != 1 || len(m[1].Recipients) != 0 || m[1].RecipientsFile[0] != "/case/own" || len(m[2].Recipients) != 1 || len(m[2].RecipientsFile) != 0 {
+		t.Errorf("%+v", m)
+	}
+}
+
 func TestDefaultsAreMerged(t *testing.T) {
 	f := mustParse(t, `
 defaults:

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/shotglass-ir/shotglass/acquire/agefile"
 	"github.com/shotglass-ir/shotglass/acquire/frame"
 	"github.com/shotglass-ir/shotglass/acquire/lime"
 )
@@ -457,5 +458,9 @@ func TestMemoryPerHost(t *testing.T) {
 	}
 	if n, _ = MemoryPerHost(Options{Pool: testPool(t, 2), Expected: 64 << 30}); n > 20<<20 {
 		t.Errorf("%d bytes for 64 GiB", n)
+	}
+	to, _ := testRecipient(t)
+	if m, _ := MemoryPerHost(Options{Pool: testPool(t, 2), Expected: 64 << 30, Recipients: []agefile.Recipient{to}}); m <= n+3<<20 || m > n+15<<20 {
+		t.Errorf("%d bytes for 64 GiB encrypted, %d without", m, n)
 	}
 }

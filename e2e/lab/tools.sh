@@ -1,0 +1,21 @@
+#!/bin/bash
+# Installs the programs of strangers that the tests hold ours against, and that nothing is built
+# with: age. They are no part of setup.sh, since a change there builds the guest anew.
+set -euo pipefail
+export LC_ALL=C
+
+missing=()
+command -v age >/dev/null || missing+=(age)
+[ ${#missing[@]} -gt 0 ] || exit 0
+if [ "$(id -u)" != 0 ]; then
+	printf 'lab: error: these packages are missing: %s\n' "${missing[*]}" >&2
+	printf 'lab: hint: sudo apt-get update && sudo apt-get install --no-install-recommends %s\n' "${missing[*]}" >&2
+	exit 1
+fi
+printf 'lab: installing %s\n' "${missing[*]}" >&2
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+if ! { apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+	tail -n 15 "$log" >&2
+	exit 1
+fi
