@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/shotglass-ir/shotglass/acquire/agefile"
 	"github.com/shotglass-ir/shotglass/acquire/signature"
 	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/transport"
@@ -345,6 +346,12 @@ func (q *Prior) kept(rep *VerifyReport, s *Step) error {
 	}
 	if m := rep.Manifest; m.Case != s.opts.Case || m.Target.Host != s.Host {
 		return errors.New("its manifest has changed since the plan")
+	}
+	// Who is to read the images must be able to read this one.
+	for _, name := range agefile.Names(s.opts.Recipients) {
+		if !slices.Contains(rep.Manifest.Image.Recipients, name) {
+			return fmt.Errorf("it is not encrypted to %s, as was asked", name)
+		}
 	}
 	return nil
 }

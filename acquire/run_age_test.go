@@ -61,3 +61,25 @@ func TestRunEncrypted(t *testing.T) {
 		}
 	}
 }
+
+// TestResumeEncrypted: an encrypted image is kept without its key, by its stored bytes; not for one
+// who could not read it.
+func TestResumeEncrypted(t *testing.T) {
+	all, _ := ageKey(t)
+	more, _ := ageKey(t)
+	dir := t.TempDir()
+	a := newFake(t)
+	o := a.resuming(dir)
+	o.Recipients = all
+	first := runJobs(t.Context(), t, o, a.job("a"))[0]
+	if first.State != StateComplete || first.Image.Encryption != "age" {
+		t.Fatalf("%+v", first)
+	}
+	if again := runJobs(t.Context(), t, o, a.job("a"))[0]; again.KeptFrom.IsZero() || again.Image.Location != first.Image.Location {
+		t.Errorf("not kept: %+v", again)
+	}
+	o.Recipients = append(all[:1:1], more...)
+	if other := runJobs(t.Context(), t, o, a.job("a"))[0]; other.State != StateComplete || !other.KeptFrom.IsZero() || len(other.Image.Recipients) != 2 {
+		t.Errorf("not taken again: %+v", other)
+	}
+}

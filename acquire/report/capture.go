@@ -67,6 +67,9 @@ func (x *Capture) imagePairs() pairs {
 	p.add("File, SHA-256", "%s", i.Stored.SHA256)
 	p.add("File, size", "%s bytes (%s)", grouped(i.Stored.Bytes), bytesText(i.Stored.Bytes))
 	p.add("Format", "%s, compression %s, encryption %s", i.Format, i.Compression, i.Encryption)
+	if len(i.Recipients) > 0 {
+		p.add("Encrypted to", "%s", strings.Join(i.Recipients, ", "))
+	}
 	if f := i.Frames; f != nil {
 		p.add("Frame index", "%s, %d frames, sha256 %s", f.Name, f.Count, f.SHA256)
 	}
@@ -82,6 +85,8 @@ func (x *Capture) imagePairs() pairs {
 		p.text("This report", "the image was not found")
 	case v == nil:
 		p.text("This report", "the file is there and has its size; it was not read")
+	case len(v.Problems) == 0 && !v.Decoded:
+		p.add("This report", "every byte of the file was read again: %s bytes, %d pieces; no mismatch. It is encrypted: the memory in it was not looked at", grouped(v.Stored), v.Pieces)
 	case len(v.Problems) == 0:
 		p.add("This report", "read again in full: %s bytes of the file, %s bytes of memory, %d frames; no mismatch", grouped(v.Stored), grouped(v.Raw), v.Frames)
 	default:
@@ -220,14 +225,16 @@ func (c *Case) commands(x *Capture) string {
 	}
 	img := quote(x.ImageFile)
 	fmt.Fprintf(&b, "sha256sum %s      # %s\n", img, x.Image.Stored.SHA256)
-	if x.Image.Encryption != "" && x.Image.Encryption != "none" {
-		return b.String() + "# encrypted: decrypt it with its identity, then compare the digest of the memory\n"
-	}
-	switch x.Image.Compression {
-	case "zstd":
-		fmt.Fprintf(&b, "zstd -dc %s | sha256sum      # %s\n", img, x.Image.Raw.SHA256)
-	case "s2":
-		fmt.Fprintf(&b, "s2d -c %s | sha256sum      # %s\n", img, x.Image.Raw.SHA256)
+	unpack := map[string]string{"zstd": "zstd -dc", "s2": "s2d -c"}[x.Image.Compression]
+	switch {
+	case x.Image.Encryption == "age" && unpack != "":
+		fmt.Fprintf(&b, "age -d -i KEY %s | %s | sha256sum      # %s\n", img, unpack, x.Image.Raw.SHA256)
+	case x.Image.Encryption == "age":
+		fmt.Fprintf(&b, "age -d -i KEY %s | sha256sum      # %s\n", img, x.Image.Raw.SHA256)
+	case x.Image.Encryption != "" && x.Image.Encryption != "none":
+		b.WriteString("# encrypted: decrypt it with its identity, then compare the digest of the memory\n")
+	case unpack != "":
+		fmt.Fprintf(&b, "%s %s | sha256sum      # %s\n", unpack, img, x.Image.Raw.SHA256)
 	}
 	return b.String()
 }

@@ -154,7 +154,7 @@ func (x *Capture) reread(ctx context.Context, f File, o Options) error {
 	for _, p := range rep.Problems {
 		text := p.What + ": " + p.Detail
 		if p.Frame >= 0 {
-			text = fmt.Sprintf("%s, frame %d: %s", p.What, p.Frame, p.Detail)
+			text = fmt.Sprintf("%s %d: %s", p.What, p.Frame, p.Detail) // only frames and pieces have a number
 		}
 		if !slices.Contains(x.Trouble, text) {
 			x.Trouble = append(x.Trouble, text)

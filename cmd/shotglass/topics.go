@@ -87,7 +87,8 @@ Errors are told on standard error too. docs/json.md names all fields.
 
 const evidenceText = `A capture leaves, with mode 0600, and never overwrites:
 
-  NAME.lime.zst            the image: plain zstd, of which zstd -d makes the LiME image; .lime.s2 (for s2d) or .lime with --compress
+  NAME.lime.zst            the image: plain zstd, of which zstd -d makes the LiME image; .lime.s2 (for s2d) or .lime with --compress;
+                           encrypted it ends in .age, and age -d -i KEY makes it what it was
   NAME.lime.zst.frames     digests of its frames, with which verify names the damaged part
   NAME.lime.zst.json       the manifest, written last; an image without one is no evidence
   NAME.lime.zst.json.sig   the SSH signature of the manifest
