@@ -1,0 +1,208 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/shotglass-ir/shotglass/e2e/lab"
+	"github.com/shotglass-ir/shotglass/kernelmodules"
+	"github.com/shotglass-ir/shotglass/kernelmodules/repository/repositorytest"
+)
+
+// A signedRepository is a folder in lime-compiler's form with the guest's module, signed by
+// real GnuPG.
+type signedRepository struct {
+	dir, fingerprint string
+	home             string // of GnuPG
+}
+
+func newRepository(t *testing.T) *signedRepository {
+	t.Helper()
+	home, err := os.MkdirTemp("", "gpg") // its sockets have short names only
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		exec.Command("gpgconf", "--homedir", home, "--kill", "all").Run()
+		os.RemoveAll(home)
+	})
+	r := &signedRepository{dir: t.TempDir(), home: home}
+	module, err := os.ReadFile(parts.Module)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := os.ReadFile(parts.OtherModule)
+	if err != nil {
+		t.Fatal(err)
+	}
+	otherRelease := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(parts.OtherModule), "lime-"), ".ko")
+	repositorytest.New(t, nil,
+		repositorytest.Module{Release: otherRelease, Data: other},
+		repositorytest.Module{Release: parts.KernelRelease, Data: module}).Write(r.dir)
+	r.gpg(t, "--quick-generate-key", "LiME modules <modules@example.org>", "rsa2048", "sign", "1y")
+	for line := range strings.Lines(string(r.gpg(t, "--with-colons", "--list-keys"))) {
+		if f := strings.Split(line, ":"); f[0] == "fpr" {
+			r.fingerprint = f[9]
+		}
+	}
+	r.gpg(t, "--armor", "--export", "--output", filepath.Join(r.dir, "REPO_SIGNING_KEY.asc"))
+	r.gpg(t, "--detach-sign", filepath.Join(r.dir, "repodata", "repomd.xml"))
+	return r
+}
+
+func (r *signedRepository) gpg(t *testing.T, args ...string) []byte {
+	t.Helper()
+	var errs bytes.Buffer
+	cmd := exec.Command("gpg", append([]string{"--homedir", r.home, "--batch", "--quiet", "--no-tty", "--pinentry-mode", "loopback", "--passphrase", ""}, args...)...)
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("gpg %q: %v\n%s", args, err, errs.String())
+	}
+	return out
+}
+
+// serve serves the folder on loopback with TLS. ca is the file with its certificate.
+func (r *signedRepository) serve(t *testing.T) (server *httptest.Server, ca string) {
+	t.Helper()
+	dir := t.TempDir()
+	ca = filepath.Join(dir, "ca.pem")
+	if _, err := lab.SelfSigned(ca, filepath.Join(dir, "key.pem")); err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.LoadX509KeyPair(ca, filepath.Join(dir, "key.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server = httptest.NewUnstartedServer(http.FileServer(http.Dir(r.dir)))
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server, ca
+}
+
+// TestRepository: a file as Margarita Shotgun reads it captures a guest with the module of a
+// signed repository, given known_hosts and the pin of the key. Without the pin it is refused,
+// as is a repository that somebody changed.
+func TestRepository(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	repo := newRepository(t)
+	server, ca := repo.serve(t)
+	config := filepath.Join(r.home, "margarita.yml")
+	if err := os.WriteFile(config, fmt.Appendf(nil, `hosts:
+  - addr:     127.0.0.1
+    port:     %s
+    username: ops
+    key:      %s
+workers: auto
+repository:
+  enabled:    true
+  url:        %s/
+  gpg_verify: true
+  manifest:   primary
+`, r.guest.Port(), parts.Key, server.URL), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := func(cache, command string, args ...string) *run {
+		return start(t, []string{"SSL_CERT_FILE=" + ca, "SHOTGLASS_MODULE_CACHE=" + cache}, append([]string{command, "-c", config,
+			"--ssh-config", "none", "--no-agent", "--known-hosts", r.known()}, args...)...)
+	}
+	cache := t.TempDir()
+	evidence := []string{"--case", "e2e", "--sign-key", r.signKey(), "--output", r.dir, "--progress", "lines"}
+	run(cache, "capture", evidence...).want(64, time.Minute, "no key is pinned", "--repository-key")
+	run(cache, "plan", "--repository-key", strings.Repeat("AB", 20)).want(1, time.Minute, "REPO_SIGNING_KEY.asc", repo.fingerprint)
+
+	pin := []string{"--repository-key", repo.fingerprint}
+	p := run(cache, "capture", append(pin, evidence...)...)
+	p.want(0, 8*time.Minute)
+	r.clean(30 * time.Second)
+	m := r.manifest()
+	if !m.Complete || m.Module.Signature != kernelmodules.SignedRepository || m.Module.SHA256 != sha256File(t, parts.Module) {
+		t.Errorf("complete %t, module %+v", m.Complete, m.Module)
+	}
+	from := m.Module.Repository
+	if from == nil || from.Key != repo.fingerprint || from.URL != server.URL || from.Revision != repositorytest.Revision || from.Checksum != m.Module.SHA256 {
+		t.Errorf("from %+v", from)
+	}
+	for _, s := range m.Options {
+		if s.Name == "repository" && (s.Value != server.URL+"/" || s.Origin != "file "+config) {
+			t.Errorf("setting %+v", s)
+		}
+	}
+	start(t, nil, "verify", "--signers", r.signers(), m.Image.Location).want(0, time.Minute)
+
+	// Without the server: what was fetched is enough.
+	path := filepath.Join(repo.dir, "modules", "lime-"+parts.KernelRelease+".ko")
+	if err := os.WriteFile(path, []byte("\x7fELF"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t.TempDir(), "plan", pin...).want(1, time.Minute, "lime-"+parts.KernelRelease+".ko has sha256", "was changed")
+	server.Close()
+	run(cache, "plan", pin...).want(1, time.Minute, "cannot be read", "--offline")
+	offline := run(cache, "plan", append(pin, "--offline")...)
+	offline.want(0, time.Minute)
+	if out := offline.stdout.String(); !strings.Contains(out, repo.fingerprint) || !strings.Contains(out, "signed repository") {
+		t.Errorf("plan:\n%s", out)
+	}
+}
+
+// TestRepositoryInS3 reads a repository from a real S3 server.
+func TestRepositoryInS3(t *testing.T) {
+	srv := startS3(t)
+	repo := newRepository(t)
+	put := func(name string) {
+		t.Helper()
+		data, err := os.ReadFile(filepath.Join(repo.dir, filepath.FromSlash(name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := "lime/" + name
+		if _, err := srv.Client.PutObject(t.Context(), &awss3.PutObjectInput{Bucket: &srv.Bucket, Key: &key, Body: bytes.NewReader(data)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := filepath.WalkDir(repo.dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			name, _ := filepath.Rel(repo.dir, path)
+			put(filepath.ToSlash(name))
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	modules := func(what, url string, more ...string) *run {
+		return start(t, srv.Env(), append([]string{"modules", what, "--s3-endpoint", srv.Endpoint, "--s3-path-style",
+			"--repository", url, "--repository-key", repo.fingerprint}, more...)...)
+	}
+	url := "s3://" + srv.Bucket + "/lime/"
+	p := modules("check", url)
+	p.want(0, time.Minute, repo.fingerprint)
+	if out := p.stdout.String(); strings.Count(out, "good\t") != 2 || !strings.Contains(out, "s3://"+srv.Bucket+"/lime/modules/lime-"+parts.KernelRelease+".ko") {
+		t.Errorf("stdout:\n%s", out)
+	}
+	out := t.TempDir()
+	modules("fetch", url, "-o", out, parts.KernelRelease).want(0, time.Minute)
+	if have := sha256File(t, filepath.Join(out, "lime-"+parts.KernelRelease+"-x86_64.ko")); have != sha256File(t, parts.Module) {
+		t.Errorf("fetched %s", have)
+	}
+	modules("list", "s3://"+srv.Bucket+"/nothing").want(1, time.Minute, "repodata/repomd.xml cannot be read")
+	if err := os.WriteFile(filepath.Join(repo.dir, "repodata", "repomd.xml"), []byte("<metadata/>"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	put("repodata/repomd.xml")
+	modules("list", url).want(4, time.Minute, "repodata/repomd.xml is not to be trusted")
+}
