@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -218,6 +221,9 @@ func (b *bucketRepository) Fetch(ctx context.Context, name string, limit int64) 
 		return nil, err
 	}
 	r, err := s.Open(ctx, base)
+	if e, ok := errors.AsType[*s3.Error](err); ok && e.Status == http.StatusForbidden {
+		return nil, fmt.Errorf("%w: %w", err, fs.ErrPermission) // also what is not there, to who may not list
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -78,6 +78,8 @@ added. Times are UTC, durations end in _ns and are nanoseconds, sizes are bytes.
   log_verification   what verify found in an audit log
   inspection    what inspect found in a file
   hosts_file    what hosts check found in a file
+  repository    a repository of modules: its revision, who signed it
+  module        a module that modules list, fetch or check came upon
   version       what shotglass version prints
   summary       the last line, with the exit code
   exit_error    in place of the summary when the command failed as a whole

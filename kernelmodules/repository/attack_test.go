@@ -131,7 +131,10 @@ func TestSignedNonsense(t *testing.T) {
 		"entities": {func(r *repositorytest.Repo) {
 			r.SetList([]byte(`<!DOCTYPE x [<!ENTITY a "b">]><modules>&a;</modules>`))
 		}, "document type"},
-		"deep":           {func(r *repositorytest.Repo) { r.SetList([]byte("<modules>" + strings.Repeat("<a>", 5000))) }, "deeper"},
+		"deep": {func(r *repositorytest.Repo) { r.SetList([]byte("<modules>" + strings.Repeat("<a>", 5000))) }, "deeper"},
+		"too many": {func(r *repositorytest.Repo) {
+			r.SetList([]byte("<modules>" + strings.Repeat(`<module type="lime"/>`, 100_001) + "</modules>"))
+		}, "more than 100000 entries"},
 		"two documents":  {func(r *repositorytest.Repo) { r.SetList([]byte("<modules/><modules/>")) }, "2 documents"},
 		"cut xml":        {func(r *repositorytest.Repo) { r.SetList([]byte("<modules><module>")) }, "cannot be used"},
 		"not a list":     {func(r *repositorytest.Repo) { r.SetList([]byte("<html/>")) }, "cannot be used"},

@@ -139,9 +139,6 @@ func parseList(data []byte) ([]Entry, error) {
 	if err := decodeXML(data, &doc); err != nil {
 		return nil, err
 	}
-	if len(doc.Module) > maxEntries {
-		return nil, fmt.Errorf("it has %d modules, more than %d", len(doc.Module), maxEntries)
-	}
 	var out []Entry
 	sums := map[string]string{} // by path
 	for i, m := range doc.Module {
@@ -256,7 +253,7 @@ func safePath(s string) (string, error) {
 // nesting and what follows the document are refused.
 func decodeXML(data []byte, v any) error {
 	d := xml.NewDecoder(bytes.NewReader(data))
-	depth, roots := 0, 0
+	depth, roots, entries := 0, 0, 0
 	for {
 		t, err := d.RawToken()
 		if err == io.EOF {
@@ -269,8 +266,14 @@ func decodeXML(data []byte, v any) error {
 		case xml.Directive:
 			return errors.New("it has a document type, which no list needs")
 		case xml.StartElement:
-			if depth++; depth == 1 {
+			switch depth++; depth {
+			case 1:
 				roots++
+			case 2:
+				// Counted before they are kept: an element of 24 bytes takes ten times as much.
+				if entries++; entries > maxEntries {
+					return fmt.Errorf("it has more than %d entries", maxEntries)
+				}
 			}
 			if depth > maxDepth || len(t.Attr) > maxDepth {
 				return fmt.Errorf("it nests elements deeper than %d, or one has more attributes", maxDepth)
