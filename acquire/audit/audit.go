@@ -113,6 +113,8 @@ var descriptions = map[string]string{
 	"connecting":  "Connection attempted",
 	"connected":   "Connection established",
 	"planned":     "Capture planned",
+	"waiting":     "Waited",
+	"rereading":   "Earlier image read again",
 	"preparing":   "Target prepared",
 	"streaming":   "Memory stream started",
 	"stalled":     "Memory stream stalled",

@@ -41,6 +41,15 @@ func entries(e acquire.Event) []Entry {
 		return []Entry{{Event: "connected", Message: "connected, round trip " + e.RTT.String(), RTTMicros: e.RTT.Microseconds()}}
 	case acquire.Planned:
 		return []Entry{planned(e.Step)}
+	case acquire.Waiting:
+		return []Entry{{Event: "waiting", Message: "waiting: " + e.Why}}
+	case acquire.Rereading:
+		entry := Entry{Event: "rereading", Message: "reading the image of an earlier run again"}
+		if e.Prior != nil {
+			entry.Location = e.Prior.Location
+			entry.Message += ": " + e.Prior.Location
+		}
+		return []Entry{entry}
 	case acquire.Preparing:
 		return []Entry{{Event: "preparing", Message: e.What}}
 	case acquire.Streaming:

@@ -70,6 +70,9 @@ func (x *Capture) imagePairs() pairs {
 	if len(i.Recipients) > 0 {
 		p.add("Encrypted to", "%s", strings.Join(i.Recipients, ", "))
 	}
+	for _, g := range i.Segments {
+		p.add("Segment", "%s, %s bytes, sha256 %s", g.Name, grouped(g.Size), g.SHA256)
+	}
 	if f := i.Frames; f != nil {
 		p.add("Frame index", "%s, %d frames, sha256 %s", f.Name, f.Count, f.SHA256)
 	}
@@ -224,6 +227,14 @@ func (c *Case) commands(x *Capture) string {
 		return b.String()
 	}
 	img := quote(x.ImageFile)
+	if list := x.Image.Segments; len(list) > 0 {
+		b.WriteString("cat")
+		for _, g := range list {
+			b.WriteString(" " + quote(g.Name))
+		}
+		img = quote(x.Image.Name)
+		fmt.Fprintf(&b, " > %s\n", img)
+	}
 	fmt.Fprintf(&b, "sha256sum %s      # %s\n", img, x.Image.Stored.SHA256)
 	unpack := map[string]string{"zstd": "zstd -dc", "s2": "s2d -c"}[x.Image.Compression]
 	switch {

@@ -118,6 +118,9 @@ func (x *Capture) findImage(ctx context.Context, f File) error {
 	if x.empty() {
 		return nil
 	}
+	if len(x.Image.Segments) > 0 {
+		return x.findSegments(ctx, f)
+	}
 	for _, n := range []string{name, name + sink.PartialSuffix} {
 		r, err := f.Where.Open(ctx, n)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -134,7 +137,38 @@ func (x *Capture) findImage(ctx context.Context, f File) error {
 		}
 		return nil
 	}
-	x.Trouble = append(x.Trouble, "the image is not beside its manifest")
+	missing := "the image is not beside its manifest"
+	if p := x.Image.Pieces; p != nil {
+		missing += ": its bucket failed, and it waited in pieces; shotglass upload brings them together"
+	}
+	x.Trouble = append(x.Trouble, missing)
+	return nil
+}
+
+// findSegments looks whether the objects of a large image are there and have their sizes.
+func (x *Capture) findSegments(ctx context.Context, f File) error {
+	for _, s := range x.Image.Segments {
+		if object, ok := sink.SegmentOf(s.Name); !ok || object != x.Image.Name {
+			x.Trouble = append(x.Trouble, fmt.Sprintf("%q is no segment of the image", s.Name))
+			return nil
+		}
+		r, err := f.Where.Open(ctx, s.Name)
+		if errors.Is(err, fs.ErrNotExist) {
+			x.Trouble = append(x.Trouble, "the segment "+s.Name+" is not beside the manifest")
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("look at the image: %w", err)
+		}
+		size := r.Size()
+		r.Close()
+		if size != s.Size {
+			x.Trouble = append(x.Trouble, fmt.Sprintf("the segment %s has %d bytes, the manifest says %d", s.Name, size, s.Size))
+		}
+	}
+	if len(x.Trouble) == 0 {
+		x.ImageFile = x.Image.Segments[0].Name
+	}
 	return nil
 }
 

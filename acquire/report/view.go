@@ -104,7 +104,10 @@ func (c *Case) page() page {
 		p.Captures = append(p.Captures, v)
 		p.Rows = append(p.Rows, x.row(v))
 		p.Alerts = append(p.Alerts, x.alerts(anchor)...)
-		if x.ImageFile != "" {
+		for _, g := range x.Image.Segments {
+			fmt.Fprintf(&sums, "%s  %s\n", g.SHA256, g.Name)
+		}
+		if x.ImageFile != "" && len(x.Image.Segments) == 0 {
 			fmt.Fprintf(&sums, "%s  %s\n", x.Image.Stored.SHA256, x.ImageFile)
 		}
 		fmt.Fprintf(&sums, "%s  %s\n", x.SHA256, x.File)
