@@ -30,8 +30,9 @@ var formats = map[string]struct {
 	"repository":  {"", checkRepository}, // a URL, or a path
 	"openpgp":     {"", checkOpenPGP},    // a fingerprint, or a file
 	"method":      {`^(auto|lime|kcore)$`, checkMethod},
+	"notify":      {`^(https?://|arn:[a-z-]+:sns:)`, checkNotify},
 	"bucket":      {`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`, checkBucket},
-	"prefix":      {`^[^/\\]*$`, checkPrefix},
+	"prefix":      {`^[^/\\]*$`, ValidPrefix},
 	"rate":        {`^[0-9.]+ ?([kKmMgG])(i?[bB]|bit)(/s)?$`, checkRate},
 	"file":        {}, // a path to something that must be there
 	"path":        {},
@@ -151,6 +152,21 @@ func hexKey(s string) string {
 	return s
 }
 
+// checkNotify is not for the whole of an ARN, which is the command's to know.
+func checkNotify(s string) error {
+	if strings.HasPrefix(s, "arn:") {
+		if p := strings.Split(s, ":"); len(p) != 6 || p[2] != "sns" || p[3] == "" || p[5] == "" {
+			return fmt.Errorf("%q is not the ARN of an SNS topic", s)
+		}
+		return nil
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.User != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" { // the text may hold a secret
+		return errors.New("this is neither a webhook, https://..., nor the ARN of an SNS topic")
+	}
+	return nil
+}
+
 func checkBucket(s string) error {
 	ok := len(s) >= 3 && len(s) <= 63
 	for _, r := range s {
@@ -167,7 +183,8 @@ func checkRate(s string) error {
 	return err
 }
 
-func checkPrefix(s string) error {
+// ValidPrefix refuses what cannot begin the name of a file.
+func ValidPrefix(s string) error {
 	if strings.ContainsAny(s, `/\`) || strings.ContainsFunc(s, blank) {
 		return fmt.Errorf("%q cannot begin the name of a file", s)
 	}

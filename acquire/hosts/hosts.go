@@ -10,7 +10,6 @@
 package hosts
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -32,8 +31,11 @@ type File struct {
 
 	LimitTotalRate string `yaml:"limit_total_rate" is:"rate" doc:"How fast the memory of all hosts together is read at most, such as 200MB/s."`
 
+	Notify       Strings `yaml:"notify" is:"notify" doc:"Webhooks (https://...) and SNS topics (arn:aws:sns:...) that are told how the run goes, unless --notify says otherwise."`
+	NotifySecret *Secret `yaml:"notify_secret" doc:"The secret that signs what goes to webhooks."`
+
 	AWS        AWS        `yaml:"aws" doc:"Where in S3 images are stored, and how; a flag outweighs each key."`
-	Logging    Logging    `yaml:"logging" doc:"Where to write a log of the run. Not available in this version."`
+	Logging    Logging    `yaml:"logging" doc:"Where to write a detailed log of the run, unless --log-dir and --log-prefix say otherwise."`
 	Repository Repository `yaml:"repository" doc:"A signed repository of kernel modules."`
 
 	places map[string]place
@@ -128,8 +130,7 @@ type Options struct {
 	Exists func(path string) error
 }
 
-// Load reads a file for use: it looks whether the files that it names are there, and
-// refuses what is Unavailable. Relative paths start from its folder. The error is of
+// Load reads a file for use: it looks whether the files that it names are there. Relative paths start from its folder. The error is of
 // the type Problems unless the file cannot be read at all.
 func Load(path string) (*File, error) {
 	f, err := os.Open(path)
@@ -150,13 +151,8 @@ func Load(path string) (*File, error) {
 		_, err := os.Stat(p)
 		return err
 	}})
-	if err == nil && len(file.Unavailable()) > 0 {
-		return nil, Problems(file.Unavailable())
-	}
-	if p, ok := errors.AsType[Problems](err); ok {
-		p = append(p, file.Unavailable()...)
-		sortProblems(p)
-		return nil, p
+	if err != nil {
+		return nil, err
 	}
 	if info, err := f.Stat(); err == nil && runtime.GOOS != "windows" && info.Mode()&0o044 != 0 {
 		for path, p := range file.places {
@@ -181,22 +177,5 @@ func (f *File) Merged() []Host {
 		h.Defaults = h.Defaults.over(f.Defaults)
 		out[i] = h
 	}
-	return out
-}
-
-// Unavailable names the functions that the file asks for and that this version does
-// not have. A file with any must not be used: what was asked for would not happen.
-func (f *File) Unavailable() []Problem {
-	var out []Problem
-	refuse := func(path, why string) {
-		out = append(out, f.places[path].problem(f.Path, f.lines, path+" is not available in this version: "+why))
-	}
-	if f.Logging.Dir != "" {
-		refuse("logging.dir", "there is no log file yet; leave it out and redirect standard error, or --json's standard output")
-	}
-	if f.Logging.Prefix != "" {
-		refuse("logging.prefix", "there is no log file yet; leave it out")
-	}
-	sortProblems(out)
 	return out
 }

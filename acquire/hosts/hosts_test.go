@@ -63,13 +63,8 @@ func TestMargarita(t *testing.T) {
 	if secretText(t, a.JumpHost.Password) != "secret" || secretText(t, b.Password) != "hunter3" || b.Port != 0 || b.Filename != "second.lime" {
 		t.Errorf("%+v", b)
 	}
-	var have []string
-	for _, p := range f.Unavailable() {
-		have = append(have, fmt.Sprintf("%d:%d %s", p.Line, p.Column, strings.Fields(p.Message)[0]))
-	}
-	want := []string{"23:3 logging.dir", "24:3 logging.prefix"}
-	if d := cmp.Diff(want, have); d != "" {
-		t.Error(d)
+	if f.Logging != (Logging{Dir: "/case/logs", Prefix: "casenumber-10"}) {
+		t.Errorf("%+v", f.Logging)
 	}
 	if s := fmt.Sprintf("%v %+v %#v %s", a, a, a, a.Passphrase); strings.Contains(s, "hunter") {
 		t.Errorf("printing a host shows its secret: %s", s)
@@ -153,7 +148,7 @@ var faults = []struct {
 	{"unknown keys", "hosts:\n- adr: web1\n  addr: web1\nhost: []\nx: 1\n", []string{
 		`2:3: unknown key "adr" in hosts[0]; is it "addr"?`,
 		`4:1: unknown key "host"; is it "hosts"?`,
-		`5:1: unknown key "x"; known are case, defaults, hosts, workers, limit_total_rate, aws, logging, repository`,
+		`5:1: unknown key "x"; known are case, defaults, hosts, workers, limit_total_rate, notify, notify_secret, aws, logging, repository`,
 	}},
 	{"duplicate key", "hosts:\n- addr: a\n  port: 1\n  port: 2\n", []string{`4:3: key "port" is given twice, first in line 3`}},
 	{"duplicate host", "hosts:\n- addr: a\n- addr: A\n- {addr: b, name: a}\n", []string{
@@ -212,6 +207,11 @@ var faults = []struct {
 	{"repository", "repository: {gpg_verify: false, key: [67172B17, \"80DA 92CB 0916 1F24 1C8F  9BC9 18BA 9803 6717 2B17\"]}\n", []string{
 		`1:14: repository.key is there to check signatures, and gpg_verify says not to`,
 		`1:39: repository.key[0]: "67172B17" is not a full fingerprint, as gpg --fingerprint prints it: it has 8 hexadecimal digits, want 40 or 64`,
+	}},
+	{"notify", "notify: [https://hooks.example.org/x, 'arn:aws:sns:eu-central-1:123456789012:t', 'https://me:pw@x/', 'arn:aws:sqs:r:1:q', mail]\n", []string{
+		`1:82: notify[2]: this is neither a webhook, https://..., nor the ARN of an SNS topic`,
+		`1:102: notify[3]: "arn:aws:sqs:r:1:q" is not the ARN of an SNS topic`,
+		`1:123: notify[4]: this is neither a webhook, https://..., nor the ARN of an SNS topic`,
 	}},
 	{"S3", "aws:\n  endpoint: s3.example.org\n  bucket_owner: 12345\n  role_arn: admin\n  lock: forever\n  retain: \"2001-01-01\"\n  tags: [a]\n  prefix: /x\n  owner: me\nhosts:\n- {addr: a, output: 's3://A_B/x/'}\n- {addr: b, output: 'gs://b/'}\n", []string{
 		`2:13: aws.endpoint: "s3.example.org" is not a URL of http or https`,
@@ -334,9 +334,8 @@ func TestLoad(t *testing.T) {
 	if p, _ := errors.AsType[Problems](err); len(p) != 2 || !strings.Contains(p[0].Message, "defaults.key: ") || !strings.Contains(p[1].Message, "defaults.module[1]: ") {
 		t.Errorf("missing files: %v", err)
 	}
-	_, err = Load(write("both.yml", "logging: {dir: x}\nhost: []\n", 0o600))
-	if p, _ := errors.AsType[Problems](err); len(p) != 2 || !strings.Contains(p[0].Error(), "logging.dir is not available in this version") || !strings.Contains(p[0].Excerpt, "^") {
-		t.Errorf("what is wrong and what there is not: %v", err)
+	if f, err := Load(write("logging.yml", "logging: {dir: x, prefix: y}\n", 0o600)); err != nil || f.Logging.Dir != filepath.Join(dir, "x") || f.Logging.Prefix != "y" {
+		t.Errorf("a log: %v, %v", f, err)
 	}
 	if f, err := Load(write("bucket.yml", "aws: {bucket: abc}\n", 0o600)); err != nil || f.AWS.Bucket != "abc" {
 		t.Errorf("a bucket: %v, %v", f, err)
@@ -422,7 +421,6 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		file.Unavailable()
 		seen := map[string]bool{}
 		for i, h := range file.Merged() {
 			name := file.Names()[i]

@@ -37,7 +37,7 @@ func captureCommand(c *console, args []string) *cli.Command {
 			if err != nil {
 				return err
 			}
-			return capture(ctx.Context, c, o)
+			return o.logged(c, func() error { return capture(ctx.Context, c, o) })
 		},
 	}
 }
@@ -76,8 +76,11 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 	defer key.Close()
 	log := o.startLog(ctx, w.fail)
 	started.Store(log)
+	tell := o.startNotify(log, w.fail)
 	o.Engine.Observer = func(e acquire.Event) {
+		c.trace.Load().event(e)
 		log.Observe(e)
+		tell.observe(e)
 		w.observe(e)
 	}
 	o.Engine.Previous = log.Head
@@ -89,8 +92,9 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 		err = errors.Join(tellResume(c, plan), tellTotals(c, plan))
 	}
 	if err != nil {
+		nerr := tell.end(ctx, nil, exitCode(err))
 		_, lerr := log.end(ctx, nil, exitCode(err))
-		return errors.Join(err, lerr)
+		return errors.Join(err, nerr, lerr)
 	}
 	t := plan.Totals()
 	if len(plan.Steps) > 1 && !o.Quiet && !o.JSON {
@@ -109,8 +113,15 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 		results = plan.Run(ctx)
 		code = captureCode(results, context.Cause(ctx))
 	}
+	nerr := tell.end(ctx, results, code)
+	if nerr != nil {
+		code = worse(code, exitPartial)
+	}
 	saved, lerr := log.end(ctx, results, code)
 	closeView()
+	if nerr != nil {
+		c.fail("", nerr)
+	}
 	if lerr != nil {
 		c.fail("", lerr)
 		code = worse(code, exitPartial)

@@ -30,6 +30,7 @@ type console struct {
 	json   bool    // the result is JSON Lines
 	exit   func(int)
 	divert atomic.Pointer[func(string)]
+	trace  atomic.Pointer[trace] // the log file; nil: none
 }
 
 func newConsole(stdin io.Reader, stdout, stderr io.Writer) *console {
@@ -110,6 +111,7 @@ func (c *console) hint(s string) {
 
 // line writes one line of the story, above the bars if there are some.
 func (c *console) line(s string) {
+	c.trace.Load().said(s)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := c.stderr

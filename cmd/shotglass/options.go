@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/frame"
 	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
+	"github.com/shotglass-ir/shotglass/cmd/shotglass/notify"
 	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/sink/s3"
 	"github.com/shotglass-ir/shotglass/transport"
@@ -32,7 +34,10 @@ type captureOptions struct {
 	Quiet    bool
 	Progress string // auto, bar, lines, none
 
-	Warnings []string
+	Warnings  []string
+	Notify    []notify.Target
+	LogDir    string
+	LogPrefix string
 
 	terms           s3.Options                          // of evidence in S3
 	bucket          func(url string) (sink.Sink, error) // opens a place in S3; nil: none is asked for
@@ -239,6 +244,9 @@ func (o *captureOptions) readHosts(c *console, ctx *cli.Context, name string) (e
 	}
 	auth, err := o.readSecrets(ctx)
 	if err != nil {
+		return err
+	}
+	if err := errors.Join(o.readNotify(ctx, file), o.readLogging(ctx, file)); err != nil {
 		return err
 	}
 	if o.Jobs, err = makeJobs(ctx, o, file, repos, args, auth); err != nil {

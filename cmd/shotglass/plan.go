@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -27,32 +28,36 @@ func planCommand(c *console, args []string) *cli.Command {
 			if err != nil {
 				return err
 			}
-			for _, w := range o.Warnings {
-				c.warn("%s", w)
-			}
-			sctx, stop := catchSignals(ctx.Context, c.exit, func(string) {}, func() {})
-			defer stop()
-			if o.Resume {
-				key, err := o.openKeys(sctx)
-				if err != nil {
-					return err
-				}
-				defer key.Close()
-			}
-			plan, err := acquire.NewPlan(sctx, o.Jobs, o.Engine)
-			if err != nil {
-				return err
-			}
-			defer plan.Close()
-			if err := tellResume(c, plan); err != nil {
-				return err
-			}
-			if err := tellTotals(c, plan); err != nil {
-				return err
-			}
-			return printPlan(c, plan, o.All)
+			return o.logged(c, func() error { return planHosts(ctx.Context, c, o) })
 		},
 	}
+}
+
+func planHosts(ctx context.Context, c *console, o *captureOptions) error {
+	for _, w := range o.Warnings {
+		c.warn("%s", w)
+	}
+	sctx, stop := catchSignals(ctx, c.exit, func(string) {}, func() {})
+	defer stop()
+	if o.Resume {
+		key, err := o.openKeys(sctx)
+		if err != nil {
+			return err
+		}
+		defer key.Close()
+	}
+	plan, err := acquire.NewPlan(sctx, o.Jobs, o.Engine)
+	if err != nil {
+		return err
+	}
+	defer plan.Close()
+	if err := tellResume(c, plan); err != nil {
+		return err
+	}
+	if err := tellTotals(c, plan); err != nil {
+		return err
+	}
+	return printPlan(c, plan, o.All)
 }
 
 func printPlan(c *console, plan *acquire.Plan, all bool) error {

@@ -44,7 +44,7 @@ func environmentText() string {
 			}
 		}
 	}
-	for _, s := range []string{"SHOTGLASS_PASSWORD", "SHOTGLASS_SUDO_PASSWORD", "SHOTGLASS_KEY_PASSPHRASE"} {
+	for _, s := range []string{"SHOTGLASS_PASSWORD", "SHOTGLASS_SUDO_PASSWORD", "SHOTGLASS_KEY_PASSPHRASE", notifySecret} {
 		fmt.Fprintf(&b, "  %-32s see shotglass help secrets\n", s)
 	}
 	b.WriteString("  LIME_REPOSITORY                  Margarita Shotgun's: enabled turns on the repository of LIME_REPOSITORY_URL, or of the hosts file\n")
@@ -57,6 +57,7 @@ const secretsText = `No flag takes a password or a passphrase as its value: ever
   the login password       --ask-password        --password-file FILE        SHOTGLASS_PASSWORD
   sudo's password          --ask-sudo-password   --sudo-password-file FILE   SHOTGLASS_SUDO_PASSWORD
   the passphrase of keys   (asked for by itself) --key-passphrase-file FILE  SHOTGLASS_KEY_PASSPHRASE
+  the secret of webhooks                        --notify-secret-file FILE   SHOTGLASS_NOTIFY_SECRET
 
 comes from the terminal if --ask-... says so, else from the first line of the file, else from the variable. Questions are
 asked on the terminal itself, before the first byte of memory flows. Passwords are for the targets: jump hosts are

@@ -86,6 +86,11 @@ _shotglass() {
 			'--quiet[print errors only, and the result]' \
 			'-q[print errors only, and the result]' \
 			'--progress[show progress as auto|bar|lines|none]:value:(auto bar lines none)' \
+			'--log-dir[write a detailed log of the run, JSON Lines, into this folder]:file:_files' \
+			'--log-prefix[begin the log’s name with TEXT-]:value: ' \
+			'*--notify[tell how the run goes, at its start, for each host and at its end\: a webhook or an SNS topic, https\://...|arn\:aws\:sns\:...]:value: ' \
+			'--notify-secret-file[sign what goes to webhooks with the secret in the first line of FILE; or set SHOTGLASS_NOTIFY_SECRET]:file:_files' \
+			'--insecure-notify-http[take a webhook without TLS on another machine\: anybody in between reads where the evidence is]' \
 			'*--repository[take modules from this repository, after those of --module]:value: ' \
 			'*--repository-key[trust repositories that this OpenPGP key signed]:value: ' \
 			'--repository-manifest[use the list NAME of repositories]:value: ' \
@@ -172,6 +177,11 @@ _shotglass() {
 			'--quiet[print errors only, and the result]' \
 			'-q[print errors only, and the result]' \
 			'--progress[show progress as auto|bar|lines|none]:value:(auto bar lines none)' \
+			'--log-dir[write a detailed log of the run, JSON Lines, into this folder]:file:_files' \
+			'--log-prefix[begin the log’s name with TEXT-]:value: ' \
+			'*--notify[tell how the run goes, at its start, for each host and at its end\: a webhook or an SNS topic, https\://...|arn\:aws\:sns\:...]:value: ' \
+			'--notify-secret-file[sign what goes to webhooks with the secret in the first line of FILE; or set SHOTGLASS_NOTIFY_SECRET]:file:_files' \
+			'--insecure-notify-http[take a webhook without TLS on another machine\: anybody in between reads where the evidence is]' \
 			'*--repository[take modules from this repository, after those of --module]:value: ' \
 			'*--repository-key[trust repositories that this OpenPGP key signed]:value: ' \
 			'--repository-manifest[use the list NAME of repositories]:value: ' \
