@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -175,6 +176,11 @@ func s3Capture(t *testing.T, srv *lab.S3) {
 		log := strings.TrimSuffix(m.Image.Location, m.Image.Name) + m.Previous.Name
 		start(t, srv.Env(), read("verify", "--signers", r.signers(), log)...).want(0, time.Minute)
 		start(t, srv.Env(), read("inspect", m.Image.Location)...).want(0, time.Minute)
+		page := filepath.Join(t.TempDir(), "case.html")
+		start(t, srv.Env(), read("report", "--verify", "--signers", r.signers(), "-o", page, strings.TrimSuffix(m.Image.Location, m.Image.Name))...).want(0, time.Minute)
+		if data, err := os.ReadFile(page); err != nil || !strings.Contains(string(data), m.Image.Raw.SHA256) || !strings.Contains(string(data), "was read again in full") {
+			t.Errorf("the page of the case: %v", err)
+		}
 		sum := sha256.New()
 		cat := exec.Command(program, read("cat", m.Image.Location)...)
 		cat.Env, cat.Stdout = append(os.Environ(), srv.Env()...), sum

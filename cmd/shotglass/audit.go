@@ -47,7 +47,7 @@ func (o *captureOptions) startLog(ctx context.Context, problem func(error)) *run
 		Event: audit.EventStart, Operator: o.Engine.Operator, Tool: &tool, Options: o.Engine.Settings,
 		Hosts: targetNames(o), Location: l.dest.String(), Reasons: o.Warnings,
 	}
-	e.Message = fmt.Sprintf("%s starts a capture of %d hosts into %s with %s %s", e.Operator, len(e.Hosts), e.Location, tool.Name, tool.Version)
+	e.Message = fmt.Sprintf("%s starts a capture of %s into %s with %s %s", e.Operator, plural(len(e.Hosts), "host"), e.Location, tool.Name, tool.Version)
 	l.Add(e)
 	return l
 }
