@@ -82,7 +82,7 @@ func TestRefusals(t *testing.T) {
 				}
 			}
 			args := append([]string{"capture"}, r.target(tt.user)...)
-			args = append(args, "--output", r.dir, "--sign-key", r.signKey(), "--progress", "lines")
+			args = append(args, "--method", "lime", "--output", r.dir, "--sign-key", r.signKey(), "--progress", "lines")
 			args = append(append(args, flags...), "127.0.0.1")
 			start(t, tt.env, args...).want(1, time.Minute, tt.says...)
 			if f := r.files(); len(f) != 0 {
