@@ -615,3 +615,23 @@ func TestKcoreInterrupted(t *testing.T) {
 		t.Errorf("footprint %+v", m.Footprint)
 	}
 }
+
+// both is a target of which one fake plays LiME's agent, and the other all else.
+func both(l *fakeTarget, k *fakeKcore) func(string, io.Reader, io.Writer, io.Writer) int {
+	return func(cmd string, stdin io.Reader, stdout, stderr io.Writer) int {
+		if bootLine.MatchString(strings.TrimSpace(cmd)) {
+			var head bytes.Buffer
+			in := bufio.NewReader(stdin)
+			nonce, _ := in.ReadString('\n')
+			n, _ := strconv.Atoi(bootLine.FindStringSubmatch(strings.TrimSpace(cmd))[2])
+			head.WriteString(nonce)
+			io.CopyN(&head, in, int64(n))
+			agent := strings.Contains(head.String(), "insmod") && nameOf(head.String()) == "?"
+			stdin = io.MultiReader(&head, in)
+			if agent {
+				return l.exec(cmd, stdin, stdout, stderr)
+			}
+		}
+		return k.run(cmd, stdin, stdout, stderr)
+	}
+}
