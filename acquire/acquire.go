@@ -121,6 +121,7 @@ type Options struct {
 
 	totalRate         *rate.Limiter // of all targets of a plan
 	testOnlyFrameSize int
+	testOnlyQuiet     time.Duration // see stripe.Options
 }
 
 func (o Options) withDefaults() Options {

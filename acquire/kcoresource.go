@@ -220,7 +220,7 @@ func (k *kcoreSource) Open(ctx context.Context, h *remote) (Stream, *Cleanup, er
 	h.mark("reading /proc/kcore over %d connections, at most %d, in pieces of %d KiB", k.first, k.most, k.piece>>10)
 	st.reader = stripe.Start(context.WithoutCancel(ctx), stripe.Options{
 		Pieces: st.layout.pieces, Size: st.layout.sizeOf, Max: k.piece, Open: st.connect,
-		Lanes: k.first, Most: k.most, RoundTrip: h.conn.Info().RTT,
+		Lanes: k.first, Most: k.most, RoundTrip: h.conn.Info().RTT, Quiet: h.opts.testOnlyQuiet,
 		Event: func(s string) { h.mark("%s", s) },
 	})
 	st.image = &assembler{l: st.layout, from: st.reader}
