@@ -49,15 +49,24 @@ func (o *diskObject) Write(p []byte) (int, error) {
 	case o.file == nil:
 		return 0, fmt.Errorf("write %s: %w", o.partial(), os.ErrClosed)
 	}
-	n, err := o.file.Write(p)
-	o.size += int64(n)
-	if err != nil {
-		o.err = o.disk.spaceError(err, o.size)
-		return n, o.err
+	n := 0
+	for n < len(p) {
+		m, err := o.file.Write(p[n:min(len(p), n+writeStep)])
+		n += m
+		o.size += int64(m)
+		if err != nil {
+			o.err = o.disk.spaceError(err, o.size)
+			return n, o.err
+		}
 	}
 	o.startWriteback()
 	return n, nil
 }
+
+// writeStep is how much is written at once. Linux makes room for a write in pieces as large as the
+// write; from 1 MiB on (measured with 6.18 on ext4) to find them costs 0.7 s of CPU time for each
+// GiB, with this 0.2 s.
+const writeStep = 256 << 10
 
 // writebackStep is how much is written before the kernel is asked to start
 // putting it on the disk.
