@@ -166,6 +166,9 @@ func TestVerifyEncryptedDamage(t *testing.T) {
 		}
 		first := int(head) + 65552 // the second chunk
 		mac := bytes.Index(stored, []byte("\n--- ")) + 6
+		for bytes.IndexByte([]byte("+/zZaA"), stored[mac]) >= 0 {
+			mac++ // flipped, it would be no base64
+		}
 		for _, c := range []struct {
 			name          string
 			damage        func(s verifySet)
