@@ -48,6 +48,7 @@ lab: setup ## boot a guest to play with
 
 bench: setup ## the whole path beside its peers, and the pipeline alone; BENCH=Capture/busy: a part; UPDATE=1: into docs/performance.md
 	e2e/bench/setup.sh
+	$(GO) test -run '^$$' -bench Fleet -benchtime 1x ./acquire
 	$(GO) test -tags e2e -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 60m ./e2e/bench $(if $(UPDATE),-update)
 
 dist: ## reproducible static binaries with checksums

@@ -212,6 +212,7 @@ func TestFleetBounded(t *testing.T) {
 // when the connections of all hosts idle, and at its peak.
 func BenchmarkFleet(b *testing.B) {
 	defer debug.SetGCPercent(debug.SetGCPercent(50)) // as the program does
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(MemoryLimit(fleetBudget)))
 	for _, n := range []int{1, 8, 64, 500} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			jobs := startFleet(b, n)

@@ -48,6 +48,11 @@ func (p *Plan) newGate(pool *frame.Pool) (*gate, error) {
 	return g, nil
 }
 
+// MemoryLimit is what a process that captures within a budget should tell the garbage collector
+// to stay within (debug.SetMemoryLimit): the budget, a quarter of it for garbage, and what the
+// program and 500 idle connections take; never less than one capture wants.
+func MemoryLimit(budget int64) int64 { return max(budget+budget/4+64<<20, 256<<20) }
+
 // enter waits for a turn and for n bytes, first come, first served, and tells wait why it has
 // to. A capture that would not fit the budget by itself gets all of it.
 func (g *gate) enter(ctx context.Context, n int64, wait func(why string)) (leave func(), err error) {

@@ -37,6 +37,7 @@ func (p *Plan) Run(ctx context.Context) []Result {
 			res := &results[i]
 			*res = s.admit(ctx, gate, gateErr)
 			res.Notes = s.Notes
+			s.park() // hundreds of others may still run
 			opts.Observer(Finished{host(s.Host), res})
 			return nil
 		})

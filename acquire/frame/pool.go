@@ -33,6 +33,7 @@ type Pool struct {
 	wake        sync.Cond
 	first, last *Block // waiting for a worker
 	closed      bool
+	spare       sync.Pool // of *room
 	zero        map[zeroKey]stored
 }
 
@@ -217,6 +218,24 @@ func (b *Block) digest() {
 	b.stored.sum = Sum{}
 	if !b.blind {
 		b.stored.sum = sha256.Sum256(b.stored.data)
+	}
+}
+
+// A room is the memory of a block whose writer has closed. The next writer takes it: hundreds of
+// short captures would otherwise leave garbage faster than it is collected.
+type room struct{ buf, out []byte }
+
+func (p *Pool) recycle(b *Block) {
+	if b.buf != nil {
+		p.spare.Put(&room{b.buf, b.out})
+		b.buf, b.out, b.Data = nil, nil, nil
+	}
+}
+
+// reuse gives a block without memory some that was recycled, if there is any.
+func (p *Pool) reuse(b *Block) {
+	if r, ok := p.spare.Get().(*room); ok {
+		b.buf, b.out = r.buf, r.out
 	}
 }
 

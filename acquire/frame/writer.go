@@ -138,6 +138,9 @@ func (w *Writer) Get(ctx context.Context) (*Block, error) {
 		}
 	}
 	if cap(b.buf) < w.o.Size {
+		w.o.Pool.reuse(b)
+	}
+	if cap(b.buf) < w.o.Size {
 		b.buf = make([]byte, w.o.Size)
 	}
 	b.Data = b.buf[:w.o.Size]
@@ -209,6 +212,9 @@ func (w *Writer) Close() error {
 	w.closed = true
 	close(w.order)
 	w.wg.Wait()
+	for len(w.free) > 0 { // blocks that somebody still reads stay theirs
+		w.o.Pool.recycle(<-w.free)
+	}
 	if end := appendTable(nil, &w.index, w.checksums); w.Err() == nil && len(end) > 0 {
 		w.send(end)
 	}

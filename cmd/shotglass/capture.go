@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -46,6 +47,9 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 	began := time.Now()
 	for _, w := range o.Warnings {
 		c.warn("%s", w)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(acquire.MemoryLimit(o.Engine.MemoryBudget))
 	}
 	w := watch(c, targetNames(o), o.view(c))
 	closed := false

@@ -110,6 +110,11 @@ func (m *jobMaker) readFlags() error {
 	if m.jumps, _, err = readJumps(ctx.String("jump"), m.auth); err != nil {
 		return err
 	}
+	if key := ctx.String("jump-key"); key != "" {
+		for i := range m.jumps {
+			m.jumps[i].Auth.KeyFiles = []string{key}
+		}
+	}
 	if ctx.String("proxy-command") != "" && len(m.jumps) > 0 {
 		return usagef("--proxy-command and --jump exclude each other")
 	}

@@ -49,6 +49,10 @@ type captureOptions struct {
 // readOptions turns flags, environment and arguments into options. It touches nothing
 // but the files that it is told to read.
 func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, error) {
+	theirs, err := readMargarita(ctx)
+	if err != nil {
+		return nil, err
+	}
 	o := &captureOptions{
 		SignKey: ctx.String("sign-key"), Unsigned: ctx.Bool("unsigned"),
 		Resume: ctx.Bool("resume"), All: ctx.Bool("require-all"), Signers: ctx.String("signers"),
@@ -57,6 +61,9 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 	}
 	e := &o.Engine
 	e.Settings = settings(ctx, args)
+	for _, s := range theirs {
+		e.Settings = setSetting(e.Settings, s.Name, s.Value, s.Origin)
+	}
 	e.Tool = toolInfo()
 	e.Case, e.Operator = ctx.String("case"), ctx.String("operator")
 	name := ctx.String("name")
@@ -81,7 +88,7 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 	}
 
 	switch {
-	case ctx.NArg() == 0 && ctx.String("config") == "":
+	case ctx.NArg() == 0 && ctx.String("config") == "" && ctx.String("server") == "":
 		return nil, usagef("no host")
 	case !slices.Contains(compressions, e.Compression):
 		return nil, usagef("--compress %q: want one of %s", e.Compression, strings.Join(compressions, ", "))
@@ -123,7 +130,6 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 		dialer.ConfigFiles = []string{f}
 	}
 	e.Dialer, e.Log = dialer, c.log()
-	var err error
 	if e.Recipients, err = readRecipients(ctx.StringSlice("recipient"), ctx.StringSlice("recipients-file")); err != nil {
 		return nil, usagef("%v", err).fix("%s", recipientHint)
 	}
@@ -238,7 +244,11 @@ func (o *captureOptions) readHosts(c *console, ctx *cli.Context, name string) (e
 	if e.Sink, err = o.readSink(c, ctx, file); err != nil {
 		return err
 	}
-	args, err := readHosts(ctx.Args().Slice(), c.stdin)
+	given := ctx.Args().Slice()
+	if s := ctx.String("server"); s != "" {
+		given = append([]string{s}, given...)
+	}
+	args, err := readHosts(given, c.stdin)
 	if err != nil {
 		return err
 	}
