@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -152,6 +153,41 @@ func TestS3Crash(t *testing.T) {
 		start(t, srv.Env(), append(append([]string{"verify"}, s3Access(srv)...), "--signers", r.signers(), m.Image.Location)...).want(0, 2*time.Minute)
 		noUploads(t, srv)
 	})
+}
+
+// TestS3Hangs lets the server hang in the middle of a capture, and interrupts that: what was
+// captured is kept, and the user gets away.
+func TestS3Hangs(t *testing.T) {
+	srv := startS3(t)
+	r := newRig(t)
+	spill := filepath.Join(t.TempDir(), "spill")
+	p := start(t, srv.Env(), r.s3Args(srv, "hangs/", "--spill", spill)...)
+	r.uploading(srv, p)
+	time.Sleep(8 * time.Second) // some parts are stored
+	if err := srv.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(8 * time.Second) // some hang
+	p.cmd.Process.Signal(syscall.SIGINT)
+	begin := time.Now()
+	p.want(130, 5*time.Minute, "shotglass upload "+spill)
+	t.Logf("left %s after the signal", time.Since(begin).Round(time.Second))
+	r.clean(30 * time.Second)
+	if err := srv.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	start(t, srv.Env(), append(append([]string{"upload"}, s3Access(srv)...), spill)...).want(3, 3*time.Minute)
+	keys, err := srv.Keys(t.Context(), "hangs/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(keys, func(k string) bool { return strings.HasSuffix(k, "-mem.lime.partial.json") })
+	if i < 0 {
+		t.Fatalf("objects %q", keys)
+	}
+	image := "s3://" + srv.Bucket + "/" + strings.TrimSuffix(keys[i], ".partial.json")
+	start(t, srv.Env(), append(append([]string{"verify"}, s3Access(srv)...), "--signers", r.signers(), image)...).want(3, 2*time.Minute)
+	noUploads(t, srv)
 }
 
 // TestS3BadLink stores through a link that cuts connections and holds them up.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -188,7 +189,10 @@ type partialError struct{ r *acquire.Result }
 
 func (e *partialError) Error() string {
 	msg := fmt.Sprintf("the image is partial (%s); it is kept in %s", size(e.r.Image.Raw.Bytes), e.r.Image.Location)
-	if len(e.r.Reasons) == 0 {
+	var pending *acquire.PendingError
+	if errors.As(e.r.Err, &pending) {
+		msg = fmt.Sprintf("the image is in pieces (%s)", size(e.r.Image.Raw.Bytes))
+	} else if len(e.r.Reasons) == 0 {
 		msg = fmt.Sprintf("the image is whole (%s, %s), but its record is not: it proves nothing", size(e.r.Image.Raw.Bytes), e.r.Image.Location)
 	}
 	for _, reason := range e.r.Reasons {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/pipeline"
+	"github.com/shotglass-ir/shotglass/sink"
 )
 
 // story runs a capture of web1 through a view, in fake time, and returns stdout and stderr.
@@ -176,6 +177,21 @@ func TestPartialError(t *testing.T) {
 	r.Reasons, r.Err = nil, errors.New("manifest: disk full")
 	if msg := (&partialError{r}).Error(); !strings.Contains(msg, "its record is not") || !strings.Contains(msg, "disk full") {
 		t.Error(msg)
+	}
+}
+
+// TestInPieces: an image that waits in pieces is not said to be at its place.
+func TestInPieces(t *testing.T) {
+	perr := &acquire.PendingError{Pending: sink.Pending{Root: "/spill", Final: "s3://bucket/image", Here: 1, There: 2, Why: "gone"}}
+	r := &acquire.Result{Reasons: []string{perr.Error()}, Err: perr}
+	r.Image.Location = "s3://bucket/image"
+	var errs strings.Builder
+	newConsole(nil, nil, &errs).fail("web1", &partialError{r})
+	want := "shotglass: error: web1: the image is in pieces (0 B)\n" +
+		"shotglass: error:   s3://bucket/image is not there yet: its bucket failed; 2 bytes wait in it, and 1 in /spill: gone\n" +
+		"shotglass: hint: keep /spill; when the bucket answers again: shotglass upload /spill\n"
+	if errs.String() != want {
+		t.Errorf("have\n%swant\n%s", errs.String(), want)
 	}
 }
 

@@ -122,6 +122,12 @@ func (s *S3) Kill() {
 	s.m = nil
 }
 
+// Freeze makes the server hang: it takes connections, and answers nothing, until Thaw.
+func (s *S3) Freeze() error { return s.m.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Thaw lets a server that hangs go on.
+func (s *S3) Thaw() error { return s.m.cmd.Process.Signal(syscall.SIGCONT) }
+
 // Restart starts a server that was killed, at its address, and returns when it answers.
 func (s *S3) Restart(ctx context.Context) error {
 	if err := s.start(); err != nil {

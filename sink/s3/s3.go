@@ -100,7 +100,8 @@ type Options struct {
 	// Concurrency is how many parts of one object are under way at once (default 3). An
 	// object holds one part more than that in memory.
 	Concurrency int
-	// Attempts is how often a call is tried (default 10: about two minutes of failure).
+	// Attempts is how often a call is tried (default 10: one to two minutes of failure; with a
+	// Spill 6: some 20 s, as the memory changes while the target waits).
 	Attempts int
 
 	// Spill is a folder for what the bucket does not take; empty: none. See the
@@ -129,6 +130,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Attempts == 0 {
 		o.Attempts = 10
+		if o.Spill != "" {
+			o.Attempts = 6
+		}
 	}
 	if o.backoff == 0 {
 		o.backoff = 20 * time.Second

@@ -67,7 +67,9 @@ func (o *object) beginSpill(why error) error {
 			return fmt.Errorf("spill: %w", err)
 		}
 		sp.why, o.spill = why, sp
-		o.s.warn(fmt.Sprintf("%s: the bucket failed, what comes now goes to %s: %v", o.name, sp.dir, why))
+		if !o.local {
+			o.s.warn(fmt.Sprintf("%s: the bucket failed, what comes now goes to %s: %v", o.name, sp.dir, why))
+		}
 	}
 	if err := o.wait(context.Background()); err != nil {
 		return err
