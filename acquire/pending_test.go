@@ -49,3 +49,39 @@ func TestRunPending(t *testing.T) {
 		t.Errorf("manifest %+v", m.Image)
 	}
 }
+
+// emptySink loses everything.
+type emptySink struct{ sink.Sink }
+
+type emptyObject struct{ sink.Object }
+
+func (s *emptySink) Create(ctx context.Context, name string) (sink.Object, error) {
+	o, err := s.Sink.Create(ctx, name)
+	if strings.Contains(name, ".json") || strings.HasSuffix(name, FramesSuffix) {
+		return o, err
+	}
+	return &emptyObject{o}, err
+}
+
+func (o *emptyObject) Commit(context.Context) (sink.Receipt, error) {
+	return sink.Receipt{}, errors.New("refused")
+}
+
+func (o *emptyObject) Keep(ctx context.Context) (sink.Receipt, error) {
+	return sink.Receipt{}, errors.Join(o.Abort(ctx), sink.ErrNothing)
+}
+
+// TestRunNothingStored: without a byte in the sink there is no image, not even a partial one.
+func TestRunNothingStored(t *testing.T) {
+	noLeak(t)
+	f := newFake(t)
+	dir := t.TempDir()
+	res := f.capture(t.Context(), dir, func(o *Options) { o.Sink = &emptySink{o.Sink} })
+	if res.State != StateFailed || res.Manifest == "" || !errors.Is(res.Err, sink.ErrNothing) {
+		t.Fatalf("%+v", res)
+	}
+	if m := manifestIn(t, dir); m.Complete || m.Image.Stored.Bytes != 0 || m.Image.Raw.SHA256 != "" {
+		t.Errorf("manifest %+v", m.Image)
+	}
+	f.clean()
+}

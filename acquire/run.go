@@ -394,6 +394,7 @@ func (c *capture) seal(ctx context.Context, interrupted bool) Result {
 	fault("frames", c.writeFrames(ctx, m))
 	receipt, err := c.end(ctx, m.Complete)
 	fault("stored", err)
+	nothing := errors.Is(err, sink.ErrNothing)
 	m.Image.Location, m.Image.Partial = receipt.Location, receipt.Partial
 	m.Image.Checksums, m.Image.ETag = receipt.Checksums, receipt.ETag
 	m.Image.VersionID, m.Image.AtRest = receipt.VersionID, receipt.Encryption
@@ -403,8 +404,12 @@ func (c *capture) seal(ctx context.Context, interrupted bool) Result {
 		fault("stored", c.restate(ctx, m, receipt))
 	}
 	state := StatePartial
-	if m.Complete {
+	switch {
+	case m.Complete:
 		state = StateComplete
+	case nothing:
+		// What was done to the target is on record all the same.
+		state, m.Image.Stored, m.Image.Raw, m.Image.Frames = StateFailed, Digest{}, Digest{}, nil
 	}
 	for _, n := range receipt.Notes {
 		c.h.mark("%s", n)

@@ -208,6 +208,9 @@ type Checker interface {
 // ErrExists is wrapped by errors about a name that is taken: fs.ErrExist.
 var ErrExists = fs.ErrExist
 
+// ErrNothing is wrapped by errors of Keep when not one byte of the object is stored.
+var ErrNothing = errors.New("nothing of it is stored")
+
 // ErrEnded is returned by the methods of an object that has ended.
 var ErrEnded = errors.New("object has ended")
 

@@ -33,11 +33,11 @@ type S3 struct {
 	Endpoint string // https://127.0.0.1:PORT
 	Bucket   string
 	CA       string     // file with the server's certificate
+	Key      string     // file with its key
 	Client   *s3.Client // as its root user
 
 	dir     string
 	program string
-	key     string // file
 	m       *machine
 }
 
@@ -68,7 +68,7 @@ func (l *Lab) StartS3(ctx context.Context) (_ *S3, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &S3{Bucket: "evidence", dir: dir, program: program, CA: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem")}
+	s := &S3{Bucket: "evidence", dir: dir, program: program, CA: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -103,7 +103,7 @@ func (l *Lab) StartS3(ctx context.Context) (_ *S3, err error) {
 // start starts the server.
 func (s *S3) start() error {
 	m := &machine{done: make(chan struct{}), cmd: exec.Command(s.program,
-		"--port", strings.TrimPrefix(s.Endpoint, "https://"), "--cert", s.CA, "--key", s.key, "--region", s3Region, "--quiet",
+		"--port", strings.TrimPrefix(s.Endpoint, "https://"), "--cert", s.CA, "--key", s.Key, "--region", s3Region, "--quiet",
 		"posix", "--versioning-dir", filepath.Join(s.dir, "versions"), filepath.Join(s.dir, "data"))}
 	m.cmd.Dir = s.dir
 	m.cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY_ID="+s3Access, "ROOT_SECRET_ACCESS_KEY="+s3Secret)

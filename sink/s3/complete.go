@@ -138,7 +138,7 @@ func (o *object) truncate(ctx context.Context, why error) error {
 		good, size = append(good, p), size+p.size
 	}
 	if len(good) == 0 {
-		return errors.Join(why, o.s.abortUpload(ctx, o.api, o.name, o.upload))
+		return errors.Join(why, sink.ErrNothing, o.s.abortUpload(ctx, o.api, o.name, o.upload))
 	}
 	if err := o.complete(ctx, good, size, good[len(good)-1].total); err != nil {
 		return errors.Join(why, err)

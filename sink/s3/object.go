@@ -162,6 +162,10 @@ func (o *object) Keep(ctx context.Context) (sink.Receipt, error) {
 	if errors.As(err, &short) {
 		err = o.truncate(ctx, err)
 	}
+	var e *Error
+	if errors.As(err, &e) && e.Status/100 == 4 && o.upload == nil && o.spill == nil {
+		err = errors.Join(err, sink.ErrNothing) // a call without an answer may have stored it
+	}
 	if err != nil {
 		return sink.Receipt{}, fmt.Errorf("keep %s: %w", o.Location(), err)
 	}

@@ -361,11 +361,19 @@ func TestKeptWhole(t *testing.T) {
 func TestNothingKept(t *testing.T) {
 	isolate(t)
 	f := newFake(t)
-	f.fault = faulty("UploadPart", replying(403, "AccessDenied"))
-	o := create(t, f.sink(t), "image.lime")
-	write(t, o, pattern(minPartSize+1))
-	if _, err := o.Keep(t.Context()); err == nil {
-		t.Error("Keep succeeded without a byte stored")
+	for _, op := range []string{"UploadPart", "CreateMultipartUpload PutObject"} {
+		f.fault = func(c call, w http.ResponseWriter) bool {
+			denied := strings.Contains(op, c.Op)
+			if denied {
+				apiError(w, 403, "AccessDenied")
+			}
+			return denied
+		}
+		o := create(t, f.sink(t), "image.lime")
+		o.Write(pattern(minPartSize + 1))
+		if _, err := o.Keep(t.Context()); !errors.Is(err, sink.ErrNothing) {
+			t.Errorf("%s: Keep: %v, want ErrNothing", op, err)
+		}
 	}
 	f.noUploads(t)
 }

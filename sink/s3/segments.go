@@ -259,6 +259,9 @@ func (o *segmented) end(ctx context.Context, partial bool) (sink.Receipt, error)
 		} else {
 			g.commit(ctx)
 		}
+		if i > 0 && i == len(segments)-1 && errors.Is(g.fault, sink.ErrNothing) {
+			break // the image ends before it
+		}
 		if g.fault != nil {
 			errs = append(errs, fmt.Errorf("segment %03d of %s: %w", i, o.name, g.fault))
 			continue

@@ -204,7 +204,7 @@ func (sp *spill) remove(parts []*part) error {
 // with a description from which Finish makes the object.
 func (o *object) pend(partial bool, why error) (sink.Receipt, error) {
 	var r sink.Receipt
-	if err := o.beginSpill(why); err != nil && !partial {
+	if err := o.beginSpill(why); err != nil && (!partial || o.spill == nil) {
 		return r, errors.Join(why, err)
 	}
 	if len(o.buf) > 0 || len(o.parts) == 0 {

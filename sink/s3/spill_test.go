@@ -293,6 +293,31 @@ func TestCheckSpill(t *testing.T) {
 	}
 }
 
+// TestSpillNowhere: without the folder it is as if there were none: what the bucket has is kept.
+func TestSpillNowhere(t *testing.T) {
+	isolate(t)
+	f := newFake(t)
+	f.fault = faulty("UploadPart", func(n int, w http.ResponseWriter) bool {
+		if n > 1 {
+			apiError(w, 403, "AccessDenied")
+		}
+		return n > 1
+	})
+	dir := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(dir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o, data := create(t, f.sink(t, func(o *Options) { o.Spill, o.Concurrency = dir, 1 }), "image.lime"), pattern(6*minPartSize)
+	if _, err := o.Write(data); err == nil || !strings.Contains(err.Error(), "spill") || !strings.Contains(err.Error(), "AccessDenied") {
+		t.Errorf("Write: %v", err)
+	}
+	if r, err := o.Keep(t.Context()); err != nil || r.Size != minPartSize || r.Pending != nil {
+		t.Fatalf("Keep = %+v, %v", r, err)
+	}
+	f.content(t, "image.lime", data[:minPartSize])
+	f.noUploads(t)
+}
+
 // TestSpillHastened: a user who leaves while the bucket hangs gets everything into the folder.
 func TestSpillHastened(t *testing.T) {
 	isolate(t)
