@@ -42,6 +42,8 @@ func (e *Error) Error() string {
 		}
 	case errors.As(e.Err, &slow):
 		why = slow.Error()
+	case errors.Is(e.Err, context.Canceled), errors.Is(e.Err, context.DeadlineExceeded):
+		why = "cut short"
 	case errors.As(e.Err, &link):
 		why = link.Err.Error()
 	case e.Status != 0:

@@ -13,19 +13,22 @@ import (
 	"github.com/shotglass-ir/shotglass/sink"
 )
 
-// hanging lets calls of op take no answer until the test ends; from is the first that hangs.
-func (f *fake) hanging(t *testing.T, op string, from int) {
-	end := make(chan struct{})
+// hanging lets calls of op take no answer until the test ends; from is the first that hangs. Each
+// that does is told.
+func (f *fake) hanging(t *testing.T, op string, from int) <-chan struct{} {
+	end, hung := make(chan struct{}), make(chan struct{}, 1000)
 	t.Cleanup(func() { close(end) })
 	f.fault = faulty(op, func(n int, _ http.ResponseWriter) bool {
 		if n < from {
 			return false
 		}
+		hung <- struct{}{}
 		f.mu.Unlock()
 		<-end
 		f.mu.Lock()
 		return true
 	})
+	return hung
 }
 
 // TestSilent: a server that takes parts and never answers is given up after three attempts,
@@ -34,7 +37,7 @@ func TestSilent(t *testing.T) {
 	isolate(t)
 	f := newFake(t)
 	f.hanging(t, "UploadPart", 2)
-	s := f.sink(t, func(o *Options) { o.patient, o.Attempts, o.Concurrency = 100*time.Millisecond, 10, 1 })
+	s := f.sink(t, func(o *Options) { o.patient, o.Attempts, o.Concurrency = 400*time.Millisecond, 10, 1 })
 	o, data := create(t, s, "image.lime"), pattern(4*minPartSize)
 	_, err := o.Write(data)
 	if err == nil {
@@ -59,14 +62,14 @@ func TestSlow(t *testing.T) {
 	isolate(t)
 	f := newFake(t)
 	f.pace = func(r *http.Request) io.Reader { return &drip{r.Body} }
-	s := f.sink(t, func(o *Options) { o.patient, o.PartSize = time.Second, 16<<20 })
+	s := f.sink(t, func(o *Options) { o.patient, o.PartSize = 1500*time.Millisecond, 16<<20 })
 	o, data := create(t, s, "image.lime"), pattern(17<<20)
 	begin := time.Now()
 	write(t, o, data)
 	if _, err := o.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if d := time.Since(begin); d < 2*time.Second {
+	if d := time.Since(begin); d < 3*time.Second {
 		t.Fatalf("the server was not slow: %s", d)
 	}
 	if n := len(f.of("UploadPart")); n != 2 {
@@ -75,11 +78,11 @@ func TestSlow(t *testing.T) {
 	f.content(t, "image.lime", data)
 }
 
-// A drip takes 16 MiB in two seconds or more.
+// A drip takes 16 MiB in four seconds or more.
 type drip struct{ io.Reader }
 
 func (d *drip) Read(p []byte) (int, error) {
-	time.Sleep(2500 * time.Microsecond)
+	time.Sleep(4 * time.Millisecond)
 	return d.Reader.Read(p[:min(len(p), 32<<10)])
 }
 
@@ -116,21 +119,24 @@ func TestStopsReading(t *testing.T) {
 func TestHasten(t *testing.T) {
 	isolate(t)
 	f := newFake(t)
-	f.hanging(t, "UploadPart", 2)
+	hung := f.hanging(t, "UploadPart", 2)
 	s := f.sink(t, func(o *Options) { o.Concurrency = 1 }) // patient for half a minute
 	o, data := create(t, s, "image.lime"), pattern(6*minPartSize)
+	go func() {
+		<-hung
+		o.(sink.Hastener).Hasten(100 * time.Millisecond)
+	}()
 	begin := time.Now()
-	time.AfterFunc(100*time.Millisecond, func() { o.(sink.Hastener).Hasten(100 * time.Millisecond) })
 	if _, err := o.Write(data); err == nil {
 		t.Fatal("Write succeeded")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 	defer cancel()
 	r, err := o.Keep(ctx)
 	if err != nil || r.Size != minPartSize {
 		t.Errorf("Keep = %+v, %v", r, err)
 	}
-	if d := time.Since(begin); d > 5*time.Second {
+	if d := time.Since(begin); d > 20*time.Second {
 		t.Errorf("it took %s to leave", d)
 	}
 	f.content(t, "image.lime", data[:minPartSize])

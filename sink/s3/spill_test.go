@@ -323,10 +323,13 @@ func TestSpillHastened(t *testing.T) {
 	isolate(t)
 	f := newFake(t)
 	dir := filepath.Join(t.TempDir(), "spill")
-	f.hanging(t, "UploadPart", 2)
+	hung := f.hanging(t, "UploadPart", 2)
 	s := f.sink(t, func(o *Options) { o.Spill, o.Concurrency = dir, 1 })
 	o, data := create(t, s, "image.lime"), pattern(4*minPartSize+3)
-	time.AfterFunc(200*time.Millisecond, func() { o.(sink.Hastener).Hasten(100 * time.Millisecond) })
+	go func() {
+		<-hung
+		o.(sink.Hastener).Hasten(100 * time.Millisecond)
+	}()
 	write(t, o, data)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
