@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/audit"
@@ -71,7 +72,13 @@ func (l *runLog) end(ctx context.Context, results []acquire.Result, code int) (a
 	}
 	e := audit.Entry{Code: &code, Message: fmt.Sprintf("the run ends with exit code %d: %d complete, %d partial, %d failed",
 		code, count[acquire.StateComplete], count[acquire.StatePartial], len(l.o.Jobs)-count[acquire.StateComplete]-count[acquire.StatePartial])}
-	return l.Close(context.WithoutCancel(ctx), l.dest, l.o.Engine.Signer, e)
+	free := context.WithoutCancel(ctx)
+	if ctx.Err() != nil { // the user waits, and a bucket may hang: the log is here too
+		var cancel context.CancelFunc
+		free, cancel = context.WithTimeout(free, 30*time.Second)
+		defer cancel()
+	}
+	return l.Close(free, l.dest, l.o.Engine.Signer, e)
 }
 
 // stateDir is where what must survive a crash lies, $XDG_STATE_HOME/shotglass.
