@@ -226,9 +226,9 @@ func TestAgentScript(t *testing.T) {
 				r.clean()
 			})
 			t.Run("beats", func(t *testing.T) {
-				r := newShellRig(t, shell, "4", nil)
+				r := newShellRig(t, shell, "8", nil) // a busy machine may hold up a beat for seconds
 				r.until("listening")
-				for end := time.Now().Add(8 * time.Second); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
+				for end := time.Now().Add(12 * time.Second); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
 					io.WriteString(r.in, "beat\n")
 				}
 				io.WriteString(r.in, "end\n")

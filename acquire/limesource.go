@@ -95,7 +95,7 @@ func chooseModule(ctx context.Context, h *remote) error {
 	k := kernelmodules.Kernel{Release: f.Kernel, Machine: f.Machine}
 	if h.opts.Modules == nil {
 		return &refusal{fmt.Sprintf("no LiME module was given for kernel %q (%s)", k.Release, k.Machine),
-			"name a module or a folder of modules with --module"}
+			"name a module or a folder of modules with --module, or a signed repository with --repository"}
 	}
 	m, err := h.opts.Modules.Find(ctx, k)
 	if err != nil {
