@@ -17,6 +17,7 @@ import (
 // middle for longer than it may. The other two end before that one is given up, and their
 // images are, byte for byte, what they are when each host is captured alone.
 func TestRunApart(t *testing.T) {
+	t.Parallel()
 	alone := map[string][]byte{}
 	for _, name := range []string{"fine1", "fine2"} {
 		f := newFake(t)

@@ -13,7 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"sync"
@@ -337,15 +337,60 @@ func manifestIn(t *testing.T, dir string) *Manifest {
 	return m
 }
 
-// noLeak fails the test if goroutines are left when everything else of it has ended.
+// noLeak fails the test if goroutines of it are left when everything else of it has ended. They
+// are known by a label that goroutines inherit, so that other tests may run meanwhile. It must be
+// called before any goroutine is started.
 func noLeak(t *testing.T) {
-	before := runtime.NumGoroutine()
+	label := ownLabel()
 	t.Cleanup(func() {
-		for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; runtime.Gosched() {
-			if time.Now().After(end) {
-				buf := make([]byte, 1<<20)
-				t.Fatalf("%d goroutines, had %d:\n%s", runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
-			}
+		n, dump := labelled(label)
+		for end := time.Now().Add(5 * time.Second); n > 1 && time.Now().Before(end); n, dump = labelled(label) {
+			time.Sleep(5 * time.Millisecond)
+		}
+		if n != 1 { // the test's own
+			t.Errorf("%d goroutines of the test, want 1:\n%s", n, dump)
 		}
 	})
+}
+
+// ownLabel gives this goroutine, and those that it will start, a label.
+func ownLabel() string {
+	label := newNonce()
+	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels("test", label)))
+	return label
+}
+
+// labelled counts the goroutines with a label, and shows all.
+func labelled(label string) (n int, dump string) {
+	var b bytes.Buffer
+	pprof.Lookup("goroutine").WriteTo(&b, 1)
+	same := 0
+	for line := range strings.Lines(b.String()) {
+		if count, _, ok := strings.Cut(line, " @ "); ok {
+			same, _ = strconv.Atoi(count)
+		} else if strings.HasPrefix(line, "# labels: ") && strings.Contains(line, label) {
+			n += same
+		}
+	}
+	return n, b.String()
+}
+
+// TestNoLeak: a goroutine that is left is counted, also one that another started; those of
+// other tests are not.
+func TestNoLeak(t *testing.T) {
+	stop, begun := make(chan struct{}), make(chan struct{})
+	defer close(stop)
+	go func() { <-stop }() // another's
+	label := ownLabel()
+	if n, dump := labelled(label); n != 1 {
+		t.Errorf("%d goroutines, want 1:\n%s", n, dump)
+	}
+	go func() {
+		go func() { close(begun); <-stop }()
+		<-stop
+	}()
+	<-begun
+	if n, dump := labelled(label); n != 3 {
+		t.Errorf("%d goroutines, want 3:\n%s", n, dump)
+	}
 }

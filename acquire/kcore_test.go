@@ -269,6 +269,7 @@ func (f *fakeKcore) same(m *Manifest, want []byte) {
 const noBytes = `dd() { case "$*" in *skip_bytes*) echo "dd: unknown flag" >&2; return 1 ;; esac; command dd "$@"; }`
 
 func TestKcoreComplete(t *testing.T) {
+	t.Parallel()
 	busybox := `dd() { busybox dd "$@"; }`
 	for _, tt := range []struct {
 		name  string
@@ -283,6 +284,7 @@ func TestKcoreComplete(t *testing.T) {
 		{"busybox without flags", []string{"busybox", "sh"}, strings.ReplaceAll(noBytes, "command dd", "busybox dd"), "busybox"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			if _, err := exec.LookPath(tt.shell[0]); err != nil {
 				t.Skip(err)
 			}
@@ -333,10 +335,12 @@ const (
 )
 
 func TestKcoreUnreadable(t *testing.T) {
+	t.Parallel()
 	bad := []uint64{0x1000, 0x345000, 0x346000, 0x17ff000, 1<<32 + 0x47f000}
 	for _, words := range []string{gnuError, busyboxError} {
 		for _, accept := range []int64{0, 4, 5} {
 			t.Run(fmt.Sprint(accept), func(t *testing.T) {
+				t.Parallel()
 				noLeak(t)
 				f := newKcore(t)
 				f.dd = badPages(f, words, bad...)
@@ -386,6 +390,7 @@ func (f *fakeKcore) offset(phys uint64) int64 {
 // TestKcoreLies: what a hostile target, or a broken dd, sends is counted. Nothing that is too
 // long, too short or out of step gets into an image that is called complete.
 func TestKcoreLies(t *testing.T) {
+	t.Parallel()
 	victim := uint64(0x500000)
 	for _, tt := range []struct {
 		name, words string
@@ -398,6 +403,7 @@ func TestKcoreLies(t *testing.T) {
 		{"closed meanwhile", `echo "dd: failed to open: Operation not permitted" >&2; return 1`, "not permitted"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			noLeak(t)
 			f := newKcore(t)
 			f.dd = badPages(f, tt.words, victim)
@@ -436,6 +442,7 @@ func (c *cutter) Write(p []byte) (int, error) {
 // TestKcoreConnectionsLost: connections die in the middle of pieces, more than once. All is
 // read again, and the image is whole.
 func TestKcoreConnectionsLost(t *testing.T) {
+	t.Parallel()
 	noLeak(t)
 	f := newKcore(t)
 	cuts := 0
@@ -465,6 +472,7 @@ func TestKcoreConnectionsLost(t *testing.T) {
 // TestKcoreGone: the target never comes back. What had come in order is kept, and the user is
 // told what could not be checked.
 func TestKcoreGone(t *testing.T) {
+	t.Parallel()
 	noLeak(t)
 	f := newKcore(t)
 	var left atomic.Int64
@@ -487,6 +495,7 @@ func TestKcoreGone(t *testing.T) {
 
 // TestKcoreStall: the link stands still; the capture gives up, and no later.
 func TestKcoreStall(t *testing.T) {
+	t.Parallel()
 	noLeak(t)
 	f := newKcore(t)
 	var left atomic.Int64
@@ -508,6 +517,7 @@ func TestKcoreStall(t *testing.T) {
 
 // TestKcoreChanges: what the capture rests on changes, before it or during it.
 func TestKcoreChanges(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		when   string // script before whose nth run it changes
@@ -523,6 +533,7 @@ func TestKcoreChanges(t *testing.T) {
 		{"rebooted before", "read", 1, func(f *fakeKcore) {}, StateFailed, "rebooted"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			noLeak(t)
 			f := newKcore(t)
 			n := 0
@@ -561,6 +572,7 @@ func (f *fakeKcore) patch(at int64, x byte) {
 
 // TestKcoreRefused: each reason has its name, and nothing is touched.
 func TestKcoreRefused(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		section, body, says string
 	}{
@@ -574,6 +586,7 @@ func TestKcoreRefused(t *testing.T) {
 		"no dd":      {"tools", "cat grep od sleep\n", "no dd"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			f := newKcore(t)
 			f.facts = func(s string) string {
 				if !strings.Contains(s, " kcore_denied\n") {
@@ -595,6 +608,7 @@ func TestKcoreRefused(t *testing.T) {
 
 // TestKcoreInterrupted: the processes on the target end when nobody wants them any more.
 func TestKcoreInterrupted(t *testing.T) {
+	t.Parallel()
 	noLeak(t)
 	f := newKcore(t)
 	ctx, cancel := context.WithCancelCause(t.Context())

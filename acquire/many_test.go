@@ -24,6 +24,7 @@ import (
 
 // TestRunOneDead: a host that is away costs the others nothing.
 func TestRunOneDead(t *testing.T) {
+	t.Parallel()
 	a, dead, b := newFake(t), newFake(t), newFake(t)
 	dead.server.Close()
 	dir := t.TempDir()

@@ -89,6 +89,7 @@ func TestResumeKeeps(t *testing.T) {
 // TestResumeTakes: what is not whole, not trusted, not of this case or not of this machine is
 // taken anew, under a name of its own, and the reason is told.
 func TestResumeTakes(t *testing.T) {
+	t.Parallel()
 	find := func(t *testing.T, dir, suffix string) string {
 		t.Helper()
 		m, _ := filepath.Glob(filepath.Join(dir, "*"+suffix))
@@ -145,6 +146,7 @@ func TestResumeTakes(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			f := newFake(t)
 			o := f.resuming(dir)
@@ -303,6 +305,7 @@ func TestResumeNeedsReading(t *testing.T) {
 
 // TestResumeAwaitsUnload: LiME of a run that was killed a moment ago is waited for.
 func TestResumeAwaitsUnload(t *testing.T) {
+	t.Parallel()
 	f := newFake(t)
 	var looks atomic.Int64
 	f.tempered = func(s string) string {

@@ -51,6 +51,7 @@ func TestRunComplete(t *testing.T) {
 
 // partialCases end in a partial image.
 func TestRunPartial(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		serve  func(c net.Conn, image []byte)
@@ -96,6 +97,7 @@ func TestRunNothingSent(t *testing.T) {
 }
 
 func TestRunStalled(t *testing.T) {
+	t.Parallel()
 	noLeak(t)
 	f := newFake(t)
 	f.serve = func(c net.Conn, b []byte) {
@@ -158,6 +160,7 @@ func TestRunConnectionLost(t *testing.T) {
 // TestRunGone: nobody can be asked any more; the user is told what may be left, and the
 // command that removes it.
 func TestRunGone(t *testing.T) {
+	t.Parallel()
 	noLeak(t)
 	f := newFake(t)
 	f.mute = true
@@ -479,6 +482,7 @@ func (o *slowObject) Write(p []byte) (int, error) {
 
 // TestRunSlowSink: a sink that stands still longer than the stall timeout ends nothing.
 func TestRunSlowSink(t *testing.T) {
+	t.Parallel()
 	noLeak(t)
 	f := newFake(t)
 	// A stream that is longer than what the pipeline holds, so that it must wait.
