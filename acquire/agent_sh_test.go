@@ -190,6 +190,7 @@ func TestAgentScript(t *testing.T) {
 				r.clean()
 			})
 			t.Run("connection lost", func(t *testing.T) {
+				t.Parallel()
 				r := newShellRig(t, shell, "60", nil)
 				r.until("listening")
 				r.in.Close()
@@ -217,6 +218,7 @@ func TestAgentScript(t *testing.T) {
 				r.clean()
 			})
 			t.Run("lease", func(t *testing.T) {
+				t.Parallel()
 				r := newShellRig(t, shell, "4", nil)
 				r.until("listening")
 				r.until("lease expired") // standard input is still open: nobody beats
@@ -226,6 +228,7 @@ func TestAgentScript(t *testing.T) {
 				r.clean()
 			})
 			t.Run("beats", func(t *testing.T) {
+				t.Parallel()
 				r := newShellRig(t, shell, "8", nil) // a busy machine may hold up a beat for seconds
 				r.until("listening")
 				for end := time.Now().Add(12 * time.Second); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
@@ -247,6 +250,7 @@ func TestAgentScript(t *testing.T) {
 				r.clean()
 			})
 			t.Run("stuck", func(t *testing.T) {
+				t.Parallel()
 				r := newShellRig(t, shell, "60", func(dir string) { os.WriteFile(dir+"/stuck", nil, 0o600) })
 				r.until("listening")
 				r.in.Close()

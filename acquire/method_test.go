@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/shotglass-ir/shotglass/transport"
 )
 
 // TestAuto: LiME where it can be loaded, /proc/kcore where not, and why is on record. The
@@ -128,5 +131,31 @@ func TestNoFallBack(t *testing.T) {
 				t.Errorf("left %v", e)
 			}
 		})
+	}
+}
+
+// farConn is a connection of which only the round trip counts.
+type farConn struct {
+	transport.Conn
+	rtt time.Duration
+}
+
+func (c *farConn) Info() transport.Info { return transport.Info{RTT: c.rtt} }
+
+// TestKcoreKeepsConnections: a capture whose turn has come takes the memory that was admitted,
+// also where the target looks further away by then.
+func TestKcoreKeepsConnections(t *testing.T) {
+	near, far := &farConn{}, &farConn{rtt: 300 * time.Millisecond}
+	probe := func(k *kcoreSource, c *farConn) int64 {
+		k.Probe(t.Context(), &remote{conn: c, opts: &Options{}, facts: &Facts{}})
+		return k.memory()
+	}
+	k := new(kcoreSource)
+	first := probe(k, near)
+	if again := probe(k, far); again != first {
+		t.Errorf("%d bytes were admitted, %d are taken", first, again)
+	}
+	if probe(new(kcoreSource), far) <= first {
+		t.Error("a far target does not take more")
 	}
 }

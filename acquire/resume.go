@@ -257,12 +257,20 @@ func (q *Prior) differs(now transport.Info, f *Facts) string {
 	switch {
 	case q.machine != f.MachineID:
 		return fmt.Sprintf("another machine answers to the name now: its machine id is %q, that of the image %q", f.MachineID, q.machine)
-	case q.keyType == now.HostKeyType && q.key != now.HostKey:
-		return fmt.Sprintf("another machine may answer to the name now: its host key is %s, that of the image %s", now.HostKey, q.key)
+	case q.otherKey(now) != "":
+		return q.otherKey(now)
 	case f.MachineID == "" && q.boot != f.BootID && q.key != now.HostKey:
 		return "the host says no machine id, was rebooted, and showed another host key: it may be another machine"
 	}
 	return ""
+}
+
+// otherKey says so if both connections saw a host key of one type, and not the same.
+func (q *Prior) otherKey(now transport.Info) string {
+	if q.keyType != now.HostKeyType || q.key == now.HostKey {
+		return ""
+	}
+	return fmt.Sprintf("another machine may answer to the name now: its host key is %s, that of the image %s", now.HostKey, q.key)
 }
 
 // unreached notes what it means for images of s that its host cannot be asked. Whoever shows
@@ -276,6 +284,18 @@ func (s *Step) unreached(err error) error {
 			s.note("%s is not kept: whether it is of the machine that answers now is not known", q.Location)
 		}
 		s.choose(nil)
+		return err
+	}
+	// Whoever let us in and then said nothing has shown a key all the same.
+	var kept []*Prior
+	for _, q := range s.priors {
+		if why := q.otherKey(s.Info); why != "" {
+			s.note("%s is not kept: %s", q.Location, why)
+			continue
+		}
+		kept = append(kept, q)
+	}
+	if s.choose(kept); s.Prior == nil {
 		return err
 	}
 	s.note("whether %s is of the machine that has this name now was not checked: %v", s.priors[0].Location, err)
@@ -352,6 +372,10 @@ func (q *Prior) kept(rep *VerifyReport, s *Step) error {
 		if !slices.Contains(rep.Manifest.Image.Recipients, name) {
 			return fmt.Errorf("it is not encrypted to %s, as was asked", name)
 		}
+	}
+	// So are the zeros that this run accepts in place of memory.
+	if u := rep.Manifest.Unreadable; u != nil && u.Pages > s.opts.AcceptUnreadable {
+		return fmt.Errorf("%d pages of it could not be read and are zeros, and --accept-unreadable accepts %d", u.Pages, s.opts.AcceptUnreadable)
 	}
 	return nil
 }

@@ -199,6 +199,11 @@ func TestResumeIdentity(t *testing.T) {
 		"no sudo": {kept: true, note: "was not checked", change: func(f *fakeTarget, _ *Job) {
 			f.tempered = func(string) string { return "sorry" }
 		}},
+		"another machine, no sudo": {note: "another machine may answer", change: func(_ *fakeTarget, j *Job) {
+			other := newFake(t)
+			other.tempered = func(string) string { return "sorry" }
+			j.Target = other.job("a").Target
+		}, err: func(err error) bool { return true }},
 		"wrong host key": {note: "is not known", change: func(f *fakeTarget, j *Job) {
 			j.Target.HostKey.Fingerprints = []string{"SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}
 		}, err: func(err error) bool { _, ok := err.(*transport.HostKeyError); return ok }},
@@ -255,6 +260,19 @@ func TestPriorDiffers(t *testing.T) {
 	}
 	if none.differs(transport.Info{HostKeyType: "ssh-ed25519", HostKey: "X"}, &Facts{BootID: "x"}) == "" {
 		t.Error("nothing shows that it is the same machine")
+	}
+}
+
+// TestPriorUnreadable: zeros that an earlier run accepted are no memory for one that does not.
+func TestPriorUnreadable(t *testing.T) {
+	m := &Manifest{Case: "c", Unreadable: &Unreadable{Pages: 5, Accepted: 5}}
+	m.Target.Host = "a"
+	for accept, kept := range map[int64]bool{0: false, 4: false, 5: true} {
+		s := &Step{Host: "a", opts: &Options{Case: "c", AcceptUnreadable: accept}}
+		err := new(Prior).kept(&VerifyReport{Verdict: VerdictOK, Manifest: m}, s)
+		if (err == nil) != kept {
+			t.Errorf("accepting %d: %v", accept, err)
+		}
 	}
 }
 

@@ -100,6 +100,11 @@ func (s *Step) refresh(ctx context.Context) error {
 		if derr := h.dial(ctx, nil); derr != nil {
 			return fmt.Errorf("connect again: %w", derr)
 		}
+		// Where host keys are not checked nothing else would see it.
+		if key := h.conn.Info().HostKey; key != s.Info.HostKey {
+			return &refusal{fmt.Sprintf("the machine that answers now has another host key than at the plan, %s", key), "find out which one it is, then plan again"}
+		}
+		s.Info = h.conn.Info()
 		out, err = h.root(ctx, factsScript, nonce)
 	}
 	if err != nil {

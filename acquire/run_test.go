@@ -6,10 +6,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire/frame"
 	"github.com/shotglass-ir/shotglass/acquire/kcore"
 	"github.com/shotglass-ir/shotglass/sink"
+	"github.com/shotglass-ir/shotglass/transport"
 )
 
 // onStreaming closes c when bytes may flow.
@@ -268,6 +271,44 @@ func TestRunStale(t *testing.T) {
 	f.tempered = func(s string) string { return replaceSection(s, "boot_id", "another") }
 	if res := p.Run(t.Context())[0]; res.State != StateFailed || f.agents != 0 || !strings.Contains(res.Err.Error(), "changed since the plan") {
 		t.Fatalf("%d agents, %+v", f.agents, res)
+	}
+}
+
+// A movedDialer finds another machine at the name from the second connection on.
+type movedDialer struct {
+	transport.Dialer
+	to    transport.Target
+	dials atomic.Int64
+}
+
+func (d *movedDialer) Dial(ctx context.Context, t transport.Target) (transport.Conn, error) {
+	if d.dials.Add(1) > 1 {
+		t = d.to
+	}
+	return d.Dialer.Dial(ctx, t)
+}
+
+// TestRunMoved: a machine that says the same of itself and has another host key is not captured
+// in place of the one that was planned, also where host keys are not checked.
+func TestRunMoved(t *testing.T) {
+	noLeak(t)
+	f, other := newFake(t), newFake(t)
+	dir := t.TempDir()
+	o := f.options(dir)
+	o.Dialer = &movedDialer{Dialer: o.Dialer, to: other.server.Target()}
+	p, err := NewPlan(t.Context(), []Job{f.job("fake")}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	f.server.Kill()
+	p.Steps[0].planned = p.Steps[0].planned.Add(-2 * stale)
+	res := p.Run(t.Context())[0]
+	if res.State != StateFailed || f.agents+other.agents != 0 || !strings.Contains(fmt.Sprint(res.Err), "another host key") {
+		t.Fatalf("%d agents, %+v", f.agents+other.agents, res)
+	}
+	if e, _ := os.ReadDir(dir); len(e) != 0 {
+		t.Errorf("left %v", e)
 	}
 }
 
