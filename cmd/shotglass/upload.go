@@ -77,7 +77,7 @@ func upload(ctx context.Context, c *console, dirs []string, access s3.Options) e
 			return context.Cause(ctx)
 		}
 		switch {
-		case errors.Is(err, errAltered):
+		case errors.Is(err, s3.ErrAltered):
 			m.Code = exitMismatch
 		case err != nil:
 			m.Code = exitFailed
@@ -114,8 +114,6 @@ func upload(ctx context.Context, c *console, dirs []string, access s3.Options) e
 	return exitWith(code)
 }
 
-var errAltered = errors.New("altered")
-
 // uploadOne brings one object to its place.
 func uploadOne(ctx context.Context, w waiting, access s3.Options, failed []string, signed map[string]string) (sink.Receipt, error) {
 	if rank(w.Name) > 0 {
@@ -126,7 +124,7 @@ func uploadOne(ctx context.Context, w waiting, access s3.Options, failed []strin
 		}
 	}
 	if want, ok := signed[filepath.Base(w.Folder)]; ok && want != w.sum {
-		return sink.Receipt{}, fmt.Errorf("%w: the description has SHA-256 %s, the manifest says %q", errAltered, w.sum, want)
+		return sink.Receipt{}, fmt.Errorf("%w: the description has SHA-256 %s, the manifest says %q", s3.ErrAltered, w.sum, want)
 	}
 	return s3.Finish(ctx, w.Folder, access)
 }

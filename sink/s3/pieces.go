@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -146,6 +147,9 @@ func (d *Pieces) valid() error {
 	}
 	if err := sink.ValidNew(d.Name); err != nil {
 		return err
+	}
+	if d.ID == "" { // any object without one would pass for ours
+		return errors.New("it has no id")
 	}
 	var size int64
 	for i, p := range d.Parts {

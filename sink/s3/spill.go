@@ -161,6 +161,9 @@ func (sp *spill) store(name string, data []byte) error {
 	return errors.Join(err, f.Abort(ctx))
 }
 
+// ErrAltered is wrapped by errors about files of pieces that are not what was written.
+var ErrAltered = errors.New("altered")
+
 // load returns the bytes of a part, from memory or from the folder. These are checked: they may
 // have lain there for days.
 func (o *object) load(p *part) ([]byte, error) {
@@ -173,14 +176,14 @@ func (o *object) load(p *part) ([]byte, error) {
 	}
 	defer f.Close()
 	if f.Size() != p.size {
-		return nil, fmt.Errorf("%s: %d bytes, %d were written", filepath.Join(o.spill.dir, p.file), f.Size(), p.size)
+		return nil, fmt.Errorf("%s: %w: %d bytes, %d were written", filepath.Join(o.spill.dir, p.file), ErrAltered, f.Size(), p.size)
 	}
 	data := make([]byte, p.size)
 	if _, err := io.ReadFull(f, data); err != nil {
 		return nil, err
 	}
 	if sum := sha256.Sum256(data); crc64nvme.Checksum(data) != p.crc || hex.EncodeToString(sum[:]) != p.sha256 {
-		return nil, fmt.Errorf("%s: is not what was written", filepath.Join(o.spill.dir, p.file))
+		return nil, fmt.Errorf("%s: %w: it is not what was written", filepath.Join(o.spill.dir, p.file), ErrAltered)
 	}
 	return data, nil
 }
