@@ -476,3 +476,22 @@ func FuzzVerify(f *testing.F) {
 		}
 	})
 }
+
+// TestManyEnds: only the first end is compared with all lines before it, so that a log of nothing but
+// ends costs what its size costs.
+func TestManyEnds(t *testing.T) {
+	p := newPlace(t)
+	p.manifest("web1")
+	p.close()
+	line := []byte(`{"event":"end"}` + "\n")
+	p.write(p.log.Name(), append(p.read(p.log.Name()), bytes.Repeat(line, 10)...))
+	told := 0
+	for _, one := range p.verify().Problems {
+		if strings.Contains(one.Detail, "the end names") {
+			told++
+		}
+	}
+	if told != 0 {
+		t.Errorf("%d lines after the end were taken for it", told)
+	}
+}

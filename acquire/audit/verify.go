@@ -163,7 +163,7 @@ func (v *verification) chain(data []byte) (digests []string) {
 		if n == 1 {
 			r.Run, r.Case = e.Run, e.Case
 		}
-		if e.Event == EventEnd {
+		if e.Event == EventEnd && !r.Ended { // what follows the end is no end
 			r.Ended, r.Code = true, e.Code
 			v.complete(n, e)
 		}

@@ -215,7 +215,7 @@ func (c *Case) commands(x *Capture) string {
 	var b strings.Builder
 	local := ""
 	if strings.HasPrefix(x.Place, "s3://") {
-		fmt.Fprintf(&b, "aws s3 cp --recursive --exclude '*' --include %s %s .\n", quote(strings.TrimSuffix(x.Image.Name, ".lime")+"*"), quote(strings.TrimSuffix(x.Place, "/")+"/"))
+		fmt.Fprintf(&b, "aws s3 cp --recursive --exclude '*' --include %s %s .\n", quote(strings.TrimSuffix(imageName(x.File), ".lime")+"*"), quote(strings.TrimSuffix(x.Place, "/")+"/"))
 	} else {
 		local = "cd " + quote(x.Place) + "\n"
 	}
@@ -227,25 +227,25 @@ func (c *Case) commands(x *Capture) string {
 		return b.String()
 	}
 	img := quote(x.ImageFile)
-	if list := x.Image.Segments; len(list) > 0 {
-		b.WriteString("cat")
+	sha, unpack, age, piped := "sha256sum "+img, map[string]string{"zstd": "zstd -dc", "s2": "s2d -c"}[x.Image.Compression], "age -d -i KEY "+img, ""
+	if list := x.Image.Segments; len(list) > 0 { // nothing is written: what is there stays
+		piped = "cat"
 		for _, g := range list {
-			b.WriteString(" " + quote(g.Name))
+			piped += " " + quote(g.Name)
 		}
-		img = quote(x.Image.Name)
-		fmt.Fprintf(&b, " > %s\n", img)
+		piped, sha, age, img = piped+" | ", "sha256sum", "age -d -i KEY", "-"
 	}
-	fmt.Fprintf(&b, "sha256sum %s      # %s\n", img, x.Image.Stored.SHA256)
-	unpack := map[string]string{"zstd": "zstd -dc", "s2": "s2d -c"}[x.Image.Compression]
+	fmt.Fprintf(&b, "%s%s      # %s\n", piped, sha, digest(x.Image.Stored.SHA256))
+	raw := digest(x.Image.Raw.SHA256)
 	switch {
 	case x.Image.Encryption == "age" && unpack != "":
-		fmt.Fprintf(&b, "age -d -i KEY %s | %s | sha256sum      # %s\n", img, unpack, x.Image.Raw.SHA256)
+		fmt.Fprintf(&b, "%s%s | %s | sha256sum      # %s\n", piped, age, unpack, raw)
 	case x.Image.Encryption == "age":
-		fmt.Fprintf(&b, "age -d -i KEY %s | sha256sum      # %s\n", img, x.Image.Raw.SHA256)
+		fmt.Fprintf(&b, "%s%s | sha256sum      # %s\n", piped, age, raw)
 	case x.Image.Encryption != "" && x.Image.Encryption != "none":
 		b.WriteString("# encrypted: decrypt it with its identity, then compare the digest of the memory\n")
 	case unpack != "":
-		fmt.Fprintf(&b, "%s %s | sha256sum      # %s\n", unpack, img, x.Image.Raw.SHA256)
+		fmt.Fprintf(&b, "%s%s %s | sha256sum      # %s\n", piped, unpack, img, raw)
 	}
 	return b.String()
 }

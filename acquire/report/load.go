@@ -108,10 +108,14 @@ func (c *Case) capture(ctx context.Context, f File, o Options) error {
 	return nil
 }
 
+// imageName is the name of the image that a manifest called file lies beside.
+func imageName(file string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(file, acquire.ManifestSuffix), sink.PartialSuffix)
+}
+
 // findImage looks whether the image is there and has its size. Nothing of it is read.
 func (x *Capture) findImage(ctx context.Context, f File) error {
-	name := strings.TrimSuffix(f.Name, acquire.ManifestSuffix)
-	name = strings.TrimSuffix(name, sink.PartialSuffix)
+	name := imageName(f.Name)
 	if x.Image.Name != name {
 		x.Trouble = append(x.Trouble, fmt.Sprintf("the manifest is about an image called %q", x.Image.Name))
 	}

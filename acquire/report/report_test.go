@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -389,6 +390,36 @@ func TestHostile(t *testing.T) {
 	}
 }
 
+// TestHostileCommands: a manifest has no say in the commands that the page tells people to paste, nor
+// in its list of digests.
+func TestHostileCommands(t *testing.T) {
+	evil := "x'\nrm -rf evidence; $(rm -rf evidence)\n" + strings.Repeat("'", 9000)
+	l := newLab(t)
+	m := l.capture(1, nil)
+	name := m.Image.Name
+	for _, p := range []string{l.disk.String(), "s3://evidence/case"} {
+		m.Image.Name, m.Image.Stored.SHA256, m.Image.Raw.SHA256 = evil, evil, evil
+		x := &Capture{Manifest: m, Place: p, File: name + ".json", ImageFile: name, SHA256: strings.Repeat("0", 64)}
+		c := &Case{Captures: []*Capture{x}}
+		for _, text := range []string{c.commands(x), c.page().Sums} {
+			if strings.Contains(text, "evidence;") || strings.Contains(text, "$(") || !strings.Contains(text, name) {
+				t.Errorf("%.300q", text)
+			}
+		}
+	}
+}
+
+// TestTimes: any times can stand in a manifest.
+func TestTimes(t *testing.T) {
+	l := newLab(t)
+	l.capture(1, func(m *acquire.Manifest) {
+		m.Timeline[0].Time = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+		m.Timeline[1].Time = time.Date(1, 1, 2, 0, 0, 0, 0, time.UTC)
+		m.Target.Facts.ClockOffset = math.MinInt64
+	})
+	check(t, render(t, l.trusted()))
+}
+
 // TestTrust: who vouches for what is said as it is.
 func TestTrust(t *testing.T) {
 	l := newLab(t)
@@ -424,6 +455,11 @@ func TestReRead(t *testing.T) {
 	want(t, page, "was read again in full for this report", "mismatch")
 	if strings.Contains(page, "did not read the images") || c.Verdict() != acquire.VerdictMismatch || c.Captures[0].Verified == nil {
 		t.Errorf("%s: the image of zeros passed", c.Verdict())
+	}
+	// A record that could not be used has an image that nobody read.
+	c = &Case{ReRead: true, Captures: []*Capture{{Manifest: l.capture(2, nil)}}, Unread: []string{"web2.json: input/output error"}}
+	if text, class := c.lead(); class != "bad" || strings.Contains(text, "Every image") {
+		t.Errorf("%s: %s", class, text)
 	}
 }
 

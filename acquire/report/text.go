@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 	"strconv"
 	"strings"
@@ -74,7 +75,7 @@ func rateText(perSecond float64) string {
 func spanText(d time.Duration) string {
 	switch {
 	case d < 0:
-		return "-" + spanText(-d)
+		return "-" + spanText(-max(d, -math.MaxInt64)) // the least of all has no opposite
 	case d < time.Second:
 		return fmt.Sprintf("%d ms", d.Milliseconds())
 	case d < time.Minute:
@@ -99,6 +100,14 @@ func hour(t time.Time) string {
 		return ""
 	}
 	return t.UTC().Format("15:04:05")
+}
+
+// digest is a SHA-256 of a manifest for a line that people paste into a shell: nothing but its digits.
+func digest(s string) string {
+	if len(s) != 64 || strings.Trim(s, "0123456789abcdefABCDEF") != "" {
+		return "not-a-SHA-256"
+	}
+	return s
 }
 
 // quote makes a word of a shell out of a name.

@@ -105,10 +105,10 @@ func (c *Case) page() page {
 		p.Rows = append(p.Rows, x.row(v))
 		p.Alerts = append(p.Alerts, x.alerts(anchor)...)
 		for _, g := range x.Image.Segments {
-			fmt.Fprintf(&sums, "%s  %s\n", g.SHA256, g.Name)
+			fmt.Fprintf(&sums, "%s  %s\n", digest(g.SHA256), audit.Printable(g.Name))
 		}
 		if x.ImageFile != "" && len(x.Image.Segments) == 0 {
-			fmt.Fprintf(&sums, "%s  %s\n", x.Image.Stored.SHA256, x.ImageFile)
+			fmt.Fprintf(&sums, "%s  %s\n", digest(x.Image.Stored.SHA256), audit.Printable(x.ImageFile))
 		}
 		fmt.Fprintf(&sums, "%s  %s\n", x.SHA256, x.File)
 	}
@@ -239,6 +239,8 @@ func (c *Case) lead() (text, class string) {
 		text += " Every record is signed by an allowed signer."
 	}
 	switch {
+	case c.ReRead && len(c.Unread) > 0:
+		text += " Images were read again in full for this report, but not those of records that could not be used."
 	case c.ReRead && n.trouble == 0:
 		text += " Every image that is there was read again in full for this report, and agrees with its record."
 	case c.ReRead:
