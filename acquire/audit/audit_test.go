@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -403,6 +404,26 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// A pendingSink has every object in pieces.
+type pendingSink struct {
+	*sink.Disk
+	names []string
+}
+
+func (s *pendingSink) Create(ctx context.Context, name string) (sink.Object, error) {
+	s.names = append(s.names, name)
+	o, err := s.Disk.Create(ctx, name)
+	return &pendingObject{o}, err
+}
+
+type pendingObject struct{ sink.Object }
+
+func (o *pendingObject) Commit(ctx context.Context) (sink.Receipt, error) {
+	r, err := o.Object.Commit(ctx)
+	r.Pending = &sink.Pending{}
+	return r, err
+}
+
 // TestElsewhere: a log on its way to another place lies here until it is there.
 func TestElsewhere(t *testing.T) {
 	p := newPlace(t)
@@ -420,8 +441,22 @@ func TestElsewhere(t *testing.T) {
 	if err == nil || s.Location != filepath.Join(q.dir, q.log.Name()) || !strings.Contains(err.Error(), s.Location) {
 		t.Fatalf("%+v, %v", s, err)
 	}
-	if r := q.verify(); !r.Ended || len(r.Problems) != 0 {
+	if r := q.verify(); r.Verdict != acquire.VerdictOK || s.Signature != s.Location+".sig" {
+		t.Errorf("%+v, %+v", r, s)
+	}
+	// It waits there in pieces: its signature waits with it, and both are here too.
+	w := newPlace(t)
+	other, _ := sink.NewDisk(t.TempDir())
+	pieces := &pendingSink{Disk: other}
+	s, err = w.log.Close(t.Context(), pieces, w.signer, Entry{Message: "end"})
+	if pending, ok := errors.AsType[*acquire.PendingError](err); !ok || strings.Count(err.Error(), "is not there yet") != 1 {
+		t.Fatalf("%+v, %v, %v", s, pending, err)
+	}
+	if r := w.verify(); r.Verdict != acquire.VerdictOK {
 		t.Errorf("%+v", r)
+	}
+	if name := w.log.Name(); !slices.Equal(pieces.names, []string{name, name + ".sig"}) {
+		t.Errorf("what waits: %q", pieces.names)
 	}
 }
 

@@ -198,17 +198,34 @@ func (l *Log) Close(ctx context.Context, dest sink.Sink, signer ssh.Signer, end 
 	s := Saved{Lines: l.seq, SHA256: sum(data), Bytes: int64(len(data))}
 	where, err := l.settle(ctx, dest, data)
 	s.Location = where
-	if err != nil || signer == nil {
+	if signer == nil {
 		return s, err
 	}
-	armored, err := signature.SignIn(signature.LogNamespace, data, signer)
-	if err != nil {
-		return s, fmt.Errorf("sign audit log: %w", err)
+	armored, serr := signature.SignIn(signature.LogNamespace, data, signer)
+	if serr != nil {
+		return s, errors.Join(err, fmt.Errorf("sign audit log: %w", serr))
 	}
-	if s.Signature, err = put(ctx, dest, l.name+acquire.SignatureSuffix, armored); err != nil {
-		return s, fmt.Errorf("write signature of audit log: %w", err)
+	for _, place := range l.places(dest, err) {
+		where, serr := put(ctx, place, l.name+acquire.SignatureSuffix, armored)
+		s.Signature = where
+		if _, waits := errors.AsType[*acquire.PendingError](serr); serr != nil && !(waits && err != nil) { // as err says of the log
+			err = errors.Join(err, fmt.Errorf("write signature of audit log: %w", serr))
+		}
 	}
-	return s, nil
+	return s, err
+}
+
+// places are where the signature goes: wherever the log is, since nobody can sign it later. err is
+// what became of the log in dest.
+func (l *Log) places(dest sink.Sink, err error) (out []sink.Sink) {
+	_, waits := errors.AsType[*acquire.PendingError](err)
+	if err == nil || waits {
+		out = append(out, dest)
+	}
+	if err != nil && l.opts.Live != nil && l.live != nil {
+		out = append(out, l.opts.Live)
+	}
+	return out
 }
 
 // settle makes the log visible in dest.
