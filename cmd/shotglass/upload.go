@@ -173,6 +173,9 @@ func findWaiting(dirs []string) (list []waiting, err error) {
 			seen[f] = true
 			d, sum, err := s3.ReadPieces(f)
 			if errors.Is(err, fs.ErrNotExist) {
+				if in, err := os.ReadDir(f); err == nil && len(in) == 0 {
+					continue // nothing came into it
+				}
 				return nil, &hinted{fmt.Errorf("%s has no description: its capture has not ended, or was killed: %w", f, err),
 					"the parts are pieces of the file, in order: keep them; when no capture runs, move the folder away and repeat"}
 			} else if err != nil {
@@ -180,6 +183,9 @@ func findWaiting(dirs []string) (list []waiting, err error) {
 			}
 			list = append(list, waiting{f, d, sum})
 		}
+	}
+	if len(list) == 0 {
+		return nil, usagef("%s holds nothing that waits to be uploaded", strings.Join(dirs, ", "))
 	}
 	slices.SortStableFunc(list, func(a, b waiting) int {
 		if d := rank(a.Name) - rank(b.Name); d != 0 {
