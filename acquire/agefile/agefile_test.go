@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -495,4 +496,20 @@ func FuzzOpen(f *testing.F) {
 			t.Fatal("other bytes than age's")
 		}
 	})
+}
+
+// TestHeaderBound: nothing is written that could not be opened again.
+func TestHeaderBound(t *testing.T) {
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := ParseRecipient(id.Recipient().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if _, err := NewWriter(&b, slices.Repeat([]Recipient{r}, 12_000), chunkSize); err == nil || b.Len() > 0 {
+		t.Errorf("%d bytes written, %v", b.Len(), err)
+	}
 }

@@ -3,6 +3,7 @@ package agefile
 import (
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"hash"
 	"io"
 	"sync"
@@ -64,6 +65,9 @@ func NewWriter(dst io.Writer, to []Recipient, pieceSize int) (*Writer, error) {
 	}
 	// Nothing but header and nonce has been written so far.
 	w.layout.head = int64(len(w.cur))
+	if w.layout.head > maxHeader {
+		return nil, fmt.Errorf("the header for %d recipients has %d bytes, and at most %d are read again: name fewer", len(to), w.layout.head, maxHeader)
+	}
 	w.layout.piece = int64(max(1, (pieceSize+chunkSize-1)/chunkSize)) * encChunk
 	w.limit = w.layout.head
 	w.wg.Go(w.write)
