@@ -444,9 +444,19 @@ func TestElsewhere(t *testing.T) {
 	if r := q.verify(); r.Verdict != acquire.VerdictOK || s.Signature != s.Location+".sig" {
 		t.Errorf("%+v, %+v", r, s)
 	}
+	// So it does when there was no time left for that place.
+	late := newPlace(t)
+	ended, stop := context.WithCancel(t.Context())
+	stop()
+	other, _ := sink.NewDisk(t.TempDir())
+	if s, err = late.log.Close(ended, other, late.signer, Entry{Message: "end"}); !errors.Is(err, context.Canceled) {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	if r := late.verify(); r.Verdict != acquire.VerdictOK || s.Location != filepath.Join(late.dir, late.log.Name()) {
+		t.Errorf("%+v, %+v", r, s)
+	}
 	// It waits there in pieces: its signature waits with it, and both are here too.
 	w := newPlace(t)
-	other, _ := sink.NewDisk(t.TempDir())
 	pieces := &pendingSink{Disk: other}
 	s, err = w.log.Close(t.Context(), pieces, w.signer, Entry{Message: "end"})
 	if pending, ok := errors.AsType[*acquire.PendingError](err); !ok || strings.Count(err.Error(), "is not there yet") != 1 {

@@ -206,6 +206,9 @@ func (l *Log) Close(ctx context.Context, dest sink.Sink, signer ssh.Signer, end 
 		return s, errors.Join(err, fmt.Errorf("sign audit log: %w", serr))
 	}
 	for _, place := range l.places(dest, err) {
+		if place == l.opts.Live { // a disk of this machine waits for nothing
+			ctx = context.WithoutCancel(ctx)
+		}
 		where, serr := put(ctx, place, l.name+acquire.SignatureSuffix, armored)
 		s.Signature = where
 		if _, waits := errors.AsType[*acquire.PendingError](serr); serr != nil && !(waits && err != nil) { // as err says of the log
@@ -255,7 +258,7 @@ func (l *Log) settle(ctx context.Context, dest sink.Sink, data []byte) (string, 
 	case l.live == nil:
 		return where, fmt.Errorf("write audit log: %w", err)
 	}
-	r, cerr := l.live.Commit(ctx)
+	r, cerr := l.live.Commit(context.WithoutCancel(ctx)) // whatever became of dest's time
 	if cerr != nil {
 		return l.live.Location(), errors.Join(fmt.Errorf("write audit log: %w", err), cerr)
 	}
