@@ -239,7 +239,7 @@ func (c *Case) commands(x *Capture) string {
 	raw := digest(x.Image.Raw.SHA256)
 	switch {
 	case x.Image.Encryption == "age" && unpack != "":
-		fmt.Fprintf(&b, "%s%s | %s | sha256sum      # %s\n", piped, age, unpack, raw)
+		fmt.Fprintf(&b, "%s%s | %s - | sha256sum      # %s\n", piped, age, unpack, raw)
 	case x.Image.Encryption == "age":
 		fmt.Fprintf(&b, "%s%s | sha256sum      # %s\n", piped, age, raw)
 	case x.Image.Encryption != "" && x.Image.Encryption != "none":

@@ -12,8 +12,8 @@ import (
 func TestEncryptedCommands(t *testing.T) {
 	for _, c := range []struct{ encryption, compression, want string }{
 		{"none", "zstd", "\nzstd -dc i.age | sha256sum"},
-		{"age", "zstd", "\nage -d -i KEY i.age | zstd -dc | sha256sum"},
-		{"age", "s2", "\nage -d -i KEY i.age | s2d -c | sha256sum"},
+		{"age", "zstd", "\nage -d -i KEY i.age | zstd -dc - | sha256sum"},
+		{"age", "s2", "\nage -d -i KEY i.age | s2d -c - | sha256sum"},
 		{"age", "none", "\nage -d -i KEY i.age | sha256sum"},
 		{"other", "zstd", "\n# encrypted"},
 	} {
