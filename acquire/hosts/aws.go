@@ -76,7 +76,10 @@ func ParseRetain(s string, now time.Time) (d time.Duration, until time.Time, err
 
 func checkEndpoint(s string) error {
 	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil {
+	if err != nil || u.User != nil {
+		return &hiddenError{"no valid URL without a password"}
+	}
+	if u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
 		return fmt.Errorf("%q is not a URL of http or https", s)
 	}
 	return nil

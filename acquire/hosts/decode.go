@@ -227,7 +227,7 @@ func (d *decoder) text(n ast.Node, path, is, want string) (string, bool) {
 	if check := formats[is].check; check != nil {
 		if err := check(s); err != nil {
 			at := placeOf(start(n))
-			if errors.Is(err, agefile.ErrSecretKey) {
+			if _, hide := errors.AsType[*hiddenError](err); hide || errors.Is(err, agefile.ErrSecretKey) {
 				at.cut = max(at.column-1, 1)
 			}
 			d.failAt(at, "%s: %v", path, err)

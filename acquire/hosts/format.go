@@ -106,6 +106,11 @@ func checkSHA256(s string) error {
 	return nil
 }
 
+// A hiddenError is about a text that may hold a secret: it is not shown.
+type hiddenError struct{ text string }
+
+func (e *hiddenError) Error() string { return e.text }
+
 func checkRecipient(s string) error {
 	_, err := agefile.ParseRecipient(s)
 	return err
@@ -126,9 +131,9 @@ func checkRepository(s string) error {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
-		return errors.New("no valid URL")
+		return &hiddenError{"no valid URL"}
 	case u.User != nil:
-		return errors.New("a password does not belong in a URL")
+		return &hiddenError{"a password does not belong in a URL"}
 	case u.Scheme != "https" && u.Scheme != "http" && u.Scheme != "s3" || u.Host == "":
 		return fmt.Errorf("%q is not a URL of https, http or s3", s)
 	}
@@ -162,7 +167,7 @@ func checkNotify(s string) error {
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.User != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" { // the text may hold a secret
-		return errors.New("this is neither a webhook, https://..., nor the ARN of an SNS topic")
+		return &hiddenError{"this is neither a webhook, https://..., nor the ARN of an SNS topic"}
 	}
 	return nil
 }

@@ -293,6 +293,15 @@ hosts.yml:4:44: hosts[1].port is "x", want a number from 1 to 65535
 	if err == nil || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("a misspelt key shows a secret: %v", err)
 	}
+	for _, text := range []string{
+		"notify: [https://hooks.example.org/hunter2, mail]\n", "notify: htps:/hooks.example.org/hunter2\n",
+		"repository: {url: 'https://me:hunter2@repo/'}\n", "aws: {endpoint: 'https://me:hunter2@s3'}\n", "aws: {endpoint: 'https://me:hunter2@s3:x:y'}\n",
+		"notify: https://hooks.example.org/hunter2\nfoo: 1\n", "notify: [https://hooks.example.org/hunter2], foo: 1\n",
+	} {
+		if _, err := Parse("h", []byte(text), Options{}); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: an address shows a secret: %v", text, err)
+		}
+	}
 	if e := excerpt([]byte(strings.Repeat("x", 500)), 7, 400); len(e) > 300 || !strings.Contains(e, "...") {
 		t.Errorf("a long line is not cut: %s", e)
 	}

@@ -74,12 +74,22 @@ func (at place) problem(file string, lines [][]byte, msg string) Problem {
 // terminals and logs; what it holds in secret must not.
 var secretKey = regexp.MustCompile(`(?i)((?:pass\w*|secret|token)["']?\s*:\s*)([^\s,{}][^,}]*)`)
 
+// webAddress finds what follows the scheme of a URL: that of a webhook is a secret, and others may
+// hold a password.
+var webAddress = regexp.MustCompile(`(?i)(\b(?:https?|ftp)://)([^\s,'"\]}]+)`)
+
 // mask replaces secrets by stars that do not tell their length, and moves the column along.
 func mask(line string, column int) (string, int) {
+	line, column = maskBy(secretKey, line, column)
+	return maskBy(webAddress, line, column)
+}
+
+// maskBy masks the second group of each match.
+func maskBy(secret *regexp.Regexp, line string, column int) (string, int) {
 	const stars = "***"
 	var b strings.Builder
 	last, moved := 0, column
-	for _, m := range secretKey.FindAllStringSubmatchIndex(line, -1) {
+	for _, m := range secret.FindAllStringSubmatchIndex(line, -1) {
 		from, to := m[4], m[5]
 		b.WriteString(line[last:from] + stars)
 		last = to
