@@ -105,7 +105,7 @@ func makeReport(ctx context.Context, c *console, places []string, access s3.Opti
 	} else if err := writeNew(ctx, out, page.Bytes()); err != nil {
 		return fmt.Errorf("-o: %w", err)
 	}
-	c.info("shotglass: %d captures, %d audit logs: %s", len(cs.Captures), len(cs.Logs), cs.Verdict())
+	c.info("shotglass: %s, %s: %s", plural(len(cs.Captures), "capture"), plural(len(cs.Logs), "audit log"), cs.Verdict())
 	for _, u := range cs.Unread {
 		c.warn("could not be used: %s", u)
 	}
