@@ -1,0 +1,177 @@
+package containment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// ReleaseOptions say what a release does.
+type ReleaseOptions struct {
+	// Also releases items of these kinds that are kept otherwise: "iam/access-key".
+	Also []string
+	// Force puts back the prior state of items in conflict too.
+	Force bool
+	// Stages to release; none: all.
+	Stages []Stage
+}
+
+// Release puts everything back that the journal says was changed, in reverse order. It compares first: what is
+// as we set it becomes what it was before, what is as before stays, the rest is a
+// conflict and stays too. It can be run again: what is released already is not touched.
+//
+// The error is as Apply's.
+func (e *Engine) Release(ctx context.Context, name string, o ReleaseOptions) (*Result, error) {
+	if _, err := e.load(ctx, name); err != nil { // before Open would make it
+		return nil, fmt.Errorf("release: %w", err)
+	}
+	r, err := e.open(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("release %s: %w", name, err)
+	}
+	res, err := r.release(ctx, o)
+	if err = errors.Join(err, r.journal.Close()); err != nil {
+		err = fmt.Errorf("release %s: %w", r.target, err)
+	}
+	return res, err
+}
+
+func (r *run) release(ctx context.Context, o ReleaseOptions) (*Result, error) {
+	res := &Result{Target: r.target, Case: r.rec.plan.Case, Journal: r.name, Outcome: Released}
+	if err := r.write(ctx, Entry{Kind: EntryRelease, Caller: &r.e.Caller, Tool: r.e.Tool, Stages: o.Stages}); err != nil {
+		return res, err
+	}
+	items := r.rec.held()
+	slices.SortStableFunc(items, func(a, b *history) int {
+		if d := slices.Index(Stages, b.stage) - slices.Index(Stages, a.stage); d != 0 {
+			return d
+		}
+		return b.first - a.first
+	})
+	var failed error
+	for _, h := range items {
+		if o.Stages != nil && !slices.Contains(o.Stages, h.stage) {
+			continue
+		}
+		ir, err := r.undo(ctx, h, o)
+		res.Changes = append(res.Changes, ir)
+		r.e.observe(Event{Target: r.target, Kind: EntryRelease, Stage: h.stage, Item: h.item, Text: h.item.String() + ": " + ir.Status})
+		switch {
+		case ir.Status == "failed":
+			res.Outcome = Partial
+		case ir.Status == "conflict" && res.Outcome == Released:
+			res.Outcome = Conflict
+		}
+		if err != nil {
+			failed = err
+			res.Outcome = Partial
+			break
+		}
+	}
+	end := r.note(ctx, Entry{Kind: EntryEnd, Outcome: res.Outcome})
+	res.Head = r.prev
+	return res, errors.Join(failed, end)
+}
+
+// undo releases one item. Its error ends the release, as that of change.
+func (r *run) undo(ctx context.Context, h *history, o ReleaseOptions) (ItemResult, error) {
+	ir := ItemResult{Item: h.item, Stage: h.stage, Summary: "as before: " + h.call}
+	if h.keep != "" && !slices.Contains(o.Also, h.item.Kind) {
+		ir.Status, ir.Note = "kept", h.keep
+		return ir, nil
+	}
+	s, err := r.e.driver(h.item)
+	if err != nil {
+		ir.Status, ir.Error = "failed", err.Error()
+		return ir, nil
+	}
+	cur, err := s.Read(ctx, r.target, h.item)
+	if ctx.Err() != nil {
+		ir.Status, ir.Error = "failed", "interrupted"
+		return ir, context.Cause(ctx)
+	}
+	switch {
+	case errors.Is(err, ErrGone):
+		ir.Status, ir.Note = "gone", err.Error()
+		return ir, r.note(ctx, Entry{Kind: EntryResult, Undo: true, Item: &h.item, Stage: h.stage, Reply: Reply{Note: err.Error()}})
+	case err != nil:
+		ir.Status, ir.Error = "failed", err.Error()
+		return ir, nil
+	case Same(cur, h.prior):
+		ir.Status = "as-before"
+		return ir, r.note(ctx, Entry{Kind: EntryResult, Undo: true, Item: &h.item, Stage: h.stage})
+	case !h.set(cur) && !o.Force:
+		ir.Status, ir.Found = "conflict", cur
+		ir.Note = fmt.Sprintf("it is neither as before nor as it was set: someone changed it; before it was %s", h.prior)
+		return ir, r.note(ctx, Entry{Kind: EntryConflict, Item: &h.item, Stage: h.stage, Prior: h.prior, Found: cur})
+	}
+	if err := r.write(ctx, Entry{Kind: EntryIntent, Undo: true, Item: &h.item, Stage: h.stage, Prior: cur, Want: h.prior}); err != nil {
+		ir.Status, ir.Error = "failed", err.Error()
+		return ir, err
+	}
+	reply, failed := s.Set(ctx, r.target, h.item, cur, h.prior)
+	en := Entry{Kind: EntryResult, Undo: true, Item: &h.item, Stage: h.stage, Changed: true, Reply: reply}
+	ir.Status, ir.Note = "undone", reply.Note
+	if failed != nil {
+		ir.Status, ir.Error, en.Error = "failed", failed.Error(), failed.Error()
+	}
+	if err := r.note(ctx, en); err != nil {
+		return ir, err
+	}
+	if failed != nil && ctx.Err() != nil {
+		return ir, context.Cause(ctx)
+	}
+	return ir, nil
+}
+
+// Status reads every item that the journal says is changed, and says whether it still holds. It changes
+// nothing, and writes nothing.
+func (e *Engine) Status(ctx context.Context, name string) (*Result, error) {
+	rec, err := e.load(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("status: %w", err)
+	}
+	res := &Result{Target: rec.plan.Target, Case: rec.plan.Case, Journal: name, Residuals: rec.plan.Residuals}
+	var broken bool
+	kept := true // whether all that is held is what release keeps
+	held := rec.held()
+	for _, h := range held {
+		ir := ItemResult{Item: h.item, Stage: h.stage, Summary: h.call, Status: "holds"}
+		s, err := e.driver(h.item)
+		var cur State
+		if err == nil {
+			cur, err = s.Read(ctx, rec.plan.Target, h.item)
+		}
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("status of %s: %w", rec.plan.Target, context.Cause(ctx))
+		}
+		switch last := h.sets[len(h.sets)-1]; {
+		case errors.Is(err, ErrGone):
+			ir.Status = "gone"
+		case err != nil:
+			ir.Status, ir.Error = "failed", err.Error()
+		case Same(cur, last):
+		case Same(cur, h.prior):
+			ir.Status, ir.Found = "undone", cur
+		default:
+			ir.Status, ir.Found = "conflict", cur
+		}
+		broken = broken || ir.Status != "holds" && ir.Status != "gone"
+		kept = kept && h.keep != ""
+		res.Changes = append(res.Changes, ir)
+	}
+	switch {
+	case len(held) == 0:
+		res.Outcome = Free
+	case rec.release && kept:
+		res.Outcome = Released
+	case broken:
+		res.Outcome = Partial
+	case rec.end == nil || rec.release:
+		res.Outcome = Partial // it was interrupted, or released in part
+	default:
+		res.Outcome = rec.end.Outcome
+	}
+	return res, nil
+}
