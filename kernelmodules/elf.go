@@ -160,7 +160,7 @@ func (f *elfFile) decodeSection(b []byte) (elf.Section64, error) {
 	}
 	var n elf.Section32
 	_, err := binary.Decode(b, f.header.ByteOrder, &n)
-	return elf.Section64{Name: n.Name, Type: n.Type, Off: uint64(n.Off), Size: uint64(n.Size)}, err
+	return elf.Section64{Name: n.Name, Type: n.Type, Off: uint64(n.Off), Size: uint64(n.Size), Link: n.Link}, err
 }
 
 // covers returns an error unless the file has the bytes from off to off+size,
