@@ -463,3 +463,36 @@ func FuzzWalker(f *testing.F) {
 		}
 	})
 }
+
+// TestSpans: a span holds the times of all blocks that have a byte of its stretch, however the
+// stream is cut, and records that descend add none.
+func TestSpans(t *testing.T) {
+	at := func(n int) time.Time { return time.Date(2026, 1, 1, 0, 0, n, 0, time.UTC) }
+	var image []byte
+	for _, r := range []Range{{0x1000, 0x2fff}, {0x4000, 0x8fff}, {0x1000, 0x1fff}, {1<<52 - 4096, 1<<52 - 1}} {
+		image = append(AppendHeader(image, r), make([]byte, r.Size())...)
+	}
+	w := NewWalker(WalkerOptions{MarkEvery: 0x4000})
+	const block = 0x1800
+	for i := 0; i*block < len(image); i++ {
+		w.WriteCame(image[i*block:min(len(image), (i+1)*block)], at(10*i), at(10*i+9))
+	}
+	rep, _ := w.Finish()
+	// Content 0x0000-0x3fff lies at 32 to 0x2020, 0x4000-0x7fff at 0x2040 to 0x6040, 0x8000-0x8fff
+	// up to 0x7040; then 0x1020 of the record that descends.
+	want := []Span{
+		{0x1000, at(0), at(19)}, {0x4000, at(10), at(49)}, {0x8000, at(40), at(49)},
+		{1<<52 - 4096, at(50), at(69)},
+	}
+	if !reflect.DeepEqual(rep.Spans, want) {
+		t.Errorf("got  %v\nwant %v", rep.Spans, want)
+	}
+	var many []byte
+	for i := range 40 {
+		r := Range{uint64(i) << 26, uint64(i)<<26 + 15}
+		many = append(AppendHeader(many, r), make([]byte, 16)...)
+	}
+	if rep, _ := walk(t, WalkerOptions{MaxRecords: 10}, many); len(rep.Spans) != 10 {
+		t.Errorf("%d spans of at most 10 records", len(rep.Spans))
+	}
+}

@@ -10,7 +10,9 @@ type Report struct {
 	Found    []Found        `json:"found,omitempty"`
 	Samples  []Sample       `json:"samples,omitempty"`
 	Problems []*FormatError `json:"problems,omitempty"` // in stream order, the first 16
-	More     int            `json:"more_problems,omitempty"`
+	// Spans say when each stretch of memory came, ascending. A manifest has them elsewhere.
+	Spans []Span `json:"-"`
+	More  int    `json:"more_problems,omitempty"`
 }
 
 // A RangeReport describes one record.
@@ -34,6 +36,13 @@ type RangeReport struct {
 type Mark struct {
 	Addr Addr      `json:"addr"`
 	Time time.Time `json:"time"`
+}
+
+// A Span is when a stretch of up to WalkerOptions.MarkEvery bytes came: no byte of it before
+// First, nor after Last.
+type Span struct {
+	Addr        Addr // of its first byte in the image
+	First, Last time.Time
 }
 
 // A Run is a run of equal bytes.

@@ -21,7 +21,7 @@ type WalkerOptions struct {
 	Needles    []Needle
 	Samples    []uint64         // page-aligned physical addresses of pages to sample; sorted by NewWalker
 	Now        func() time.Time // default time.Now
-	MarkEvery  uint64           // bytes between marks, a power of two; default 64 MiB
+	MarkEvery  uint64           // bytes between marks, and of a span, a power of two; default 64 MiB
 	MaxRecords int              // that the report holds; default 131072
 }
 
@@ -59,10 +59,11 @@ type Walker struct {
 	cur    RangeReport
 	left   uint64
 	addr   uint64
-	run    uint64 // zero bytes directly before addr
-	blank  bool   // what was seen of the page at addr is zero
-	now    time.Time
-	mark   uint64 // the next address to mark
+	run    uint64    // zero bytes directly before addr
+	blank  bool      // what was seen of the page at addr is zero
+	first  time.Time // when the bytes at hand began to come
+	now    time.Time // and when all of them had come
+	mark   uint64    // the next address to mark
 	find   *finder
 	sample int  // the first sample at or above addr
 	full   bool // the report takes no more records
@@ -81,11 +82,18 @@ func NewWalker(o WalkerOptions) *Walker {
 	return w
 }
 
-// Write takes the next bytes of the stream. It always takes all of them: a
-// defect is no reason to stop saving evidence. See Err.
+// Write takes the next bytes of the stream, which came now. It always takes all of
+// them: a defect is no reason to stop saving evidence. See Err.
 func (w *Walker) Write(p []byte) (int, error) {
+	now := w.o.Now()
+	return w.WriteCame(p, now, now)
+}
+
+// WriteCame is Write for bytes of which the first came not before first, and the last not after
+// last.
+func (w *Walker) WriteCame(p []byte, first, last time.Time) (int, error) {
 	n := len(p)
-	w.now = w.o.Now().UTC()
+	w.first, w.now = first.UTC(), last.UTC()
 	for len(p) > 0 && !w.lost {
 		if !w.in {
 			p = p[w.header(p):]
@@ -227,9 +235,10 @@ func (w *Walker) endRecord() {
 // content takes bytes of the current record, at most what is left of it.
 func (w *Walker) content(p []byte) {
 	if w.cur.Bytes == 0 {
-		w.cur.First = w.now
+		w.cur.First = w.first
 	}
 	w.cur.Last = w.now
+	w.spans(uint64(len(p)))
 	for w.mark > w.addr && w.mark-w.addr <= uint64(len(p)) && w.mark <= w.cur.Range.End {
 		w.cur.Marks = append(w.cur.Marks, Mark{Addr(w.mark), w.now})
 		w.mark += w.o.MarkEvery
@@ -269,6 +278,29 @@ func (w *Walker) content(p []byte) {
 	}
 	w.find.end(p)
 	w.cur.Bytes += uint64(len(p))
+}
+
+// spans notes when the n bytes from addr on came. Records that descend, and those beyond the limit,
+// are left out: there is no end to what a stream could make of them.
+func (w *Walker) spans(n uint64) {
+	if len(w.rep.Ranges) == w.o.MaxRecords {
+		return
+	}
+	last := w.addr + (n - 1)
+	for a := w.addr; ; {
+		stretch := a / w.o.MarkEvery
+		at := len(w.rep.Spans) - 1
+		switch {
+		case at < 0 || uint64(w.rep.Spans[at].Addr)/w.o.MarkEvery < stretch:
+			w.rep.Spans = append(w.rep.Spans, Span{Addr(a), w.first, w.now})
+		case uint64(w.rep.Spans[at].Addr)/w.o.MarkEvery == stretch:
+			w.rep.Spans[at].Last = w.now
+		}
+		if stretch == last/w.o.MarkEvery {
+			return
+		}
+		a = (stretch + 1) * w.o.MarkEvery
+	}
 }
 
 func (w *Walker) endPage() {

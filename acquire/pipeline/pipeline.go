@@ -26,13 +26,14 @@ import (
 
 // Options configures a Run. Pool must be set.
 type Options struct {
-	Pool        *frame.Pool  // shared by all hosts
-	Compression string       // frame.Zstd (default), S2 or None
-	FrameSize   int          // raw bytes of a frame and of a block; default frame.PlanFrameSize(Expected)
-	InFlight    int          // blocks that this host owns; default frame.DefaultInFlight
-	Expected    int64        // raw bytes expected, for planning only
-	Walker      *lime.Walker // sees every byte received; nil for none. The caller calls Finish
-	Progress    *Progress    // nil for none
+	Pool        *frame.Pool      // shared by all hosts
+	Compression string           // frame.Zstd (default), S2 or None
+	FrameSize   int              // raw bytes of a frame and of a block; default frame.PlanFrameSize(Expected)
+	InFlight    int              // blocks that this host owns; default frame.DefaultInFlight
+	Expected    int64            // raw bytes expected, for planning only
+	Walker      *lime.Walker     // sees every byte received, and when; nil for none. The caller calls Finish
+	Progress    *Progress        // nil for none
+	Now         func() time.Time // for the walker: when bytes came; default time.Now
 
 	// Recipients, if there are any, can decrypt what is stored, and nobody else, we included.
 	Recipients []agefile.Recipient
@@ -192,24 +193,27 @@ func Run(ctx context.Context, src io.Reader, dst io.Writer, o Options) (Result, 
 	}
 	blocks := fw.Blocks()
 	raw := newRawDigest(blocks, o.chained())
-	consumers := []func([]byte){raw.write}
+	consumers := []func(arrival){func(a arrival) { raw.write(a.Data) }}
 	if o.Walker != nil {
-		consumers = append(consumers, func(p []byte) { o.Walker.Write(p) })
+		consumers = append(consumers, func(a arrival) { o.Walker.WriteCame(a.Data, a.first, a.last) })
 	}
 	var wg sync.WaitGroup
-	feeds := make([]chan *frame.Block, len(consumers))
+	feeds := make([]chan arrival, len(consumers))
 	for i, consume := range consumers {
-		feed := make(chan *frame.Block, blocks) // never full
+		feed := make(chan arrival, blocks) // never full
 		feeds[i] = feed
 		wg.Go(func() {
-			for b := range feed {
-				consume(b.Data)
-				b.Release()
+			for a := range feed {
+				consume(a)
+				a.Release()
 			}
 		})
 	}
 
-	in := source{r: src, progress: o.Progress}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	in := source{r: src, progress: o.Progress, now: o.Now}
 	srcErr := in.run(ctx, fw, feeds)
 	for _, f := range feeds {
 		close(f)
@@ -255,16 +259,23 @@ func Run(ctx context.Context, src io.Reader, dst io.Writer, o Options) (Result, 
 	return res, errors.Join(errs...)
 }
 
+// An arrival is a block, and when its first and last bytes were read here.
+type arrival struct {
+	*frame.Block
+	first, last time.Time
+}
+
 // source reads blocks.
 type source struct {
 	r        io.Reader
 	n        int64
 	progress *Progress
+	now      func() time.Time
 }
 
 // run reads blocks and hands them on until the source ends, which is nil if by
 // io.EOF, or the destination fails, which is also nil: fw knows.
-func (s *source) run(ctx context.Context, fw *frame.Writer, feeds []chan *frame.Block) error {
+func (s *source) run(ctx context.Context, fw *frame.Writer, feeds []chan arrival) error {
 	for {
 		b, err := fw.Get(ctx)
 		if err != nil {
@@ -273,14 +284,15 @@ func (s *source) run(ctx context.Context, fw *frame.Writer, feeds []chan *frame.
 			}
 			return err
 		}
-		n, err := s.fill(ctx, fw, b.Data)
+		a := arrival{Block: b}
+		n, err := s.fill(ctx, fw, &a)
 		if n == 0 {
 			b.Release()
 		} else {
 			b.Data = b.Data[:n]
 			b.Retain(len(feeds))
 			for _, f := range feeds {
-				f <- b
+				f <- a
 			}
 			if err := fw.Put(b); err != nil {
 				return err
@@ -306,8 +318,9 @@ var errSinkFailed = errors.New("destination failed")
 // maxEmptyReads is how many reads in a row may give nothing.
 const maxEmptyReads = 100
 
-// fill reads until p is full. It returns the source's error as it is.
-func (s *source) fill(ctx context.Context, fw *frame.Writer, p []byte) (n int, err error) {
+// fill reads until the block is full. It returns the source's error as it is.
+func (s *source) fill(ctx context.Context, fw *frame.Writer, a *arrival) (n int, err error) {
+	p := a.Data
 	for empty := 0; n < len(p); {
 		switch {
 		case ctx.Err() != nil:
@@ -326,6 +339,10 @@ func (s *source) fill(ctx context.Context, fw *frame.Writer, p []byte) (n int, e
 			s.n += int64(m)
 			s.progress.LastByteUnixNano.Store(time.Now().UnixNano())
 			s.progress.RawBytes.Add(int64(m))
+			a.last = s.now()
+			if n == m {
+				a.first = a.last
+			}
 			empty = 0
 		}
 		if err != nil {
