@@ -67,9 +67,11 @@ type Facts struct {
 	mounts    string
 	ports     map[int]bool // TCP ports listened on
 	ephemeral [2]int       // ip_local_port_range
-	kcore     *kcore.Map
-	segments  []kcore.Segment
-	symbol    string // kallsyms' line of linux_banner
+	// tcpBuffers is what the two ends of a connection on loopback hold at most, in bytes.
+	tcpBuffers int64
+	kcore      *kcore.Map
+	segments   []kcore.Segment
+	symbol     string // kallsyms' line of linux_banner
 	// Why memory cannot be read through /proc/kcore: what the target said when it was
 	// opened ("missing" if there is none), and what is wrong with its headers.
 	kcoreDenied string
@@ -129,6 +131,7 @@ func parseFacts(out []byte, nonce string) (*Facts, error) {
 	if _, err := fmt.Sscan(one("port_range"), &f.ephemeral[0], &f.ephemeral[1]); err != nil {
 		f.ephemeral = [2]int{32768, 60999} // the kernel's default, Documentation/networking/ip-sysctl
 	}
+	f.tcpBuffers = tcpBuffers(sec["tcp_buffers"])
 	for line := range strings.Lines(sec["dmi"]) {
 		k, v, _ := strings.Cut(strings.TrimSpace(line), "=")
 		switch k {
@@ -270,6 +273,23 @@ func listening(rows string) map[int]bool {
 		}
 	}
 	return ports
+}
+
+// tcpBuffers sums up tcp_wmem and tcp_rmem, whose third numbers are the most that a socket
+// takes. Without them it is the kernel's defaults (Documentation/networking/ip-sysctl).
+func tcpBuffers(text string) (n int64) {
+	lines := 0
+	for line := range strings.Lines(text) {
+		var least, normal, most int64
+		if _, err := fmt.Sscan(line, &least, &normal, &most); err == nil && most > 0 && most < 1<<40 {
+			n += most
+			lines++
+		}
+	}
+	if lines != 2 {
+		return 4<<20 + 6<<20
+	}
+	return n
 }
 
 // ramFolder picks a folder on a tmpfs for the module, in this order; a disk

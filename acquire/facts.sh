@@ -27,6 +27,7 @@ f modules_disabled /proc/sys/kernel/modules_disabled
 f sig_enforce /sys/module/module/parameters/sig_enforce
 f kptr_restrict /proc/sys/kernel/kptr_restrict
 f port_range /proc/sys/net/ipv4/ip_local_port_range
+s tcp_buffers; cat /proc/sys/net/ipv4/tcp_wmem /proc/sys/net/ipv4/tcp_rmem 2>/dev/null
 s la57; grep -c -m1 -w la57 /proc/cpuinfo
 s lime_loaded; grep '^lime ' /proc/modules
 s lime_installed; modinfo -F filename lime 2>/dev/null; modinfo -F vermagic lime 2>/dev/null

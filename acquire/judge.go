@@ -59,6 +59,7 @@ type judgement struct {
 	kcore      *KcoreUse
 	unreadable *Unreadable
 	stalls     []time.Duration
+	clockSet   time.Duration
 }
 
 // checks runs all tests. The image is complete when none of them fails and none that
@@ -225,6 +226,9 @@ func (j *judgement) anomalies() []string {
 	}
 	for _, d := range j.stalls {
 		out = append(out, fmt.Sprintf("the stream stood still for %s", d.Round(time.Millisecond)))
+	}
+	if j.clockSet.Abs() > time.Second {
+		out = append(out, fmt.Sprintf("the examiner's clock was set by %s during the capture, or that machine slept: the times of reading go on from its start", j.clockSet.Round(time.Millisecond)))
 	}
 	if used := j.facts.SwapUsed(); used > 0 {
 		for _, s := range j.facts.Swap {

@@ -91,18 +91,19 @@ func (st *kcoreStream) whole(i int64, phys uint64, begun, ended time.Time, bad [
 	if delete(st.bad, i); len(bad) > 0 { // it may have come before, over a lane that died then
 		st.bad[i] = bad
 	}
+	begun, ended = st.h.clock.at(begun), st.h.clock.at(ended)
 	k := phys / readEvery
 	t := st.reads[k]
 	if t == nil {
-		st.reads[k] = &ReadTime{Addr: lime.Addr(phys), First: begun.UTC(), Last: ended.UTC()}
+		st.reads[k] = &ReadTime{Addr: lime.Addr(phys), First: begun, Last: ended}
 		return
 	}
 	t.Addr = min(t.Addr, lime.Addr(phys))
 	if begun.Before(t.First) {
-		t.First = begun.UTC()
+		t.First = begun
 	}
 	if ended.After(t.Last) {
-		t.Last = ended.UTC()
+		t.Last = ended
 	}
 }
 

@@ -546,6 +546,7 @@ func (c *Cleanup) fix(st *limeStream) {
 func (st *limeStream) Record(m *Manifest) {
 	m.Method.Parameters = st.params
 	m.Method.Port = st.agent.port
+	m.Method.Buffered = channelWindow + st.h.facts.tcpBuffers + page
 	peer := st.peer
 	m.Method.Peer = &peer
 	m.Module = &ModuleUse{Module: *st.h.module, Path: path.Join(st.dir, "lime.ko")}

@@ -66,8 +66,7 @@ type Manifest struct {
 	// Unreadable are pages that /proc/kcore did not give: the image holds zeros there. Nil
 	// where the source cannot tell.
 	Unreadable *Unreadable `json:"unreadable,omitempty"`
-	// Reads say when memory was read, where that is not the order of the stream. Stream has
-	// the times at which the image passed here.
+	// Reads say when each 64 MiB of memory was read, by ascending address; see ReadTime.
 	Reads    []ReadTime    `json:"reads,omitempty"`
 	Duration time.Duration `json:"duration_ns"` // of the stream
 
@@ -111,7 +110,11 @@ type Method struct {
 	Port       int         `json:"port,omitempty"`       // on the target's loopback
 	Peer       *Peer       `json:"peer,omitempty"`
 	Kcore      *KcoreUse   `json:"kcore,omitempty"`
-	Privilege  string      `json:"privilege"` // root, sudo, sudo with password
+	// Buffered is how many bytes of the stream could lie, at most, between the target's memory and
+	// here: what came at some time had been read there that much of the stream earlier. 0 where
+	// Reads have the times of the question and the answer.
+	Buffered  int64  `json:"buffered_bytes,omitempty"`
+	Privilege string `json:"privilege"` // root, sudo, sudo with password
 }
 
 // A Candidate is one source and why it was or was not taken.
@@ -146,11 +149,27 @@ type Unreadable struct {
 	More     int          `json:"more_ranges,omitempty"` // not listed
 }
 
-// A ReadTime is when a stretch of up to 64 MiB was read.
+// A ReadTime is when a stretch of up to 64 MiB was read: by a clock that starts as the
+// examiner's, in UTC, and that nobody can set. With kcore it was read between the two times.
+// With LiME, which sends without being asked, they are those of receipt, see Method.Buffered.
 type ReadTime struct {
 	Addr  lime.Addr `json:"addr"`
-	First time.Time `json:"first"` // the first of it was asked for
+	First time.Time `json:"first"` // the first of it was asked for, or came
 	Last  time.Time `json:"last"`  // the last of it had come
+}
+
+// ReadSpan returns when reading memory began and ended, by Reads; zero times where that is not
+// known.
+func (m *Manifest) ReadSpan() (first, last time.Time) {
+	for i, r := range m.Reads {
+		if i == 0 || r.First.Before(first) {
+			first = r.First
+		}
+		if i == 0 || r.Last.After(last) {
+			last = r.Last
+		}
+	}
+	return first, last
 }
 
 // ModuleUse is the module that was loaded.
@@ -281,9 +300,9 @@ func (m *Manifest) Marshal() ([]byte, error) {
 
 // MaxManifest bounds the size of a manifest that ParseManifest reads. maxElements
 // bounds what it holds: a manifest of empty elements would take a hundred times
-// its size in memory. One of 24 TB has less than a million.
+// its size in memory. One of 24 TB has less than two million, in 80 MB.
 const (
-	MaxManifest = 64 << 20
+	MaxManifest = 128 << 20
 	maxElements = 2 << 20
 )
 

@@ -33,6 +33,8 @@ type remote struct {
 
 	commands, sudo, logins atomic.Int64
 
+	clock steadyClock // set when a capture begins
+
 	mu       sync.Mutex
 	timeline []Moment
 }

@@ -151,6 +151,7 @@ type capture struct {
 	doubtful []uint64
 	stalls   []time.Duration
 	duration time.Duration
+	clockSet time.Duration // by how much the examiner's clock was set meanwhile
 	clean    *Cleanup
 	src      Stream   // nil: the target was not touched
 	failed   []Stream // of sources that were tried before src and gave no byte
@@ -180,6 +181,7 @@ func (c *capture) free() {
 // stream takes the image, and cleans the target, on every path.
 func (c *capture) stream(ctx context.Context) {
 	h, name := c.h, host(c.step.Host)
+	h.clock = newSteadyClock(c.opts.Now)
 	c.sampleBefore(ctx)
 	err := c.open(ctx)
 	if err != nil {
@@ -189,7 +191,7 @@ func (c *capture) stream(ctx context.Context) {
 	}
 	st := c.src
 
-	walk := lime.WalkerOptions{Needles: needles(h.facts), Now: c.opts.Now}
+	walk := lime.WalkerOptions{Needles: needles(h.facts)}
 	if c.samples != nil {
 		for p := range c.samples.before {
 			walk.Samples = append(walk.Samples, p)
@@ -214,13 +216,14 @@ func (c *capture) stream(ctx context.Context) {
 	begin := time.Now()
 	c.out, err = pipeline.Run(streamCtx, from, c.obj, pipeline.Options{
 		Pool: c.opts.Pool, Compression: c.opts.Compression, Expected: c.step.Expected,
-		FrameSize: c.opts.testOnlyFrameSize, Walker: walker, Progress: progress, Recipients: c.opts.Recipients,
+		FrameSize: c.opts.testOnlyFrameSize, Walker: walker, Progress: progress, Recipients: c.opts.Recipients, Now: h.clock.now,
 	})
 	c.duration = time.Since(begin)
 	cancel(nil)
 	<-watched
 	stopInterrupt()
 	c.rep, c.walkErr = walker.Finish()
+	c.clockSet = h.clock.set()
 
 	var src *pipeline.SourceError
 	var dst *pipeline.SinkError

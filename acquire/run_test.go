@@ -46,6 +46,12 @@ func TestRunComplete(t *testing.T) {
 	if !m.Complete || m.Image.Raw.Bytes != int64(len(f.image)) || !m.Footprint.Clean || m.Footprint.TaintAfter != "4097" || m.Footprint.BytesPushed != 6 {
 		t.Errorf("manifest %+v", m)
 	}
+	// When memory was read is on record, and within the stream.
+	r := m.Stream.Ranges
+	first, last := m.ReadSpan()
+	if len(m.Reads) != 1 || m.Reads[0].Addr != 0x1000 || !first.Equal(r[0].First) || !last.Equal(r[1].Last) || m.Method.Buffered <= channelWindow {
+		t.Errorf("reads %v, buffered %d, ranges %+v", m.Reads, m.Method.Buffered, r)
+	}
 	if _, ok := events[len(events)-1].(Finished); !ok {
 		t.Errorf("last event %T", events[len(events)-1])
 	}

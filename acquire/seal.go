@@ -268,6 +268,7 @@ func (c *capture) manifest() *Manifest {
 		m.Footprint.TaintAfter, m.Footprint.Clean = c.clean.Taint, c.clean.Clean
 		m.Footprint.Left, m.Footprint.Fix = c.clean.Left, c.clean.Fix
 	}
+	m.Reads = readTimes(c.rep)
 	for _, st := range c.failed {
 		st.Record(m)
 	}
@@ -279,7 +280,7 @@ func (c *capture) manifest() *Manifest {
 		facts: f, rep: c.rep, walkErr: c.walkErr, srcErr: c.srcErr, sinkErr: c.sinkErr,
 		samples: c.samples, doubtful: c.doubtful, stalls: c.stalls,
 		source: s.Source, params: m.Method.Parameters, peer: m.Method.Peer,
-		kcore: m.Method.Kcore, unreadable: m.Unreadable,
+		kcore: m.Method.Kcore, unreadable: m.Unreadable, clockSet: c.clockSet,
 	}
 	if c.clean != nil {
 		j.insmod = c.clean.Insmod

@@ -140,6 +140,17 @@ func imageOf(name string) string {
 	return base
 }
 
+// ManifestOf reads the manifest that lies beside an image, or another file of its set. It checks
+// no signature: what it returns is not proven. The error is fs.ErrNotExist where there is none.
+func ManifestOf(ctx context.Context, where sink.Opener, name string) (*Manifest, error) {
+	v := &verification{where: where, name: imageOf(name), rep: &VerifyReport{}}
+	data, err := v.manifest(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read manifest: %w", err)
+	}
+	return ParseManifest(data)
+}
+
 // A verification is one Verify.
 type verification struct {
 	where sink.Opener

@@ -54,6 +54,14 @@ func TestCapture(t *testing.T) {
 			t.Errorf("check %q: %s: %s", c.Name, c.Result, c.Detail)
 		}
 	}
+	// When memory was read: every 64 MiB, within the time of the stream.
+	first, last := m.ReadSpan()
+	if want := int(m.RAM[len(m.RAM)-1].End>>26) + 1; len(m.Reads) != want || m.Method.Buffered < 2<<20 || m.Method.Buffered > 64<<20 {
+		t.Errorf("%d times of reading, want %d; buffered %d", len(m.Reads), want, m.Method.Buffered)
+	}
+	if d := m.Duration - last.Sub(first); d < 0 || d > m.Duration/2 {
+		t.Errorf("memory came within %s of a stream of %s", last.Sub(first), m.Duration)
+	}
 	if out := p.stdout.String(); !strings.Contains(out, m.Image.Raw.SHA256) || !strings.Contains(out, "complete") {
 		t.Errorf("stdout %q", out)
 	}

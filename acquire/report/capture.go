@@ -135,6 +135,13 @@ func (x *Capture) targetPairs() pairs {
 func (x *Capture) methodPairs() pairs {
 	var p pairs
 	p.text("Source", x.Method.Source)
+	if first, last := x.ReadSpan(); !first.IsZero() {
+		what := "Read"
+		if x.Method.Buffered > 0 {
+			what = "Received"
+		}
+		p.add(what, "%s to %s UTC: %s for the whole of memory", clock(first), clock(last), spanText(last.Sub(first)))
+	}
 	p.text("Root by", x.Method.Privilege)
 	p.text("Parameters", strings.Join(x.Method.Parameters, " "))
 	if m := x.Module; m != nil {

@@ -89,7 +89,8 @@ func (l *lab) capture(n int, change func(m *acquire.Manifest)) *acquire.Manifest
 		Target: acquire.TargetRecord{Host: host, Connection: transport.Info{Target: host, Addr: host + ":22", User: "ops", RemoteAddr: fmt.Sprintf("10.1.0.%d:22", n), HostKey: "SHA256:Lylk2iaEQ0OCc0bSnnq6XUQwX8pz7oEle8e6XlgOuuw",
 			HostKeyType: "ssh-ed25519", HostKeyTrust: "pinned", RTT: 3 * time.Millisecond},
 			Facts: &acquire.Facts{Hostname: host, Kernel: "6.1.0-56-cloud-amd64", Machine: "x86_64", OS: "Debian GNU/Linux 12 (bookworm)", MachineID: hex(host)[:32], BootID: hex("boot" + host)[:32], Uptime: 1234567 * time.Second}},
-		Method:   acquire.Method{Source: "lime", Privilege: "sudo", Parameters: []string{"format=lime", "localhostonly=1", "timeout=0"}, Peer: &acquire.Peer{Verified: true, Detail: "port 34524, process sshd"}},
+		Method:   acquire.Method{Source: "lime", Privilege: "sudo", Parameters: []string{"format=lime", "localhostonly=1", "timeout=0"}, Peer: &acquire.Peer{Verified: true, Detail: "port 34524, process sshd"}, Buffered: 12 << 20},
+		Reads:    []acquire.ReadTime{{Addr: 0x1000, First: second(4), Last: second(5)}, {Addr: 1 << 26, First: second(5), Last: second(4 + flow)}},
 		Module:   &acquire.ModuleUse{Module: kernelmodules.Module{SHA256: hex("module"), Origin: "modules/lime-6.1.0-56.ko", Signature: "pinned sha256", Vermagic: "6.1.0-56-cloud-amd64 SMP preempt "}},
 		Complete: true, RAM: ram, Stream: &lime.Report{Complete: true, Ranges: ranges},
 		Checks: []acquire.Check{{Name: "records", Result: acquire.Pass, Detail: "2 records, all whole"}, {Name: "ranges", Result: acquire.Pass, Detail: "exactly the System RAM of /proc/iomem"}, {Name: "banner", Result: acquire.Pass, Detail: "at 0x611ffe0"}},
@@ -332,7 +333,8 @@ func TestPages(t *testing.T) {
 					t.Error(c.Verdict())
 				}
 			} else {
-				want(t, page, "Every record is signed by an allowed signer", "Images were not read again", "good, by investigator", "timeout=0", "sha256sum -c SHA256SUMS")
+				want(t, page, "Every record is signed by an allowed signer", "Images were not read again", "good, by investigator", "timeout=0", "sha256sum -c SHA256SUMS",
+					"Received 2026-11-22 04:48:11 to 2026-11-22 04:48:39 UTC: 28.0 s for the whole of memory")
 				if strings.Contains(page, "Needs attention") || c.Verdict() != acquire.VerdictOK {
 					t.Errorf("a good case is %s", c.Verdict())
 				}

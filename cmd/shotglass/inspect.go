@@ -7,10 +7,12 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"filippo.io/age"
 	"github.com/urfave/cli/v2"
 
+	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/agefile"
 	"github.com/shotglass-ir/shotglass/acquire/frame"
 	"github.com/shotglass-ir/shotglass/acquire/lime"
@@ -19,7 +21,7 @@ import (
 
 const inspectText = `Reads a LiME image of any origin, plain or compressed with zstd, s2 or gzip, and tells what it holds. It needs no manifest
 and proves nothing about integrity: see verify. FILE may be s3://bucket/key. An encrypted image takes
---identity.
+--identity. If a manifest lies beside the image, it tells when memory was read, unchecked.
 
 Exit code 0: the structure is whole. 3: the image is cut short. 4: not a valid LiME image. 1: it could not be read.`
 
@@ -77,6 +79,7 @@ type inspection struct {
 	Banners   []banner     `json:"banners"`
 	Error     string       `json:"error,omitempty"`
 	Report    *lime.Report `json:"structure,omitempty"`
+	Reading   *readTimes   `json:"reading,omitempty"`
 
 	err error
 }
@@ -84,6 +87,41 @@ type inspection struct {
 func (in *inspection) fail(code int, err error) *inspection {
 	in.Code, in.err, in.Error = code, err, err.Error()
 	return in
+}
+
+// A readTimes is what a manifest beside the image says of when memory was read. Nobody checked it.
+type readTimes struct {
+	Source   string        `json:"source"`
+	First    time.Time     `json:"first"`
+	Last     time.Time     `json:"last"`
+	Duration time.Duration `json:"duration_ns"`
+	Buffered int64         `json:"buffered_bytes,omitempty"` // see acquire.Method
+}
+
+// readingOf looks for a manifest; nil if there is none that tells.
+func readingOf(ctx context.Context, name string, access s3.Options) *readTimes {
+	where, base, err := place(ctx, name, access)
+	if err != nil {
+		return nil
+	}
+	m, err := acquire.ManifestOf(ctx, where, base)
+	if err != nil {
+		return nil
+	}
+	first, last := m.ReadSpan()
+	if first.IsZero() {
+		return nil
+	}
+	return &readTimes{m.Method.Source, first, last, last.Sub(first), m.Method.Buffered}
+}
+
+func (r *readTimes) String() string {
+	what := "was read"
+	if r.Buffered > 0 {
+		what = fmt.Sprintf("came (up to %s of it had been read before)", size(r.Buffered))
+	}
+	return fmt.Sprintf("%s %s from %s to %s, %s, as the manifest beside it says, unchecked",
+		printable(r.Source), what, r.First.Format(time.RFC3339), r.Last.Format(time.RFC3339), short(r.Duration))
 }
 
 func inspect(ctx context.Context, c *console, name string, access s3.Options, ids []age.Identity) *inspection {
@@ -109,6 +147,7 @@ func inspect(ctx context.Context, c *console, name string, access s3.Options, id
 	in.Report, in.Raw, in.Memory = rep, rep.Bytes, rep.Size()
 	in.Pages, in.ZeroPages = rep.Pages()
 	in.Banners = texts.found(rep)
+	in.Reading = readingOf(ctx, name, access)
 	m.close()
 
 	var chunk *agefile.ChunkError
@@ -165,6 +204,9 @@ func printInspection(out io.Writer, in *inspection) {
 	}
 	if len(in.Banners) == 0 {
 		fmt.Fprintf(out, "  banner: none\n")
+	}
+	if in.Reading != nil {
+		fmt.Fprintf(out, "  reading: %s\n", in.Reading)
 	}
 	for _, p := range rep.Problems {
 		fmt.Fprintf(out, "  problem: %s\n", p)
