@@ -68,8 +68,8 @@ func (e *Engine) Resume(ctx context.Context, name string, o ApplyOptions) (*Resu
 	return e.Apply(ctx, p, o)
 }
 
-// load reads a journal that has at least a plan.
-func (e *Engine) load(ctx context.Context, name string) (*record, error) {
+// peek reads a journal.
+func (e *Engine) peek(ctx context.Context, name string) (*record, error) {
 	b, err := e.Journals.Load(ctx, name)
 	if err != nil {
 		return nil, err
@@ -78,7 +78,15 @@ func (e *Engine) load(ctx context.Context, name string) (*record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("journal %s: %w", name, err)
 	}
-	rec := fold(entries)
+	return fold(entries), nil
+}
+
+// load reads a journal that has at least a plan.
+func (e *Engine) load(ctx context.Context, name string) (*record, error) {
+	rec, err := e.peek(ctx, name)
+	if err != nil {
+		return nil, err
+	}
 	if rec.plan == nil {
 		return nil, fmt.Errorf("journal %s has no plan: nothing was changed yet", name)
 	}

@@ -105,3 +105,27 @@ func TestNoJournal(t *testing.T) {
 		}
 	}
 }
+
+func TestFind(t *testing.T) {
+	e, _ := engine(t, newAccount())
+	r := contain(t, e, containment.ApplyOptions{})
+	for _, tt := range []struct {
+		target, caseID string
+		found          bool
+	}{
+		{host.ARN(), "case-42", true}, {host.Name, "", true}, {host.Name, "case-43", false},
+		{"arn:aws:ec2:eu-west-2:111122223333:instance/" + host.Name, "", false}, {"i-0123456789abcdef1", "", false},
+	} {
+		target, err := containment.ParseTarget(tt.target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names, err := e.Find(t.Context(), target, tt.caseID)
+		if err != nil || (len(names) == 1 && names[0] == r.Journal) != tt.found {
+			t.Errorf("%s in %q: %v, %v", tt.target, tt.caseID, names, err)
+		}
+	}
+	if p, err := e.Journaled(t.Context(), r.Journal); err != nil || p.Target != host {
+		t.Errorf("%+v, %v", p, err)
+	}
+}

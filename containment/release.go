@@ -175,3 +175,32 @@ func (e *Engine) Status(ctx context.Context, name string) (*Result, error) {
 	}
 	return res, nil
 }
+
+// Journaled returns the plan that a journal begins with last: what it is about.
+func (e *Engine) Journaled(ctx context.Context, name string) (*Plan, error) {
+	rec, err := e.load(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return rec.plan, nil
+}
+
+// Find returns the names of the journals of a target, in a case if one is named. What t does not say, such as its
+// region, may be anything. Journals that cannot be read are an error: the target's may be among them.
+func (e *Engine) Find(ctx context.Context, t Target, caseID string) ([]string, error) {
+	all, err := e.Journals.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, n := range all {
+		rec, err := e.peek(ctx, n)
+		if err != nil {
+			return nil, err
+		}
+		if rec.plan != nil && same(t, rec.plan.Target) && (caseID == "" || caseID == rec.plan.Case) {
+			names = append(names, n)
+		}
+	}
+	return names, nil
+}
