@@ -168,6 +168,7 @@ type Job struct {
 	Modules      kernelmodules.Store
 	SudoPassword transport.SecretFunc
 	Method       string // see Options.Method
+	Connections  int    // see Options.Connections; AutoConnections in place of its 0
 
 	// Recipients are for this target, in place of Options.Recipients.
 	Recipients []agefile.Recipient
@@ -175,6 +176,9 @@ type Job struct {
 	Labels   map[string]string // for the manifest
 	Settings []Setting         // for the manifest, in place of Options.Settings
 }
+
+// AutoConnections lets the round trip decide for one target.
+const AutoConnections = -1
 
 // Jobs makes a plain job of each target.
 func Jobs(targets ...transport.Target) []Job {
@@ -204,6 +208,12 @@ func (j Job) options(o Options) *Options {
 	}
 	if j.Method != "" {
 		o.Method = j.Method
+	}
+	switch {
+	case j.Connections > 0:
+		o.Connections = j.Connections
+	case j.Connections == AutoConnections:
+		o.Connections = 0
 	}
 	if j.Settings != nil {
 		o.Settings = j.Settings

@@ -134,6 +134,15 @@ func TestNoFallBack(t *testing.T) {
 	}
 }
 
+// TestJobConnections: a target's number is in place of that for all, auto too.
+func TestJobConnections(t *testing.T) {
+	for n, want := range map[int]int{0: 5, 3: 3, AutoConnections: 0} {
+		if got := (Job{Connections: n}).options(Options{Connections: 5}).Connections; got != want {
+			t.Errorf("%d: %d, want %d", n, got, want)
+		}
+	}
+}
+
 // farConn is a connection of which only the round trip counts.
 type farConn struct {
 	transport.Conn

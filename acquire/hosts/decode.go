@@ -55,7 +55,7 @@ func (d *decoder) decode(doc ast.Node, f *File) {
 var (
 	secretType  = reflect.TypeFor[*Secret]()
 	stringsType = reflect.TypeFor[Strings]()
-	workersType = reflect.TypeFor[Workers]()
+	countType   = reflect.TypeFor[Count]()
 )
 
 // value fills v from n. An empty value leaves v alone, as if the key were not there.
@@ -93,15 +93,16 @@ func (d *decoder) value(n ast.Node, v reflect.Value, path, is string) {
 			}
 		}
 		return
-	case v.Type() == workersType:
+	case v.Type() == countType:
 		if s, ok := node.(*ast.StringNode); ok && s.Value == "auto" {
+			v.SetInt(int64(Auto))
 			return
 		}
-		if k, ok := integer(node); ok && k >= 1 && k <= 10000 {
+		if k, ok := integer(node); ok && k >= 1 && k <= most[is] {
 			v.SetInt(k)
 			return
 		}
-		d.fail(n, "%s is %s, want a number from 1 or auto", path, describe(node))
+		d.fail(n, "%s is %s, want a number from 1 to %d, or auto", path, describe(node), most[is])
 		return
 	}
 	switch v.Kind() {

@@ -15,6 +15,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+
+	"github.com/shotglass-ir/shotglass/acquire"
 )
 
 // A File is a hosts file.
@@ -27,7 +29,7 @@ type File struct {
 	Case     string   `yaml:"case" doc:"The ID of the case, for the manifests."`
 	Defaults Defaults `yaml:"defaults" doc:"What holds for every host that does not say otherwise."`
 	Hosts    []Host   `yaml:"hosts" doc:"The hosts to capture."`
-	Workers  Workers  `yaml:"workers" doc:"How many hosts to capture at once; auto lets memory decide."`
+	Workers  Count    `yaml:"workers" is:"workers" doc:"How many hosts to capture at once; auto lets memory decide."`
 
 	LimitTotalRate string `yaml:"limit_total_rate" is:"rate" doc:"How fast the memory of all hosts together is read at most, such as 200MB/s."`
 
@@ -65,6 +67,8 @@ type Defaults struct {
 	Module       Strings `yaml:"module" is:"file" doc:"LiME modules, or folders with modules."`
 	ModuleSHA256 Strings `yaml:"module_sha256" is:"sha256" doc:"Digests of modules that may be loaded."`
 
+	Connections Count `yaml:"connections" is:"connections" doc:"How many connections read /proc/kcore at once, each a login; auto lets the round trip decide."`
+
 	LimitRate string `yaml:"limit_rate" is:"rate" doc:"How fast the memory of the host is read at most, such as 50MB/s; without it as fast as can be."`
 
 	Output         string  `yaml:"output" is:"place" doc:"The folder for images and manifests, or s3://BUCKET/PREFIX/."`
@@ -97,8 +101,14 @@ type Jump struct {
 // Strings is one text or a list of them.
 type Strings []string
 
-// Workers is how many hosts are captured at once; 0 is auto.
-type Workers int
+// A Count is how many of something there are; 0: the file does not say.
+type Count int
+
+// Auto is a Count that the program decides.
+const Auto Count = -1
+
+// most are what Counts may be, by the tag "is".
+var most = map[string]int64{"workers": 10000, "connections": acquire.MaxConnections}
 
 // Logging is Margarita Shotgun's section for its log.
 type Logging struct {

@@ -198,12 +198,16 @@ var faults = []struct {
 		`2:23: hosts[0].host_key: host key "MD5:aa" is not a SHA256 fingerprint, as ssh-keygen -lf prints it`,
 		`2:47: hosts[0].module_sha256[0]: "ab" is not a SHA-256 in hexadecimal, as sha256sum prints it`,
 	}},
-	{"workers", "workers: many\n", []string{`1:10: workers is "many", want a number from 1 or auto`}},
+	{"workers", "workers: many\n", []string{`1:10: workers is "many", want a number from 1 to 10000, or auto`}},
+	{"connections", "defaults: {connections: lots}\nhosts:\n- {addr: a, connections: 17}\n", []string{
+		`1:25: defaults.connections is "lots", want a number from 1 to 16, or auto`,
+		`3:26: hosts[0].connections is 17, want a number from 1 to 16, or auto`,
+	}},
 	{"rates", "limit_total_rate: 5\nhosts:\n- {addr: a, limit_rate: 1kB/s}\n- {addr: b, limit_rate: 400 Mbit/s}\n", []string{
 		`1:19: limit_total_rate is a number, want text (in quotes)`,
 		`3:25: hosts[0].limit_rate: "1kB/s" is less than`,
 	}},
-	{"no workers", "workers: 0\n", []string{`1:10: workers is 0, want a number from 1 or auto`}},
+	{"no workers", "workers: 0\n", []string{`1:10: workers is 0, want a number from 1 to 10000, or auto`}},
 	{"repository", "repository: {gpg_verify: false, key: [67172B17, \"80DA 92CB 0916 1F24 1C8F  9BC9 18BA 9803 6717 2B17\"]}\n", []string{
 		`1:14: repository.key is there to check signatures, and gpg_verify says not to`,
 		`1:39: repository.key[0]: "67172B17" is not a full fingerprint, as gpg --fingerprint prints it: it has 8 hexadecimal digits, want 40 or 64`,

@@ -41,8 +41,8 @@ func schemaOf(t reflect.Type, is string) object {
 	case stringsType:
 		one := schemaOf(reflect.TypeFor[string](), is)
 		return object{"anyOf": []any{one, object{"type": "array", "items": one}}}
-	case workersType:
-		return object{"anyOf": []any{object{"enum": []any{"auto", nil}}, object{"type": "integer", "minimum": 1, "maximum": 10000}}}
+	case countType:
+		return object{"anyOf": []any{object{"enum": []any{"auto", nil}}, object{"type": "integer", "minimum": 1, "maximum": most[is]}}}
 	}
 	switch t.Kind() {
 	case reflect.Pointer:

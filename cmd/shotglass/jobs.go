@@ -221,6 +221,11 @@ func (m *jobMaker) job(name string, h hostsfile.Host, arg hostSpec) acquire.Job 
 	if fromFile("method", h.Method) {
 		j.Method = h.Method
 	}
+	if n := int(h.Connections); h.Connections == hostsfile.Auto && fromFile("connections", "auto") {
+		j.Connections = acquire.AutoConnections
+	} else if n > 0 && fromFile("connections", strconv.Itoa(n)) {
+		j.Connections = n
+	}
 	var err error
 	if j.Modules, err = m.store(modules, pins); err != nil {
 		fail("module", err)

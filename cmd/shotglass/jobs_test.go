@@ -307,6 +307,23 @@ hosts:
 	}
 }
 
+// TestConnections: a host's number outweighs that of the defaults, auto too, and a flag both.
+func TestConnections(t *testing.T) {
+	testApp(t)
+	_, file := hostsFolder(t, "defaults: {connections: 4}\nhosts:\n- {addr: a, connections: 2}\n- {addr: b, connections: auto}\n- addr: c\n")
+	o := mustParse(t, "-c", file)
+	if a, b, c := o.Jobs[0].Connections, o.Jobs[1].Connections, o.Jobs[2].Connections; a != 2 || b != acquire.AutoConnections || c != 4 {
+		t.Errorf("%d, %d, %d", a, b, c)
+	}
+	if s := jobSetting(o.Jobs[0], "connections"); s != [2]string{"2", "file " + file} {
+		t.Errorf("%q", s)
+	}
+	o = mustParse(t, "-c", file, "--connections", "7")
+	if o.Engine.Connections != 7 || o.Jobs[0].Connections != 0 || o.Jobs[1].Connections != 0 {
+		t.Errorf("%d, %d, %d", o.Engine.Connections, o.Jobs[0].Connections, o.Jobs[1].Connections)
+	}
+}
+
 // TestLimits: a rate of the file holds where no flag outweighs it, and the manifest says whence.
 func TestLimits(t *testing.T) {
 	testApp(t)

@@ -223,7 +223,7 @@ func (o *captureOptions) readHosts(c *console, ctx *cli.Context, name string) (e
 			e.LimitTotalRate, _ = acquire.ParseRate(r) // checked by the hosts file
 			e.Settings = setSetting(e.Settings, "limit-total-rate", r, "file "+path)
 		}
-		if file.Workers != 0 && !ctx.IsSet("parallel") {
+		if file.Workers > 0 && !ctx.IsSet("parallel") {
 			e.Parallel = int(file.Workers)
 			e.Settings = setSetting(e.Settings, "parallel", strconv.Itoa(e.Parallel), "file "+path)
 		}
