@@ -234,6 +234,7 @@ type Plan struct {
 	listings []listed
 	files    fileBudget
 	space    []Space
+	room     ledger
 }
 
 // A Step is the plan for one target.
@@ -249,10 +250,13 @@ type Step struct {
 	Candidates []Candidate           `json:"candidates,omitempty"`
 	Module     *kernelmodules.Module `json:"module,omitempty"`
 	// Connections is how many read at once, at most; 0 when there is only one.
-	Connections int      `json:"connections,omitempty"`
-	Name        string   `json:"name,omitempty"`       // of the image
-	Expected    int64    `json:"expected,omitempty"`   // raw bytes, exact
-	Recipients  []string `json:"recipients,omitempty"` // who can decrypt the image; none: it is not encrypted
+	Connections int    `json:"connections,omitempty"`
+	Name        string `json:"name,omitempty"` // of the image
+	// Second is the name of the image that is taken through /proc/kcore should LiME's be
+	// rejected; empty when there would be none.
+	Second     string   `json:"second_name,omitempty"`
+	Expected   int64    `json:"expected,omitempty"`   // raw bytes, exact
+	Recipients []string `json:"recipients,omitempty"` // who can decrypt the image; none: it is not encrypted
 	// Estimate is the least time of the stream, from the round trip and the target's rate
 	// limit; 0 when neither limits it.
 	Estimate time.Duration `json:"estimate_ns,omitempty"`
@@ -272,6 +276,8 @@ type Step struct {
 	planned time.Time
 	parked  bool     // its connection was closed to wait
 	priors  []*Prior // newest first
+	room    *ledger  // of the plan
+	volume  string   // where the plan keeps room for the step; empty when it keeps none
 }
 
 // A State is how a host ended.
@@ -300,6 +306,9 @@ type Result struct {
 	// KeptFrom is when the image was made, if an earlier run made it and it was kept.
 	KeptFrom time.Time `json:"kept_from,omitzero"`
 	Notes    []string  `json:"notes,omitempty"` // on images of earlier runs
+	// Other is the host's other image: one whose content was rejected, or an attempt to
+	// take one in its place.
+	Other *Result `json:"other_image,omitempty"`
 	// Interrupted says that the user's cancellation ended it.
 	Interrupted bool `json:"interrupted,omitempty"`
 	// Err is set unless State is complete.

@@ -83,6 +83,14 @@ type Resumed struct {
 // Cleaning: the stream has ended, the target is being cleaned.
 type Cleaning struct{ host }
 
+// Rejected: the image that came is whole and is not the memory. It is kept, with its manifest;
+// a second one follows.
+type Rejected struct {
+	host
+	Result *Result
+	Second string // name
+}
+
 // Problem: something the user should know now; the capture goes on.
 type Problem struct {
 	host

@@ -418,7 +418,22 @@ func (st *limeStream) Read(p []byte) (int, error) {
 	if err != nil {
 		st.ended.Store(true)
 	}
+	if err == io.EOF {
+		err = st.ending()
+	}
 	return n, err
+}
+
+// ending tells the end of the stream from that of the connection, which x/crypto/ssh shows as
+// io.EOF too.
+func (st *limeStream) ending() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	st.h.conn.Ping(ctx)
+	if err := st.h.conn.Err(); err != nil {
+		return err
+	}
+	return io.EOF
 }
 
 // unblock is how long a closed channel may take to end its reads. The end needs

@@ -63,6 +63,10 @@ type Manifest struct {
 	Stream *lime.Report `json:"stream,omitempty"` // what the image holds, per range
 	Checks []Check      `json:"checks"`           // every test that Complete rests on
 
+	// Other is the other image of the host: LiME's was rejected, and one was taken through
+	// /proc/kcore.
+	Other *OtherImage `json:"other_image,omitempty"`
+
 	// Unreadable are pages that /proc/kcore did not give: the image holds zeros there. Nil
 	// where the source cannot tell.
 	Unreadable *Unreadable `json:"unreadable,omitempty"`

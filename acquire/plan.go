@@ -132,6 +132,7 @@ func (p *Plan) nameImages() error {
 		taken[at(s, name)] = true
 		s.Name = name
 	}
+	p.nameSeconds(inUse, func(s *Step, name string) { taken[at(s, name)] = true })
 	return nil
 }
 
@@ -210,6 +211,9 @@ func (s *Step) plan(ctx context.Context, opts *Options, slots slots) error {
 	s.Facts, s.Privilege = h.facts, h.priv.kind
 	s.Expected = lime.Total(h.facts.RAM)
 	err := s.chooseSource(ctx)
+	if !s.spare() {
+		s.Second = ""
+	}
 	s.warn()
 	if err != nil {
 		return err
@@ -258,7 +262,7 @@ func (s *Step) warnSpill(ctx context.Context, opts *Options) {
 		return
 	}
 	free, err := sp.Spill().Free(ctx)
-	need := s.Expected + s.Expected>>8 + overhead
+	need := s.needed()
 	switch {
 	case err != nil:
 		s.Warnings = append(s.Warnings, fmt.Sprintf("the spill folder: free space is not known: %v", err))
@@ -287,7 +291,7 @@ func (p *Plan) checkSpace(ctx context.Context) {
 			p.space = append(p.space, Space{Place: fmt.Sprint(s.opts.Sink), Free: free})
 		}
 		v := &p.space[volumes[volume]]
-		need := s.Expected + s.Expected>>8 + overhead
+		need := s.needed()
 		v.Need += need
 		if left[volume] < need && !p.opts.AllowLowSpace {
 			v.Short++
@@ -296,6 +300,17 @@ func (p *Plan) checkSpace(ctx context.Context) {
 			continue
 		}
 		left[volume] -= need
+		s.room, s.volume = &p.room, volume
+		p.room.add(volume, need)
+	}
+	short := 0
+	for _, s := range p.Steps {
+		if s.Err == nil && s.Second != "" && s.volume != "" && left[s.volume] < s.needed() && !p.opts.AllowLowSpace {
+			short++
+		}
+	}
+	if short > 0 {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("should an image of LiME be rejected, there may be no room for a second one through /proc/kcore (%d hosts)", short))
 	}
 }
 

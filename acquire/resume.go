@@ -207,6 +207,8 @@ func (p *Plan) prior(ctx context.Context, place sink.Sink, name string, sizes ma
 	switch {
 	case !v.rep.Signature.Trusted:
 		why = "nobody who is trusted has signed its manifest: " + cmp.Or(v.rep.Signature.Detail, "no reason is known")
+	case !m.Complete && m.Other != nil && m.Other.Order == orderAfter:
+		why = "its content was rejected, and " + m.Other.Name + " was to be taken in its place"
 	case !m.Complete:
 		why = "it is partial"
 	case !there:

@@ -34,6 +34,7 @@ func (p *Plan) Run(ctx context.Context) []Result {
 			res := &results[i]
 			*res = s.admit(ctx, gate, gateErr)
 			res.Notes = s.Notes
+			s.settle()
 			s.park() // hundreds of others may still run
 			opts.Observer(Finished{host(s.Host), res})
 			return nil
@@ -50,21 +51,29 @@ func (s *Step) fail(ctx context.Context, err error) Result {
 
 // run captures one target.
 func (s *Step) run(ctx context.Context) Result {
-	opts := s.opts
-	fail := func(err error) Result { return s.fail(ctx, err) }
 	if err := s.refresh(ctx); err != nil {
-		return fail(err)
+		return s.fail(ctx, err)
 	}
-	c := &capture{step: s, h: s.host, opts: opts}
+	c := &capture{step: s, h: s.host, opts: s.opts}
+	res := c.run(ctx)
+	if c.rejected != nil {
+		return c.second(ctx, res)
+	}
+	return res
+}
+
+// run takes the image and seals it.
+func (c *capture) run(ctx context.Context) Result {
+	s, opts := c.step, c.opts
 	// The object comes first: what cannot be stored must not be asked for.
 	obj, err := sink.CreateSized(ctx, opts.Sink, s.Name, s.Expected)
 	if err != nil {
-		return fail(fmt.Errorf("create %s: %w", s.Name, err))
+		return s.fail(ctx, fmt.Errorf("create %s: %w", s.Name, err))
 	}
 	c.obj = obj
 	release, err := c.reserve(ctx)
 	if err != nil {
-		return fail(errors.Join(err, obj.Abort(context.WithoutCancel(ctx))))
+		return s.fail(ctx, errors.Join(err, obj.Abort(context.WithoutCancel(ctx))))
 	}
 	defer release()
 	c.release = release
@@ -156,6 +165,9 @@ type capture struct {
 	src      Stream   // nil: the target was not touched
 	failed   []Stream // of sources that were tried before src and gave no byte
 	release  func()   // gives back the room for the files beside the image; nil when there is none
+
+	rejected []string    // checks for which a second image follows
+	other    *OtherImage // that was taken before
 }
 
 // reserve keeps room for the manifest on a sink that can fill up.

@@ -93,6 +93,9 @@ func (c *capture) seal(ctx context.Context, interrupted bool) Result {
 		c.h.mark("%s", perr)
 	}
 	c.h.mark("image %s: %s", state, receipt.Location)
+	if len(errs) == 0 {
+		c.prepareSecond(ctx, m)
+	}
 	m.Timeline = c.h.timeline
 	err = c.writeManifest(ctx, m, &res)
 	if err != nil {
@@ -261,6 +264,7 @@ func (c *capture) manifest() *Manifest {
 		},
 		Duration: c.duration,
 	}
+	m.Other = c.other
 	if len(c.opts.Recipients) > 0 {
 		m.Image.Encryption, m.Image.Recipients = encryptionAge, agefile.Names(c.opts.Recipients)
 	}
@@ -323,10 +327,7 @@ func (c *capture) writeManifest(ctx context.Context, m *Manifest, res *Result) e
 	if err != nil {
 		return err
 	}
-	name := m.Image.Name + ManifestSuffix
-	if !m.Complete && sink.IsNeutral(c.opts.Sink) {
-		name = m.Image.Name + PartialManifestSuffix
-	}
+	name := manifestName(c.opts.Sink, m.Image.Name, m.Complete)
 	if res.Manifest, err = c.put(ctx, name, data); err != nil {
 		return fmt.Errorf("write manifest: %w", err)
 	}
@@ -344,6 +345,14 @@ func (c *capture) writeManifest(ctx context.Context, m *Manifest, res *Result) e
 		return fmt.Errorf("write signature: %w", err)
 	}
 	return nil
+}
+
+// manifestName is the name of an image's manifest in s.
+func manifestName(s sink.Sink, image string, complete bool) string {
+	if !complete && sink.IsNeutral(s) {
+		return image + PartialManifestSuffix
+	}
+	return image + ManifestSuffix
 }
 
 // put stores a small file. When its name has been taken meanwhile, or it cannot be committed,

@@ -121,6 +121,7 @@ var descriptions = map[string]string{
 	"resumed":     "Memory stream resumed",
 	"stream-end":  "Memory stream ended",
 	"problem":     "Problem noticed",
+	"rejected":    "Image rejected",
 	"cleaned":     "Target cleaned",
 	"left":        "Target not clean",
 	"manifest":    "Manifest written",

@@ -62,6 +62,8 @@ func entries(e acquire.Event) []Entry {
 		return []Entry{{Event: "stream-end", Message: "stream ended, cleaning the target"}}
 	case acquire.Problem:
 		return []Entry{{Event: "problem", Message: "problem: " + e.Err.Error(), Error: e.Err.Error()}}
+	case acquire.Rejected:
+		return rejected(e)
 	case acquire.Finished:
 		return finished(e.Result)
 	default: // of a later version of the engine
@@ -99,11 +101,12 @@ func finished(r *acquire.Result) (out []Entry) {
 	case r.Manifest != "" && r.KeptFrom.IsZero():
 		out = append(out, Entry{Event: "cleaned", Message: "nothing was left on the target"})
 	}
-	complete := r.State == acquire.StateComplete
-	if r.ManifestDigest.SHA256 != "" {
-		rec := Record{Host: r.Host, State: string(r.State), Name: path.Base(strings.ReplaceAll(r.Manifest, `\`, "/")), Location: r.Manifest, Digest: Digest{r.ManifestDigest, complete}}
-		out = append(out, Entry{Event: "manifest", Message: "manifest written: " + r.Manifest + ", sha256 " + rec.SHA256, Manifest: &rec, Location: r.Manifest})
+	if o := r.Other; o != nil && r.State != acquire.StateComplete {
+		out = append(out, manifest(o)...) // of the second; r's own is on record since it was rejected
+	} else {
+		out = append(out, manifest(r)...)
 	}
+	complete := r.State == acquire.StateComplete
 	e := Entry{
 		Event: "finished", Message: string(r.State), State: string(r.State), Reasons: r.Reasons,
 		Location: r.Image.Location, Image: r.Image.Name, DurationMicros: r.Duration.Microseconds(),
@@ -127,4 +130,27 @@ func finished(r *acquire.Result) (out []Entry) {
 		e.Message += ": " + strings.Join(r.Reasons, "; ")
 	}
 	return append(out, e)
+}
+
+// manifest is the record of a manifest that this run wrote.
+func manifest(r *acquire.Result) []Entry {
+	if r.ManifestDigest.SHA256 == "" {
+		return nil
+	}
+	rec := Record{
+		Host: r.Host, State: string(r.State), Name: path.Base(strings.ReplaceAll(r.Manifest, `\`, "/")), Location: r.Manifest,
+		Digest: Digest{r.ManifestDigest, r.State == acquire.StateComplete},
+	}
+	return []Entry{{Event: "manifest", Message: "manifest written: " + r.Manifest + ", sha256 " + rec.SHA256, Manifest: &rec, Location: r.Manifest}}
+}
+
+// rejected is an image that is kept and not to be used.
+func rejected(e acquire.Rejected) []Entry {
+	r := e.Result
+	out := append([]Entry{{Event: "cleaned", Message: "nothing was left on the target"}}, manifest(r)...)
+	return append(out, Entry{
+		Event: "rejected", State: string(r.State), Reasons: r.Reasons, Location: r.Image.Location, Image: r.Image.Name,
+		Raw: &Digest{Digest: r.Image.Raw}, Stored: &Digest{Digest: r.Image.Stored}, DurationMicros: r.Duration.Microseconds(),
+		Message: fmt.Sprintf("the content of the image is rejected; it is kept in %s, and a second one is taken as %s: %s", r.Image.Location, e.Second, strings.Join(r.Reasons, "; ")),
+	})
 }

@@ -67,6 +67,7 @@ func (x *Capture) imagePairs() pairs {
 	p.add("File, SHA-256", "%s", i.Stored.SHA256)
 	p.add("File, size", "%s bytes (%s)", grouped(i.Stored.Bytes), bytesText(i.Stored.Bytes))
 	p.add("Format", "%s, compression %s, encryption %s", i.Format, i.Compression, i.Encryption)
+	p.text("Other image", x.otherText())
 	if len(i.Recipients) > 0 {
 		p.add("Encrypted to", "%s", strings.Join(i.Recipients, ", "))
 	}
@@ -96,6 +97,22 @@ func (x *Capture) imagePairs() pairs {
 		p.add("This report", "read again: %s", plural(len(v.Problems), "mismatch", "mismatches"))
 	}
 	return p
+}
+
+// otherText says why the host has another image.
+func (x *Capture) otherText() string {
+	o := x.Other
+	if o == nil {
+		return ""
+	}
+	if o.Order == "after" {
+		return fmt.Sprintf("the content of this one was rejected (%s); %s was to be taken through %s in its place", strings.Join(o.Rejected, ", "), o.Name, o.Source)
+	}
+	text := fmt.Sprintf("taken since the content of %s, through %s, was rejected (%s)", o.Name, o.Source, strings.Join(o.Rejected, ", "))
+	if o.Manifest != nil {
+		text += "; its manifest " + o.Manifest.Name + " has sha256 " + o.Manifest.SHA256
+	}
+	return text
 }
 
 func (x *Capture) targetPairs() pairs {

@@ -367,6 +367,24 @@ func TestOrder(t *testing.T) {
 	want(t, page, "the image is not beside its manifest", "2 images are recorded as complete, 1 does not agree with its record, 1 is partial, 2 hosts or attempts have no image")
 }
 
+// TestTwoImages: of a host with two images the page says which is which, and why.
+func TestTwoImages(t *testing.T) {
+	l := newLab(t)
+	rejected := []string{"zero fill"}
+	first := l.capture(1, func(m *acquire.Manifest) {
+		partial(m)
+		m.Other = &acquire.OtherImage{Name: "second.lime", Order: "after", Source: "kcore", Rejected: rejected}
+	})
+	l.capture(2, func(m *acquire.Manifest) {
+		m.Other = &acquire.OtherImage{Name: first.Image.Name, Order: "before", Source: "lime", Rejected: rejected,
+			Manifest: &acquire.Reference{Name: first.Image.Name + ".json", SHA256: "5ec0"}}
+	})
+	want(t, render(t, l.trusted()),
+		"the content of this one was rejected (zero fill); second.lime was to be taken through kcore in its place",
+		"taken since the content of "+first.Image.Name+", through lime, was rejected (zero fill); its manifest "+first.Image.Name+".json has sha256 5ec0",
+		"1 image is recorded as complete, 1 is partial")
+}
+
 // TestHostile: what hosts, manifests and logs say is text, wherever it ends up.
 func TestHostile(t *testing.T) {
 	evil := "</title></style><script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u202e\x1b[2J${7*7}{{.}}"

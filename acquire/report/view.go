@@ -326,6 +326,9 @@ func (x *Capture) row(v captureView) row {
 	} else if len(x.Reasons) > 0 {
 		notes = append(notes, x.Reasons[0])
 	}
+	if x.Other != nil {
+		notes = append(notes, x.otherText())
+	}
 	if len(x.Footprint.Left) > 0 {
 		notes = append(notes, "left on the host: "+strings.Join(x.Footprint.Left, ", "))
 	} else if !x.Footprint.Clean {

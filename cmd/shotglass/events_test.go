@@ -65,9 +65,10 @@ func TestEveryEventIsShown(t *testing.T) {
 		"Resumed":    {acquire.Resumed{After: 11 * time.Second}, "streaming", "web1: bytes flow again after 11s", `"state":"resumed","for_ns":11000000000`},
 		"Cleaning":   {acquire.Cleaning{}, "cleaning the target", "web1: stream ended, cleaning the target", `"state":"cleaning"`},
 		"Problem":    {acquire.Problem{Err: errors.New("disk slow")}, "", "error: web1: disk slow", `"state":"problem","error":"disk slow"`},
+		"Rejected":   {acquire.Rejected{Result: &acquire.Result{State: acquire.StatePartial, Reasons: []string{"no banner"}}, Second: "b"}, "", "error: web1: the content of LiME's image is rejected", `"state":"rejected","what":"b","reasons":["no banner"]`},
 		"Finished":   {acquire.Finished{Result: failed}, "failed: it broke", "error: web1: it broke", `"message_type":"result"`},
 	}
-	order := []string{"Connecting", "Connected", "Planned", "Waiting", "Rereading", "Preparing", "Streaming", "Stalled", "Resumed", "Cleaning", "Problem", "Finished"}
+	order := []string{"Connecting", "Connected", "Planned", "Waiting", "Rereading", "Preparing", "Streaming", "Stalled", "Resumed", "Cleaning", "Problem", "Rejected", "Finished"}
 	kinds := eventKinds(t)
 	if len(kinds) != len(order) || len(events) != len(order) {
 		t.Errorf("package acquire has the events %q, this test %q", kinds, order)

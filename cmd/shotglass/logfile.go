@@ -176,6 +176,8 @@ func (t *trace) event(e acquire.Event) {
 		args = append(args, "for", e.For.String())
 	case acquire.Resumed:
 		args = append(args, "after", e.After.String())
+	case acquire.Rejected:
+		level, args = slog.LevelWarn, append(args, "reasons", e.Result.Reasons, "second", e.Second)
 	case acquire.Finished:
 		if level = slog.LevelInfo; e.Result != nil {
 			args = append(args, "state", e.Result.State, "location", e.Result.Image.Location, "raw", e.Result.Image.Raw, "stored", e.Result.Image.Stored, "seconds", e.Result.Duration.Seconds(), "left", e.Result.Left)

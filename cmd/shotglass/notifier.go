@@ -165,6 +165,9 @@ func (n *notifier) observe(e acquire.Event) {
 		m.StoredBytes, m.StoredSHA256 = r.Image.Stored.Bytes, r.Image.Stored.SHA256
 		m.Text += ", " + size(m.RawBytes)
 	}
+	if r.Other != nil {
+		m.Text += "; the content of another image of it was rejected"
+	}
 	if m.LeftOnHost {
 		m.Text += "; something is left on the host"
 	}

@@ -35,6 +35,7 @@ type stateMessage struct {
 	MaxRate  float64       `json:"max_bytes_per_second,omitempty"`
 	For      time.Duration `json:"for_ns,omitempty"`
 	GivesUp  time.Duration `json:"gives_up_ns,omitempty"`
+	Reasons  []string      `json:"reasons,omitempty"`
 	Error    string        `json:"error,omitempty"`
 	Hints    []string      `json:"hints,omitempty"`
 }
@@ -66,6 +67,8 @@ func (v *jsonView) event(host string, e acquire.Event, at time.Time) {
 		m.State = "cleaning"
 	case acquire.Problem:
 		m.State, m.Error, m.Hints = "problem", e.Err.Error(), hints(e.Err)
+	case acquire.Rejected:
+		m.State, m.What, m.Reasons = "rejected", e.Second, e.Result.Reasons
 	case acquire.Finished:
 		v.c.message("result", resultMessageOf(e.Result))
 		return

@@ -31,6 +31,10 @@ func (v *plainView) event(host string, e acquire.Event, _ time.Time) {
 		v.c.fail(host, p.Err)
 		return
 	}
+	if r, ok := e.(acquire.Rejected); ok {
+		v.c.fail(host, rejectedError(r.Result, "taking a second one through /proc/kcore"))
+		return
+	}
 	if f, ok := e.(acquire.Finished); ok {
 		sayFinished(v.c, host, f.Result, v.problems)
 		return
@@ -171,6 +175,9 @@ func sayFinished(c *console, host string, r *acquire.Result, problems bool) {
 	} else if r.State == acquire.StateComplete && !problems {
 		c.info("%s: complete, %s in %s%s", host, size(r.Image.Raw.Bytes), short(r.Duration), averageOf(r))
 	}
+	if o := r.Other; o != nil && o.State == acquire.StatePartial && r.State == acquire.StateComplete && !problems {
+		c.info("%s: the image that was rejected is kept in %s", host, o.Image.Location)
+	}
 	if r.State == acquire.StatePartial {
 		c.fail(host, &partialError{r})
 	} else if r.Err != nil {
@@ -182,6 +189,11 @@ func sayFinished(c *console, host string, r *acquire.Result, problems bool) {
 	if r.Fix != "" {
 		c.hint(r.Fix)
 	}
+}
+
+// rejectedError tells of an image that is kept beside a second one.
+func rejectedError(r *acquire.Result, then string) error {
+	return fmt.Errorf("the content of LiME's image is rejected, %s; it is kept in %s\n%s", then, r.Image.Location, strings.Join(r.Reasons, "\n"))
 }
 
 // partialError tells why an image is partial, and that it was kept.

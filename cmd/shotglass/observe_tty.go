@@ -64,7 +64,7 @@ func (v *ttyView) event(host string, e acquire.Event, at time.Time) {
 		v.began = at
 	}
 	switch e := e.(type) {
-	case acquire.Problem, acquire.Stalled, acquire.Resumed:
+	case acquire.Problem, acquire.Rejected, acquire.Stalled, acquire.Resumed:
 	case acquire.Planned:
 		if v.hosts > 1 {
 			v.warnings(host, e.Step)

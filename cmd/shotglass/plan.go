@@ -183,6 +183,9 @@ func printStep(out io.Writer, s *acquire.Step) {
 	if s.Expected > 0 {
 		row("image", "%s, %d bytes before compression", s.Name, s.Expected)
 	}
+	if s.Second != "" {
+		row("", "should its content be rejected, a second one through kcore: %s", s.Second)
+	}
 	if len(s.Recipients) > 0 {
 		row("encrypted", "to %s", shortList(s.Recipients))
 	}

@@ -45,7 +45,7 @@ func (s summary) print(c *console) {
 }
 
 func sound(r acquire.Result) bool {
-	return r.State == acquire.StateComplete && len(r.Left) == 0 && r.Err == nil
+	return r.State == acquire.StateComplete && len(r.Left) == 0 && r.Err == nil && r.Other == nil
 }
 
 // table has a row for each host, the worst last. On a terminal that it would scroll away from, the
@@ -84,7 +84,7 @@ func soundLine(sounds []acquire.Result) string {
 }
 
 func sizes(results []acquire.Result) (raw, stored int64) {
-	for _, r := range results {
+	for _, r := range withOthers(results) {
 		raw, stored = raw+r.Image.Raw.Bytes, stored+r.Image.Stored.Bytes
 	}
 	return raw, stored
@@ -118,7 +118,7 @@ func (s summary) rows(results []acquire.Result) []string {
 	cols := []tableColumn{{title: "HOST", worth: 9}, {title: "STATE", worth: 8}, {title: "MEMORY", number: true, worth: 7}, {title: "STORED", number: true, worth: 5},
 		{title: "RATIO", number: true, worth: 2}, {title: "RATE", number: true, worth: 4}, {title: "TIME", number: true, worth: 3}, {title: "SHA256", worth: 6}, {title: "PLACE", worth: 1}}
 	folder := s.folder()
-	for _, r := range results {
+	for _, r := range withOthers(results) {
 		row := []string{printable(r.Host), string(r.State), "-", "-", "-", "-", "-", "-", "-"}
 		if r.Image.Raw.SHA256 != "" && r.Image.Location != "" {
 			row[2], row[3] = size(r.Image.Raw.Bytes), size(r.Image.Stored.Bytes)
@@ -148,7 +148,7 @@ func (s summary) rows(results []acquire.Result) []string {
 		least := slices.MinFunc(cols, func(a, b tableColumn) int { return cmp.Compare(a.worth, b.worth) })
 		cols = slices.DeleteFunc(cols, func(c tableColumn) bool { return c.worth == least.worth })
 	}
-	lines := make([]string, len(results)+1)
+	lines := make([]string, len(cols[0].cells)+1)
 	for _, c := range cols {
 		w := c.width()
 		for i, cell := range append([]string{c.title}, c.cells...) {
@@ -165,6 +165,16 @@ func (s summary) rows(results []acquire.Result) []string {
 		}
 	}
 	return lines
+}
+
+// withOthers lists the second image of a host after the first.
+func withOthers(results []acquire.Result) (all []acquire.Result) {
+	for _, r := range results {
+		if all = append(all, r); r.Other != nil {
+			all = append(all, *r.Other)
+		}
+	}
+	return all
 }
 
 // totals is the line under the table.
@@ -278,6 +288,9 @@ func reasonWords(r acquire.Result) string {
 	}
 	if n := len(r.Reasons) - 1; n > 0 {
 		words += fmt.Sprintf(" (and %d more reasons)", n)
+	}
+	if o := r.Other; o != nil && r.State == acquire.StateComplete {
+		words += fmt.Sprintf(" (LiME's image was rejected, and is kept in %s: %s)", o.Image.Location, whyNot(o))
 	}
 	if r.State == acquire.StateComplete && len(r.Left) > 0 {
 		words += ", but something was left on the target"

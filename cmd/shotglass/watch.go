@@ -142,7 +142,7 @@ func (h *hosts) apply(name string, e acquire.Event, now time.Time) bool {
 		s.Agentless = e.Agentless
 	case acquire.Streaming:
 		enter(phaseStreaming, "")
-		s.Expected, s.Progress, s.began = e.Expected, e.Progress, now
+		s.Expected, s.Progress, s.began, s.samples = e.Expected, e.Progress, now, nil
 	case acquire.Stalled: // comes every second
 		news := !s.Stalled || now.Sub(s.stallTold) >= heartbeat
 		s.Stalled, s.stallBegan, s.GivesUp = true, now.Add(-e.For), e.GivesUp
