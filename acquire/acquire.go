@@ -38,6 +38,13 @@ type Options struct {
 	// AllowUnverifiedModule lets a module be loaded whose digest nobody pinned.
 	// The manifest records it.
 	AllowUnverifiedModule bool
+	// ModulePins are SHA-256 digests in hexadecimal, with or without "sha256:", of modules that may be
+	// loaded if they are found installed on a target: of the file as it is stored there, or of the module in it. Those that
+	// Modules has were judged by that.
+	ModulePins []string
+	// AllowInstalledModule lets a module that is installed on the target be loaded although its digest is not
+	// pinned: the target may have forged it. The manifest records it.
+	AllowInstalledModule bool
 
 	Compression string      // one of frame.Compressions; default "zstd"
 	Level       string      // of zstd, one of frame.Levels; default "fastest"
@@ -166,6 +173,7 @@ type Job struct {
 	Sink         sink.Sink
 	LimitRate    int64
 	Modules      kernelmodules.Store
+	ModulePins   []string
 	SudoPassword transport.SecretFunc
 	Method       string // see Options.Method
 	Connections  int    // see Options.Connections; AutoConnections in place of its 0
@@ -199,6 +207,9 @@ func (j Job) options(o Options) *Options {
 	}
 	if j.Modules != nil {
 		o.Modules = j.Modules
+	}
+	if j.ModulePins != nil {
+		o.ModulePins = j.ModulePins
 	}
 	if j.SudoPassword != nil {
 		o.SudoPassword = j.SudoPassword

@@ -51,8 +51,8 @@ type Facts struct {
 	LA57            bool   `json:"la57"` // the CPU has five-level page tables: Volatility 3 cannot walk them
 
 	LimeLoaded    bool   `json:"lime_loaded"`
-	LimeInstalled string `json:"lime_installed,omitempty"` // file of an installed lime module
-	LimeVermagic  string `json:"lime_vermagic,omitempty"`
+	LimeInstalled string `json:"lime_installed,omitempty"` // file of an installed lime module, the one that modprobe would take if there are several
+	LimeVermagic  string `json:"lime_vermagic,omitempty"`  // of that which modprobe would take
 
 	// BannerAddress is the physical address of the kernel's linux_banner, from
 	// kallsyms and the program headers of /proc/kcore; 0 when not known.
@@ -63,6 +63,7 @@ type Facts struct {
 	Product    string `json:"product,omitempty"` // DMI
 	InstanceID string `json:"instance_id,omitempty"`
 
+	lime      []string // all files of installed lime modules
 	tools     map[string]bool
 	mounts    string
 	ports     map[int]bool // TCP ports listened on
@@ -116,8 +117,9 @@ func parseFacts(out []byte, nonce string) (*Facts, error) {
 	for _, t := range strings.Fields(sec["tools"]) {
 		f.tools[t] = true
 	}
-	if lines := strings.Split(one("lime_installed"), "\n"); len(lines) == 2 {
-		f.LimeInstalled, f.LimeVermagic = lines[0], strings.TrimSpace(lines[1])
+	f.LimeVermagic = firstLine(one("lime_vermagic"))
+	if f.lime = installedPaths(sec["lime_installed"]); len(f.lime) > 0 {
+		f.LimeInstalled = f.lime[0]
 	}
 	f.OS = osName(sec["os_release"])
 	if fields := strings.Fields(one("uptime")); len(fields) > 0 {
@@ -310,6 +312,12 @@ func (f *Facts) ramFolder() (dir, fstype string) {
 		}
 	}
 	return "/tmp", "unknown, not in RAM"
+}
+
+// wantsSigned says that the kernel loads no module without a signature that it trusts: lockdown of
+// either level does that too (kernel_lockdown(7)).
+func (f *Facts) wantsSigned() bool {
+	return f.SigEnforce || f.Lockdown == "integrity" || f.Lockdown == "confidentiality"
 }
 
 // SwapUsed is the sum of used swap, in bytes.

@@ -30,7 +30,8 @@ f port_range /proc/sys/net/ipv4/ip_local_port_range
 s tcp_buffers; cat /proc/sys/net/ipv4/tcp_wmem /proc/sys/net/ipv4/tcp_rmem 2>/dev/null
 s la57; grep -c -m1 -w la57 /proc/cpuinfo
 s lime_loaded; grep '^lime ' /proc/modules
-s lime_installed; modinfo -F filename lime 2>/dev/null; modinfo -F vermagic lime 2>/dev/null
+s lime_vermagic; modinfo -F vermagic lime 2>/dev/null
+s lime_installed; k=/lib/modules/$(uname -r); for t in "$(modinfo -F filename lime 2>/dev/null)" $k/updates/lime.ko* $k/updates/*/lime.ko* $k/extra/lime.ko* $k/extra/*/lime.ko*; do [ -f "$t" ] && echo "$t"; done
 s banner_address; grep -m1 ' linux_banner$' /proc/kallsyms
 s listening; grep -h ' 0A ' /proc/net/tcp /proc/net/tcp6 2>/dev/null
 s tools; for t in cat insmod rmmod sha256sum dd grep od cksum mkdir sleep; do command -v "$t" >/dev/null && printf '%s ' "$t"; done

@@ -33,7 +33,8 @@ type fakeTarget struct {
 	t      *testing.T
 	server *transporttest.Server
 	ram    []lime.Range
-	image  []byte // what LiME sends
+	image  []byte            // what LiME sends
+	files  map[string][]byte // what lies on it, installed modules
 
 	// Faults.
 	serve    func(c net.Conn, image []byte)        // nil: send the image, close
@@ -45,6 +46,7 @@ type fakeTarget struct {
 	mute     bool                                  // the agent dies without a last word
 	pages    func(page uint64, look int) string    // checksum of a sampled page; nil: of the image
 	tempered func(facts string) string
+	short    int // bytes by which files come short
 
 	mu      sync.Mutex
 	agents  int  // started
@@ -117,6 +119,15 @@ func (f *fakeTarget) exec(cmd string, stdin io.Reader, stdout, stderr io.Writer)
 	switch {
 	case strings.Contains(body, "s uid; id -u"):
 		return f.facts(args[0], stdout)
+	case strings.Contains(body, `wc -c <"$2"`):
+		data, ok := f.files[args[1]]
+		if !ok {
+			fmt.Fprintf(stderr, "cannot open %s", args[1])
+			return 1
+		}
+		fmt.Fprintf(stdout, "welcome!\n@%s %d\n", args[0], len(data))
+		stdout.Write(data[:len(data)-f.short])
+		return 0
 	case strings.Contains(body, "cksum"):
 		return f.sample(args, stdout)
 	case strings.Contains(body, "insmod"):

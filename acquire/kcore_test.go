@@ -630,7 +630,7 @@ func TestKcoreInterrupted(t *testing.T) {
 	}
 }
 
-// both is a target of which one fake plays LiME's agent, and the other all else.
+// both is a target of which one fake plays LiME's agent and what is installed, and the other all else.
 func both(l *fakeTarget, k *fakeKcore) func(string, io.Reader, io.Writer, io.Writer) int {
 	return func(cmd string, stdin io.Reader, stdout, stderr io.Writer) int {
 		if bootLine.MatchString(strings.TrimSpace(cmd)) {
@@ -640,7 +640,7 @@ func both(l *fakeTarget, k *fakeKcore) func(string, io.Reader, io.Writer, io.Wri
 			n, _ := strconv.Atoi(bootLine.FindStringSubmatch(strings.TrimSpace(cmd))[2])
 			head.WriteString(nonce)
 			io.CopyN(&head, in, int64(n))
-			agent := strings.Contains(head.String(), "insmod") && nameOf(head.String()) == "?"
+			agent := (strings.Contains(head.String(), "insmod") || strings.Contains(head.String(), `wc -c <"$2"`)) && nameOf(head.String()) == "?"
 			stdin = io.MultiReader(&head, in)
 			if agent {
 				return l.exec(cmd, stdin, stdout, stderr)

@@ -45,8 +45,7 @@ func (limeSource) Probe(ctx context.Context, h *remote) error {
 	if f.ModulesDisabled {
 		refuse("the kernel takes no modules until it is rebooted", "kernel.modules_disabled is 1")
 	}
-	// Lockdown of either level wants signed modules (kernel_lockdown(7)).
-	if locked := f.Lockdown == "integrity" || f.Lockdown == "confidentiality"; (locked || f.SigEnforce) && (h.module == nil || !h.module.Signed) {
+	if f.wantsSigned() && (h.module == nil || !h.module.Signed) {
 		refuse("give a module that is signed with a key which the target trusts, or take a snapshot of the machine",
 			"the kernel takes only signed modules (lockdown %q, module.sig_enforce %t)", f.Lockdown, f.SigEnforce)
 	}
@@ -89,28 +88,47 @@ type refusal struct{ what, hint string }
 func (e *refusal) Error() string { return e.what }
 func (e *refusal) Hint() string  { return e.hint }
 
-// chooseModule finds a module that fits and may be loaded.
+// chooseModule finds a module that fits and may be loaded: of those that the user named, or else one
+// that is installed on the target.
 func chooseModule(ctx context.Context, h *remote) error {
-	f := h.facts
-	k := kernelmodules.Kernel{Release: f.Kernel, Machine: f.Machine}
+	h.module = nil
+	k := kernelmodules.Kernel{Release: h.facts.Kernel, Machine: h.facts.Machine}
+	ours, err := storedModule(ctx, h, k)
+	if err == nil && (ours.Signed || !h.facts.wantsSigned()) {
+		h.module = ours
+		return nil
+	}
+	theirs, terr := installedModule(ctx, h, k)
+	switch {
+	case theirs != nil:
+		h.module = theirs
+		return nil
+	case err == nil:
+		h.module = ours // Probe says that it is not signed
+		return terr
+	}
+	return errors.Join(err, terr)
+}
+
+// storedModule finds a module among those that the user named.
+func storedModule(ctx context.Context, h *remote, k kernelmodules.Kernel) (*kernelmodules.Module, error) {
 	if h.opts.Modules == nil {
-		return &refusal{fmt.Sprintf("no LiME module was given for kernel %q (%s)", k.Release, k.Machine),
+		return nil, &refusal{fmt.Sprintf("no LiME module was given for kernel %q (%s)", k.Release, k.Machine),
 			"name a module or a folder of modules with --module, or a signed repository with --repository"}
 	}
 	m, err := h.opts.Modules.Find(ctx, k)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !m.Verified() && !h.opts.AllowUnverifiedModule {
 		why, pin := "nobody pinned its digest", ""
 		if m.Signature == kernelmodules.UnsignedRepo {
 			why, pin = "the signature of its repository was not checked", "pin the key of the repository with --repository-key; or "
 		}
-		return &refusal{fmt.Sprintf("module %s is not verified: %s", m.Origin, why),
+		return nil, &refusal{fmt.Sprintf("module %s is not verified: %s", m.Origin, why),
 			pin + fmt.Sprintf("compare its digest with the record of its build, then pass --module-sha256 %s; or accept it on record with --insecure-unverified-module", m.SHA256)}
 	}
-	h.module = m
-	return nil
+	return m, nil
 }
 
 // freePort picks a port on which nothing listens, outside the range from which the

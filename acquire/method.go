@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/shotglass-ir/shotglass/kernelmodules"
 )
 
 // Methods of reading memory, as Options.Method names them.
 const (
-	// MethodAuto takes LiME where a module fits and may be loaded, else /proc/kcore. It
-	// changes from the one to the other only before the first byte.
+	// MethodAuto takes LiME where a module fits and may be loaded, else /proc/kcore. A module for which only the
+	// target vouches comes after /proc/kcore. It changes from the one to the other only before the first byte.
 	MethodAuto  = "auto"
 	MethodLime  = "lime"
 	MethodKcore = "kcore"
@@ -64,10 +66,28 @@ func (s *Step) chooseSource(ctx context.Context) error {
 	if s.src == nil {
 		return errors.Join(errs...)
 	}
+	s.preferProvable()
 	if len(errs) > 0 {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("memory is read through %s, since %s", s.Source, strings.ReplaceAll(errors.Join(errs...).Error(), "\n", "; ")))
 	}
 	return nil
+}
+
+// preferProvable puts a LiME module for which only the target vouches behind /proc/kcore: that is
+// read by the kernel's own code.
+func (s *Step) preferProvable() {
+	m := s.host.module
+	if s.Source != MethodLime || len(s.others) == 0 || m.Signature != kernelmodules.UnverifiedInstalled {
+		return
+	}
+	for i := range s.Candidates {
+		if s.Candidates[i].Source == MethodLime {
+			s.Candidates[i].Reason = fmt.Sprintf("fits, but only the target vouches for %s, so /proc/kcore comes first; --method lime takes it", m.Origin)
+		}
+	}
+	first := s.src
+	s.take(s.others[0])
+	s.others = append(s.others[1:], first)
 }
 
 // take makes src the step's source.

@@ -160,6 +160,8 @@ repository:
 	if out := offline.stdout.String(); !strings.Contains(out, repo.fingerprint) || !strings.Contains(out, "signed repository") {
 		t.Errorf("plan:\n%s", out)
 	}
+
+	t.Run("installed", func(t *testing.T) { installedModule(t, rigOf(t, r.guest)) })
 }
 
 // TestRepositoryInS3 reads a repository from a real S3 server.

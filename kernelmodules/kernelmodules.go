@@ -42,9 +42,17 @@ type Module struct {
 	Machine   string   `json:"machine"`             // in uname -m's words
 	Params    []string `json:"params"`              // parameter names, sorted
 	Signed    bool     `json:"signed"`              // carries an appended PKCS#7 signature (not verified here)
-	Signature string   `json:"signature,omitempty"` // how the file itself was verified: Pinned, SignedRepository, Unverified
+	Signature string   `json:"signature,omitempty"` // how the file itself was verified: one of the values below
 
 	Repository *Provenance `json:"repository,omitempty"` // nil unless it came from a repository
+	Installed  *Installed  `json:"installed,omitempty"`  // nil unless it was found on the target
+}
+
+// Installed says where on a target a module was found.
+type Installed struct {
+	Path     string `json:"path"`
+	Checksum string `json:"checksum"` // SHA-256 of the file as it is stored there, lower-case hex
+	Size     int64  `json:"size"`     // of that file, bytes
 }
 
 // Provenance says which repository a module came from, and who vouched for it there.
@@ -62,10 +70,11 @@ type Provenance struct {
 
 // Values of Module.Signature.
 const (
-	Pinned           = "pinned sha256"                   // the user gave its digest
-	SignedRepository = "signed repository"               // the user gave the key that signed for it
-	Unverified       = "user file, unverified"           // nobody vouches for it
-	UnsignedRepo     = "repository, signature unchecked" // nobody vouches for it either
+	Pinned              = "pinned sha256"                       // the user gave its digest
+	SignedRepository    = "signed repository"                   // the user gave the key that signed for it
+	Unverified          = "user file, unverified"               // nobody vouches for it
+	UnsignedRepo        = "repository, signature unchecked"     // nobody vouches for it either
+	UnverifiedInstalled = "installed on the target, unverified" // only the target vouches for it
 )
 
 // Verified reports whether somebody whom the user named vouches for the

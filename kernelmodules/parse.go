@@ -19,8 +19,8 @@ const MaxSize = 16 << 20
 // maxParams bounds the parameters that are read; LiME has seven.
 const maxParams = 256
 
-// Parse reads a kernel module: an ELF file, as it is or packed with gzip or
-// zstd. It says what its own bytes say; see Module.Check for whether that fits.
+// Parse reads a kernel module: an ELF file, as it is or packed with gzip,
+// xz or zstd. It says what its own bytes say; see Module.Check for whether that fits.
 // A module of which bytes are missing is refused. Parse is safe to use on any
 // bytes: what it allocates is bounded.
 func Parse(data []byte, origin string) (*Module, error) {

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"slices"
 	"strings"
@@ -46,9 +47,18 @@ func zst(data []byte) []byte {
 	return w.EncodeAll(data, nil)
 }
 
+// xzed is lime(testVermagic), packed as the kernel's build packs modules: xz --check=crc32 --lzma2=dict=1MiB.
+func xzed(t testing.TB) []byte {
+	data, err := os.ReadFile("testdata/lime.ko.xz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
 func TestParse(t *testing.T) {
 	data := lime(testVermagic)
-	for name, stored := range map[string][]byte{"plain": data, "gzip": gz(data), "zstd": zst(data)} {
+	for name, stored := range map[string][]byte{"plain": data, "gzip": gz(data), "zstd": zst(data), "xz": xzed(t)} {
 		m := parse(t, stored)
 		if !bytes.Equal(m.Data, data) || m.Size != int64(len(data)) || m.SHA256 != fmt.Sprintf("%x", sha256.Sum256(data)) {
 			t.Errorf("%s: size %d, digest %s, or other bytes", name, m.Size, m.SHA256)
@@ -124,7 +134,7 @@ func TestParseTruncated(t *testing.T) {
 			t.Fatalf("first %d of %d bytes: %v, want %q", n, len(data), err, want)
 		}
 	}
-	for name, packed := range map[string][]byte{"gzip": gz(data), "zstd": zst(data)} {
+	for name, packed := range map[string][]byte{"gzip": gz(data), "zstd": zst(data), "xz": xzed(t)} {
 		for n := 6; n < len(packed); n++ {
 			if _, err := kernelmodules.Parse(packed[:n], "lime.ko"); err == nil || !strings.Contains(err.Error(), "truncated") {
 				t.Fatalf("%s: first %d of %d bytes: %v", name, n, len(packed), err)
@@ -203,6 +213,9 @@ func TestParseName(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	bomb := gz(make([]byte, kernelmodules.MaxSize+1))
+	greedy := xzed(t) // its block's header asks for a dictionary of 4 GiB
+	greedy[16] = 40
+	binary.LittleEndian.PutUint32(greedy[20:], crc32.ChecksumIEEE(greedy[12:20]))
 	tar := make([]byte, 512)
 	copy(tar, "lime.ko")
 	copy(tar[257:], "ustar")
@@ -225,7 +238,8 @@ func TestParseRefuses(t *testing.T) {
 		"deb":           {[]byte("!<arch>\ndebian-binary"), ".deb"},
 		"tar":           {tar, "a tar archive"},
 		"tar.gz":        {gz(tar), "a tar archive"},
-		"xz":            {[]byte("\xfd7zXZ\x00\x00\x04"), "xz -d"},
+		"xz cut":        {[]byte("\xfd7zXZ\x00\x00\x04"), "truncated"},
+		"xz of 4 GiB":   {greedy, "is packed, and damaged"},
 		"twice":         {gz(gz([]byte("x"))), "packed twice"},
 		"binary":        {[]byte{1, 2, 3, 0xff}, "starts with 01 02 03 ff"},
 		"bomb":          {bomb, "unpacks to more"},
@@ -316,6 +330,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(fakeModule{Machine: elf.EM_S390, Order: binary.BigEndian, Info: limeInfo("")}.Bytes())
 	f.Add(gz(data))
 	f.Add(zst(data))
+	f.Add(xzed(f))
 	f.Add([]byte("<html>"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := kernelmodules.Parse(data, "fuzz")

@@ -183,7 +183,7 @@ func (p *Path) none(k Kernel, refused []error, more int) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s has none for %s (%s)", p.path, printable(k.Release), printable(k.Machine))
 	if len(refused) == 0 {
-		b.WriteString(": no file in it is called *.ko, *.ko.gz or *.ko.zst")
+		b.WriteString(": no file in it is called *.ko, *.ko.gz, *.ko.xz or *.ko.zst")
 	}
 	notPinned := false
 	for i, err := range refused {
@@ -222,7 +222,7 @@ func (p *Path) read(path string) (*Module, error) {
 	refuse := func() error {
 		return fmt.Errorf("module %s: %w: %s", printable(path), ErrNotPinned, stored)
 	}
-	packed := bytes.HasPrefix(data, []byte(gzipMagic)) || bytes.HasPrefix(data, []byte(zstdMagic))
+	packed := slices.ContainsFunc([]string{gzipMagic, zstdMagic, xzMagic}, func(magic string) bool { return bytes.HasPrefix(data, []byte(magic)) })
 	if len(p.pins) > 0 && !p.pins[stored] && !packed {
 		return nil, refuse()
 	}

@@ -85,7 +85,7 @@ func TestPathFolder(t *testing.T) {
 	if !errors.Is(err, kernelmodules.ErrNoModule) {
 		t.Fatalf("Find for another kernel: %v, want ErrNoModule", err)
 	}
-	for _, want := range []string{"5.10.0-1-amd64", "aarch64", "truncated", "xz -d", "web page", `4.19.0\x1b[2J`} {
+	for _, want := range []string{"5.10.0-1-amd64", "aarch64", "truncated", "packed, and truncated", "web page", `4.19.0\x1b[2J`} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v\nlacks %q", err, want)
 		}

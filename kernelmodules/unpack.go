@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/mikelolasagasti/xz"
 )
 
 const (
@@ -17,6 +18,10 @@ const (
 	zstdMagic = "\x28\xb5\x2f\xfd"
 	xzMagic   = "\xfd7zXZ\x00"
 )
+
+// maxWindow bounds the dictionary of a module packed with xz, which a hostile one may claim to have 4 GiB:
+// a distribution's has 1 or 2 MiB, what xz makes without options 8.
+const maxWindow = 64 << 20
 
 // unpack returns the module inside data. insmod of a stock kernel does not
 // take packed modules, so the target gets the unpacked one.
@@ -40,7 +45,7 @@ func unpack(data []byte) ([]byte, error) {
 			r = z
 		}
 	case bytes.HasPrefix(data, []byte(xzMagic)):
-		return nil, errors.New("is packed with xz: unpack it first (xz -d FILE.ko.xz)")
+		r, err = xz.NewReader(bytes.NewReader(data), maxWindow)
 	default:
 		return data, nil
 	}
@@ -49,7 +54,7 @@ func unpack(data []byte) ([]byte, error) {
 		out, err = io.ReadAll(io.LimitReader(r, MaxSize+1))
 	}
 	switch {
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, xz.ErrBuf):
 		return nil, fmt.Errorf("is packed, and truncated: %w", err)
 	case err != nil:
 		return nil, fmt.Errorf("is packed, and damaged: %w", err)

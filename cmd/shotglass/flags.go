@@ -141,8 +141,9 @@ func captureFlagSet() []cli.Flag {
 		&cli.Int64Flag{Name: "accept-unreadable", Usage: "call an image complete although /proc/kcore did not give up to `N` of its pages, which are zeros in it. The manifest lists them", Category: groupMethod, EnvVars: env("ACCEPT_UNREADABLE"), DefaultText: "none"},
 
 		list(groupModule, "module", "", "MODULE", "LiME module, or folder with modules: `FILE|DIR`", true),
-		list(groupModule, "module-sha256", "", "MODULE_SHA256", "a module with this digest may be loaded: `HEX`", false),
+		list(groupModule, "module-sha256", "", "MODULE_SHA256", "a module with this digest may be loaded, also one that is installed on the target: `HEX`", false),
 		yes(groupModule, "insecure-unverified-module", "", "load a module that is neither pinned with --module-sha256 nor from a repository signed by a --repository-key. The manifest records it"),
+		yes(groupModule, "insecure-installed-module", "", "load a LiME module that is installed on the target although its digest is not pinned with --module-sha256: the target may have forged it. /proc/kcore comes first, unless --method lime. The manifest records it"),
 
 		dur(groupRun, "stall-timeout", "STALL_TIMEOUT", "give up a stream in which no byte came for this `TIME`", defaultStallTimeout),
 		dur(groupRun, "cleanup-timeout", "CLEANUP_TIMEOUT", "give up cleaning a host after this `TIME`", defaultCleanupTimeout),

@@ -227,6 +227,7 @@ func (m *jobMaker) job(name string, h hostsfile.Host, arg hostSpec) acquire.Job 
 		j.Connections = n
 	}
 	var err error
+	j.ModulePins = pins
 	if j.Modules, err = m.store(modules, pins); err != nil {
 		fail("module", err)
 	}

@@ -19,10 +19,7 @@ func readModules(paths, pins []string, repos *repositories) (kernelmodules.Store
 		}
 	}
 	if len(paths) == 0 && len(repos.Stores) == 0 {
-		if len(pins) > 0 {
-			return nil, usagef("--module-sha256 without --module or --repository")
-		}
-		return nil, nil
+		return nil, nil // a pin may be that of a module on the target
 	}
 	var all stores
 	for _, p := range paths {

@@ -76,7 +76,7 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 		}
 	}
 	e.Compression, e.Level, e.Threads = ctx.String("compress"), ctx.String("compress-level"), ctx.Int("compress-threads")
-	e.AllowUnverifiedModule = ctx.Bool("insecure-unverified-module")
+	e.AllowUnverifiedModule, e.AllowInstalledModule = ctx.Bool("insecure-unverified-module"), ctx.Bool("insecure-installed-module")
 	e.AllowLowSpace = ctx.Bool("allow-low-space")
 	e.StallTimeout, e.CleanupTimeout = ctx.Duration("stall-timeout"), ctx.Duration("cleanup-timeout")
 	e.OpenFiles = openFiles()
@@ -236,8 +236,9 @@ func (o *captureOptions) readHosts(c *console, ctx *cli.Context, name string) (e
 	for _, s := range repos.Settings {
 		e.Settings = setSetting(e.Settings, s.Name, s.Value, s.Origin)
 	}
+	e.ModulePins = ctx.StringSlice("module-sha256")
 	if file.Path == "" {
-		if e.Modules, err = readModules(ctx.StringSlice("module"), ctx.StringSlice("module-sha256"), repos); err != nil {
+		if e.Modules, err = readModules(ctx.StringSlice("module"), e.ModulePins, repos); err != nil {
 			return err
 		}
 	}

@@ -216,7 +216,7 @@ func TestOptionsRefused(t *testing.T) {
 		{"--name", "x.json", "web1"},
 		{"--sign-key", "k", "--unsigned", "web1"},
 		{"--module", "/does/not/exist", "web1"},
-		{"--module-sha256", strings.Repeat("a", 64), "web1"},
+		{"--module-sha256", strings.Repeat("a", 63), "web1"},
 		{"--module", ".", "--module-sha256", "abc", "web1"},
 		{"--host-key", "MD5:aa", "web1"},
 		{"--host-key", "SHA256:short", "web1"},

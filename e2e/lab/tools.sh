@@ -1,12 +1,13 @@
 #!/bin/bash
 # Installs the programs of strangers that the tests hold ours against, and that nothing is built
-# with: age, gpg. They are no part of setup.sh, since a change there builds the guest anew.
+# with: age, gpg, xz. They are no part of setup.sh, since a change there builds the guest anew.
 set -euo pipefail
 export LC_ALL=C
 
 missing=()
 command -v age >/dev/null || missing+=(age)
 command -v gpg >/dev/null || missing+=(gnupg)
+command -v xz >/dev/null || missing+=(xz-utils)
 [ ${#missing[@]} -gt 0 ] || exit 0
 if [ "$(id -u)" != 0 ]; then
 	printf 'lab: error: these packages are missing: %s\n' "${missing[*]}" >&2

@@ -72,8 +72,9 @@ _shotglass() {
 			'--connections[read /proc/kcore over N|auto connections at once; each is a login]:value: ' \
 			'--accept-unreadable[call an image complete although /proc/kcore did not give up to N of its pages, which are zeros in it. The manifest lists them]:value: ' \
 			'*--module[LiME module, or folder with modules]:file:_files' \
-			'*--module-sha256[a module with this digest may be loaded]:value: ' \
+			'*--module-sha256[a module with this digest may be loaded, also one that is installed on the target]:value: ' \
 			'--insecure-unverified-module[load a module that is neither pinned with --module-sha256 nor from a repository signed by a --repository-key. The manifest records it]' \
+			'--insecure-installed-module[load a LiME module that is installed on the target although its digest is not pinned with --module-sha256\: the target may have forged it. /proc/kcore comes first, unless --method lime. The manifest records it]' \
 			'--stall-timeout[give up a stream in which no byte came for this TIME]:value: ' \
 			'--cleanup-timeout[give up cleaning a host after this TIME]:value: ' \
 			'--parallel[capture at most N hosts at once]:value: ' \
@@ -163,8 +164,9 @@ _shotglass() {
 			'--connections[read /proc/kcore over N|auto connections at once; each is a login]:value: ' \
 			'--accept-unreadable[call an image complete although /proc/kcore did not give up to N of its pages, which are zeros in it. The manifest lists them]:value: ' \
 			'*--module[LiME module, or folder with modules]:file:_files' \
-			'*--module-sha256[a module with this digest may be loaded]:value: ' \
+			'*--module-sha256[a module with this digest may be loaded, also one that is installed on the target]:value: ' \
 			'--insecure-unverified-module[load a module that is neither pinned with --module-sha256 nor from a repository signed by a --repository-key. The manifest records it]' \
+			'--insecure-installed-module[load a LiME module that is installed on the target although its digest is not pinned with --module-sha256\: the target may have forged it. /proc/kcore comes first, unless --method lime. The manifest records it]' \
 			'--stall-timeout[give up a stream in which no byte came for this TIME]:value: ' \
 			'--cleanup-timeout[give up cleaning a host after this TIME]:value: ' \
 			'--parallel[capture at most N hosts at once]:value: ' \
