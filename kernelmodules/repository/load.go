@@ -37,16 +37,11 @@ func (s *Store) load(ctx context.Context) (*contents, error) {
 
 // read reads the list of modules. back accepts an older revision.
 func (s *Store) read(ctx context.Context, back bool) (*contents, error) {
-	snap, err := s.snapshot(ctx)
+	snap, by, err := s.proven(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c := &contents{fetched: snap.Fetched, served: snap.Key}
-	if s.signed() {
-		if c.signer, err = s.vouched(repomdFile, snap.Repomd, snap.Signature, snap.Key); err != nil {
-			return nil, err
-		}
-	}
+	c := &contents{fetched: snap.Fetched, served: snap.Key, signer: by}
 	md, err := parseRepomd(snap.Repomd)
 	if err != nil {
 		return nil, s.fail(repomdFile, fmt.Errorf("cannot be used: %w", err))
@@ -72,6 +67,23 @@ func (s *Store) read(ctx context.Context, back bool) (*contents, error) {
 		s.note(s.cache.putSnapshot(snap, s.signed(), md.revision))
 	}
 	return c, nil
+}
+
+// proven returns the state of the repository with who vouches for it. Between the list of lists and its
+// signature a publisher may have put new ones there, so a signature that is not good is looked at twice.
+func (s *Store) proven(ctx context.Context) (snap *snapshot, by *signer, err error) {
+	for range 2 {
+		if snap, err = s.snapshot(ctx); err != nil {
+			return nil, nil, err
+		}
+		if !s.signed() {
+			return snap, nil, nil
+		}
+		if by, err = s.vouched(repomdFile, snap.Repomd, snap.Signature, snap.Key); err == nil || s.o.Offline {
+			break
+		}
+	}
+	return snap, by, err
 }
 
 func quoted(list []string) string {
