@@ -178,6 +178,10 @@ if ! mine "$ip"; then # its status, where a signal had cut the wait short
 	l=$?
 	[ "$l" = 127 ] || rc=$l
 fi
+# The kernel's log says why it refused: insmod's own words are an errno.
+if [ -z "$up" ] && [ "${rc:-0}" != 0 ]; then
+	dmesg 2>/dev/null | grep ' lime: ' | tail -n 2 >&2
+fi
 say insmod "$rc"
 while [ -z "$stop" ] && mine "$rp"; do wait "$rp"; done
 mine "$rp" && kill -TERM "$rp" 2>/dev/null

@@ -91,7 +91,12 @@ func newShellRig(t *testing.T, shell []string, lease string, prepare func(dir st
 	args := append(shell[1:], "-c", script, "agent", "NONCE", dir+"/work", fmt.Sprint(len(data)), hex.EncodeToString(sum[:]), "4444", "115C", lease, "0")
 	r.cmd = exec.Command(shell[0], args...)
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	var err error
+	stderr, err := os.Create(dir + "/stderr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stderr.Close()
+	r.cmd.Stderr = stderr
 	if r.in, err = r.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
@@ -243,8 +248,14 @@ func TestAgentScript(t *testing.T) {
 				r.clean()
 			})
 			t.Run("refused", func(t *testing.T) {
-				r := newShellRig(t, shell, "60", func(dir string) { os.WriteFile(dir+"/refuse", nil, 0o600) })
+				r := newShellRig(t, shell, "60", func(dir string) {
+					os.WriteFile(dir+"/refuse", nil, 0o600)
+					os.WriteFile(dir+"/bin/dmesg", []byte("#!/bin/sh\nprintf '[ 1.0] %s\\n' 'lime: an old line' 'lime: disagrees about printk' 'eth0: up' 'lime: Unknown symbol printk'\n"), 0o700)
+				})
 				r.until("insmod 1")
+				if b, _ := os.ReadFile(r.dir + "/stderr"); !strings.HasSuffix(string(b), "[ 1.0] lime: disagrees about printk\n[ 1.0] lime: Unknown symbol printk\n") {
+					t.Errorf("the kernel's reason is not told: %q", b)
+				}
 				io.WriteString(r.in, "end\n")
 				r.until("done insmod=1 module=gone dir=gone pids=")
 				r.clean()

@@ -299,16 +299,17 @@ func (st *limeStream) explain(err error) error {
 		return err
 	}
 	msg := st.agent.stderr.String()
-	says := func(texts ...string) bool {
-		return slices.ContainsFunc(texts, func(s string) bool { return strings.Contains(msg, s) })
+	says := func(texts ...string) bool { // kmod's words and busybox's differ in case
+		return slices.ContainsFunc(texts, func(s string) bool { return strings.Contains(strings.ToLower(msg), s) })
 	}
 	switch err = fmt.Errorf("%w: %q", e, msg); {
-	case says("Address already in use"):
+	case says("address already in use"):
 		return fmt.Errorf("%w: %w", errPortTaken, err)
-	case says("Invalid module format", "Unknown symbol"):
+	// Symbols of another version are EINVAL, but for the first (kernel/module/version.c).
+	case says("invalid module format", "unknown symbol", "wrong symbol version", "invalid parameters", "invalid argument"):
 		return &hinted{fmt.Errorf("the kernel refuses the module: %w", err),
 			"build the module for exactly this kernel; the target's kernel log says what does not fit"}
-	case says("Key was rejected", "Operation not permitted", "Required key not available"):
+	case says("key was rejected", "operation not permitted", "required key not available"):
 		return &hinted{fmt.Errorf("the kernel refuses the module: %w", err),
 			"the kernel wants a module that is signed with a key it trusts"}
 	}
