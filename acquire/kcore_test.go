@@ -270,7 +270,8 @@ const noBytes = `dd() { case "$*" in *skip_bytes*) echo "dd: unknown flag" >&2; 
 
 func TestKcoreComplete(t *testing.T) {
 	t.Parallel()
-	busybox := `dd() { busybox dd "$@"; }`
+	const busyboxGrep = `; grep() { busybox grep "$@"; }`
+	busybox := `dd() { busybox dd "$@"; }` + busyboxGrep
 	for _, tt := range []struct {
 		name  string
 		shell []string
@@ -281,7 +282,7 @@ func TestKcoreComplete(t *testing.T) {
 		{"dash, coreutils before 8.16", []string{"dash"}, noBytes, "dash"},
 		{"bash, coreutils before 8.16", []string{"bash"}, noBytes, "bash"},
 		{"busybox", []string{"busybox", "sh"}, busybox, "busybox"},
-		{"busybox without flags", []string{"busybox", "sh"}, strings.ReplaceAll(noBytes, "command dd", "busybox dd"), "busybox"},
+		{"busybox without flags", []string{"busybox", "sh"}, strings.ReplaceAll(noBytes, "command dd", "busybox dd") + busyboxGrep, "busybox"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
