@@ -254,16 +254,17 @@ func (a *applying) change(ctx context.Context, c Change) error {
 		a.settle(c, status, nil, "")
 		return nil
 	}
-	return a.set(ctx, s, c, cur, want)
+	return a.set(ctx, s, c, cur, cur, want)
 }
 
-// set makes the call of a change, between its two entries.
-func (a *applying) set(ctx context.Context, s Service, c Change, cur, want State) error {
+// set makes the call of a change, between its two entries. prior is the state to go back to some day: cur, unless someone
+// else brought the item there.
+func (a *applying) set(ctx context.Context, s Service, c Change, prior, cur, want State) error {
 	keep := c.Keep
 	if c.Irreversible != "" {
 		keep = c.Irreversible
 	}
-	if err := a.write(ctx, Entry{Kind: EntryIntent, Item: &c.Item, Stage: c.Stage, Call: c.Call, Prior: cur, Want: want, Keep: keep}); err != nil {
+	if err := a.write(ctx, Entry{Kind: EntryIntent, Item: &c.Item, Stage: c.Stage, Call: c.Call, Prior: prior, Want: want, Keep: keep}); err != nil {
 		return err
 	}
 	a.mu.Lock()

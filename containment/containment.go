@@ -148,9 +148,12 @@ type Wait struct {
 // A Plan is what Apply would do. It is made of reads alone. Its JSON form is stable:
 // fields are only added.
 type Plan struct {
-	Version   int        `json:"v"`
-	Case      string     `json:"case,omitempty"`
-	Target    Target     `json:"target"`
+	Version int    `json:"v"`
+	Case    string `json:"case,omitempty"`
+	Target  Target `json:"target"`
+	// Touches are other principals that the changes bear on, such as the user of a key: guard rails
+	// refuse the plan if they refuse one of them.
+	Touches   []Target   `json:"touches,omitempty"`
 	Caller    Identity   `json:"caller"`
 	Made      time.Time  `json:"made"`
 	Changes   []Change   `json:"changes"` // in the order of their stages

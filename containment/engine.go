@@ -162,8 +162,10 @@ func (e *Engine) Plan(ctx context.Context, t Target, o Options) (*Plan, error) {
 		return nil, fmt.Errorf("plan containment of %s: %w", t, err)
 	}
 	// What the target turned out to be may be refused too: the user behind a key, say.
-	if err := e.Guard.Check(p.Target, e.Caller); err != nil {
-		return nil, err
+	for _, bears := range append([]Target{p.Target}, p.Touches...) {
+		if err := e.Guard.Check(bears, e.Caller); err != nil {
+			return nil, err
+		}
 	}
 	p.Version, p.Case, p.Options, p.Caller, p.Made = PlanVersion, o.Case, o, e.Caller, e.now()
 	p.Changes = slices.DeleteFunc(p.Changes, func(c Change) bool { return slices.Contains(o.Without, c.Stage) })

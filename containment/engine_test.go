@@ -231,6 +231,45 @@ func TestTampering(t *testing.T) {
 	want(t, release(t, e, containment.ReleaseOptions{}), containment.Released, a, free())
 }
 
+// A key that was off before, and that the attacker switches on: it goes back to off, however much is released.
+// And what never worked was not undone by anyone.
+func TestTamperingWithWhatWas(t *testing.T) {
+	a := newAccount()
+	a.items["policy"] = contained["policy"]
+	a.extra = []containment.Change{{Item: item("extra"), Stage: containment.Lock, Prior: containment.Absent, Want: state(`"x"`), Watch: true, Optional: true}}
+	a.items["extra"] = "null"
+	a.deny["extra"] = true
+	n := 0
+	a.undo = func(a *account) {
+		if n++; n == 30 {
+			a.mu.Lock()
+			a.items["policy"] = "null"
+			a.mu.Unlock()
+		}
+	}
+	e, _ := engine(t, a)
+	m := maps.Clone(contained)
+	m["extra"] = "null"
+	r := contain(t, e, containment.ApplyOptions{Watch: time.Minute})
+	want(t, r, containment.Tampered, a, m)
+	if r.Tampering != 1 {
+		t.Errorf("tampering %d times, want 1", r.Tampering)
+	}
+	m = free()
+	m["policy"], m["extra"] = contained["policy"], "null"
+	want(t, release(t, e, containment.ReleaseOptions{}), containment.Released, a, m)
+}
+
+// The guard rails look at those that a plan bears on, too.
+func TestTouches(t *testing.T) {
+	a := newAccount()
+	a.touches = []containment.Target{{Kind: containment.Role, Account: "111122223333", Name: "responder"}}
+	e, _ := engine(t, a)
+	if _, err := e.Plan(t.Context(), host, containment.Options{}); !errors.Is(err, containment.ErrRefused) {
+		t.Errorf("a plan that bears on the caller: %v", err)
+	}
+}
+
 // An interface that is attached during the containment is contained too.
 func TestAppears(t *testing.T) {
 	a := newAccount()

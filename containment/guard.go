@@ -51,6 +51,13 @@ func (g Guard) Check(t Target, who Identity) error {
 	return nil
 }
 
+// PrincipalOf returns the user or role behind an ARN as GetCallerIdentity tells it: the role of a session, whose path
+// is then unknown. It reports whether there is one: root is neither.
+func PrincipalOf(arn string) (Target, bool) {
+	t, root := principal(arn)
+	return t, !root && t.Kind != ""
+}
+
 // principal returns the user or role behind an ARN of IAM or STS: the role of an assumed-role session. Its
 // path is unknown for those, since sessions do not tell it.
 func principal(arn string) (t Target, root bool) {
@@ -69,6 +76,7 @@ func principal(arn string) (t Target, root bool) {
 		t.Kind, t.Name = User, r[1] // named like the user by convention alone
 	case f[2] == "iam" && len(r) >= 2 && (r[0] == "user" || r[0] == "role"):
 		t.Kind, t.Name = Kind(r[0]), r[len(r)-1]
+		t.Path = strings.TrimSuffix(strings.TrimPrefix(f[5], r[0]), t.Name)
 	}
 	return t, false
 }

@@ -32,6 +32,7 @@ type account struct {
 	fail    map[string]bool // items whose call fails after it had its effect
 	undo    func(*account)  // an attacker, at each sleep
 	extra   []containment.Change
+	touches []containment.Target
 }
 
 func newAccount() *account {
@@ -66,7 +67,7 @@ func (a *account) Plan(_ context.Context, t containment.Target, o containment.Op
 	ch := func(id string, st containment.Stage, want string) containment.Change {
 		return containment.Change{Item: item(id), Stage: st, Summary: id + " to " + want, Call: "mem:Set", Prior: state("%s", a.items[id]), Want: state("%s", want)}
 	}
-	p := &containment.Plan{Target: t, Verification: containment.ByState, Waits: []containment.Wait{{Before: containment.Isolate, For: time.Minute, Why: "flows"}}}
+	p := &containment.Plan{Target: t, Touches: a.touches, Verification: containment.ByState, Waits: []containment.Wait{{Before: containment.Isolate, For: time.Minute, Why: "flows"}}}
 	group := ch("group", containment.Prepare, `"made"`)
 	p.Changes = append(p.Changes, group, ch("term", containment.Protect, "true"))
 	policy, managed, key := ch("policy", containment.Lock, `{"Deny":"*"}`), ch("managed", containment.Lock, `"DenyAll"`), ch("key", containment.Lock, `"Inactive"`)

@@ -122,6 +122,17 @@ func TestGuard(t *testing.T) {
 			t.Errorf("%s: %v", s, err)
 		}
 	}
+	for arn, want := range map[string]string{
+		me.ARN:      "arn:aws:iam::111122223333:role/Responder",
+		me.Chain[0]: me.Chain[0], // with its path
+		"arn:aws-cn:sts::111122223333:assumed-role/web/i-0aaaaaaaaaaaaaaaa": "arn:aws-cn:iam::111122223333:role/web",
+		"arn:aws:iam::111122223333:root":                                    "",
+		"nonsense":                                                          "",
+	} {
+		if p, ok := containment.PrincipalOf(arn); ok != (want != "") || ok && p.ARN() != want {
+			t.Errorf("%s is %s", arn, p)
+		}
+	}
 	if err := g.Check(containment.Target{Kind: containment.Role, Name: "web"}, containment.Identity{ARN: "arn:aws:iam::111122223333:root", Account: "111122223333"}); !errors.Is(err, containment.ErrRefused) {
 		t.Errorf("as root: %v", err)
 	}

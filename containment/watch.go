@@ -64,7 +64,8 @@ func (a *applying) watch(ctx context.Context) error {
 	}
 	var watched []Change
 	for _, i := range a.order {
-		if c := a.final[i]; c.Watch && a.done[i].Status != "skipped" {
+		// What could not be made is not undone by anyone.
+		if c := a.final[i]; c.Watch && a.done[i].Status != "skipped" && a.done[i].Status != "failed" {
 			watched = append(watched, c)
 		}
 	}
@@ -105,7 +106,11 @@ func (a *applying) again(ctx context.Context, c Change) error {
 		}
 		a.e.observe(Event{Target: a.target, Kind: EntryTamper, Stage: c.Stage, Item: c.Item, Text: "undone by someone: " + c.Summary})
 	}
-	return a.set(ctx, s, c, cur, want)
+	prior := cur
+	if !ours { // it was as wanted before anything was done: that is what it goes back to
+		prior = want
+	}
+	return a.set(ctx, s, c, prior, cur, want)
 }
 
 // flows has the flows looked at, if the last stage of the plan was applied.
