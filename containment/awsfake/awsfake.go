@@ -56,9 +56,13 @@ type Cloud struct {
 
 // An Account is an AWS account.
 type Account struct {
-	ID      string
+	ID string
+	// RootKeys are access keys of the root user.
+	RootKeys []string
+
 	cloud   *Cloud
 	regions map[string]*Region
+	iam     *IAM
 }
 
 // A Principal is who calls, with one access key.
@@ -197,3 +201,6 @@ func (c *Cloud) id(prefix string, n int) string {
 	}
 	return fmt.Sprintf("%s%0*x", prefix, n, c.ids)
 }
+
+// LockedNow is Now for what is called with the cloud locked: Attacker, Fault and what Edit runs.
+func (c *Cloud) LockedNow() time.Time { return c.now }

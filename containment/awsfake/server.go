@@ -206,6 +206,7 @@ func (c *Cloud) answer(w http.ResponseWriter, svc *service, action string, out a
 		}
 	}
 	w.Header().Set("X-Amzn-Requestid", requestID)
+	w.Header().Set("Date", c.Now().UTC().Format(http.TimeFormat))
 	switch svc.proto {
 	case restJSON:
 		w.Header().Set("Content-Type", "application/json")

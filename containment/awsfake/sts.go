@@ -29,7 +29,8 @@ func (c *Cloud) stsService() *service {
 		"GetCallerIdentity": {do: func(r *Request) (any, error) {
 			return []X{el("Arn", r.Principal.ARN), el("UserId", r.Principal.UserID), el("Account", r.Principal.Account)}, nil
 		}},
-		"AssumeRole": {do: assumeRole, on: func(r *Request) []string { return []string{r.Form.Get("RoleArn")} }},
+		"GetAccessKeyInfo": {do: accessKeyInfo},
+		"AssumeRole":       {do: assumeRole, on: func(r *Request) []string { return []string{r.Form.Get("RoleArn")} }},
 	}}
 }
 
