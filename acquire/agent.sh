@@ -201,5 +201,6 @@ lime && mod=loaded
 [ -n "$made" ] && where=left
 mine "$ip" && pids=$ip
 mine "$rp" && { nap; mine "$rp" && pids=$pids,$rp; }
-read -r l 2>/dev/null </proc/sys/kernel/tainted
+# In one read: byte by byte, as dash and busybox do it, the kernel gives the first digit alone.
+l=$(dd bs=64 count=1 </proc/sys/kernel/tainted 2>/dev/null)
 say done "insmod=$rc" "module=$mod" "dir=$where" "pids=$pids" "tainted=$l"

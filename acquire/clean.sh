@@ -53,5 +53,5 @@ loaded && mod=loaded
 pids=$(ours)
 read -r b 2>/dev/null </proc/sys/kernel/random/boot_id
 read -r m 2>/dev/null </etc/machine-id
-read -r l 2>/dev/null </proc/sys/kernel/tainted
+l=$(dd bs=64 count=1 </proc/sys/kernel/tainted 2>/dev/null) # byte by byte there is one digit
 printf '@%s done module=%s dir=%s boot=%s machine=%s tainted=%s pids=%s\n' "$n" "$mod" "$where" "$b" "$m" "$l" "$(echo $pids | tr ' ' ,)"
