@@ -5,7 +5,7 @@ LC_ALL=C
 PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 export LC_ALL PATH
 n=$1 agent=$2 dir=$3 port=$4 patience=$5
-find_all() { printf '%s\n' "$@" | grep -l -F -f - /proc/[0-9]*/cmdline 2>/dev/null; }
+find_all() { printf '%s\n' "$@" | grep -l -z -F -f - /proc/[0-9]*/cmdline 2>/dev/null; }
 ours() {
 	for p in $(find_all "$agent" "$dir"); do
 		p=${p#/proc/}

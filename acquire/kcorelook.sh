@@ -7,16 +7,10 @@ PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 export LC_ALL PATH
 n=$1 core=$2 pages=$3 mark=$4 patience=$5
 s() { printf '\n@@%s %s\n' "$n" "$1"; }
-find_all() { printf '%s\n' "$1" | grep -l -F -f - /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null; }
-# one_by_one is find_all where grep, as that of busybox, reads a line to its first NUL only. The
-# processes are listed before a grep has the mark in its own command line.
-one_by_one() {
-	for p in /proc/[0-9]*; do
-		cat "$p/cmdline" "$p/environ" 2>/dev/null | tr '\0' '\n' | grep -q -F -e "$1" && printf '%s/\n' "$p"
-	done
-}
+# With -z, since grep of busybox looks at a line to its first NUL only.
+find_all() { printf '%s\n' "$1" | grep -l -z -F -f - /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null; }
 ours() {
-	for p in $($find "$mark"); do
+	for p in $(find_all "$mark"); do
 		p=${p#/proc/}
 		printf '%s ' "${p%/*}"
 	done
@@ -28,9 +22,7 @@ if [ -n "$mark" ]; then
 	# The search must find this very script, or it proves nothing. grep's status
 	# says less: processes come and go meanwhile.
 	s search
-	find=find_all
-	[ -n "$(find_all "$BOOT")" ] || find=one_by_one
-	[ -z "$($find "$BOOT")" ] || echo works
+	[ -z "$(find_all "$BOOT")" ] || echo works
 	i=0
 	pids=$(ours)
 	while [ -n "$pids" ] && [ "$i" -lt "$patience" ]; do
