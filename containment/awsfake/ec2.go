@@ -6,6 +6,8 @@ type Region struct {
 	// Off says that the account has not opted in to the region.
 	Off bool
 
+	functions map[string]*Function // of Lambda, by name
+
 	account *Account
 	cloud   *Cloud
 }
