@@ -3,6 +3,7 @@ package awsconfig
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/smithy-go"
@@ -32,6 +33,16 @@ func Explain(err error) error {
 		return fmt.Errorf("your credentials have expired: get new ones, and go on with contain --resume: %w", err)
 	}
 	return err
+}
+
+// ServerTime is AWS's time in the Date header of an answer, in whole seconds as the times of sessions are. A responder's clock may be
+// wrong; it is taken only for an answer without the header.
+func ServerTime(m metadata.Metadata) time.Time {
+	t, ok := middleware.GetServerTime(m)
+	if !ok {
+		t = time.Now()
+	}
+	return t.UTC().Truncate(time.Second)
 }
 
 // Reply is what a journal keeps of an answer: the request's id, which CloudTrail has too.

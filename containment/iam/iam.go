@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/middleware"
 	awsiam "github.com/aws/aws-sdk-go-v2/service/iam"
 	metadata "github.com/aws/smithy-go/middleware"
 
@@ -33,8 +32,6 @@ type Service struct {
 	Config func(context.Context, containment.Target) (aws.Config, error)
 	// Trail, if set, looks up who temporary credentials were issued to.
 	Trail Trail
-	// Now is the clock for where AWS does not tell its own; nil: time.Now.
-	Now func() time.Time
 }
 
 var (
@@ -115,7 +112,7 @@ func (s *Service) Resolve(ctx context.Context, t containment.Target, i containme
 	if err != nil {
 		return nil, err
 	}
-	now := s.serverTime(md)
+	now := awsconfig.ServerTime(md)
 	if at, ok := revokedBefore(cur); ok && !at.Before(planned.Add(-clockSlack)) && !at.After(now.Add(clockSlack)) {
 		return cur, nil
 	}
@@ -124,19 +121,6 @@ func (s *Service) Resolve(ctx context.Context, t containment.Target, i containme
 
 // clockSlack is by how much the clocks of AWS's servers may differ.
 const clockSlack = 10 * time.Second
-
-// serverTime is the time in an answer's Date header, in whole seconds as session times are.
-func (s *Service) serverTime(md metadata.Metadata) time.Time {
-	t, ok := middleware.GetServerTime(md)
-	switch {
-	case ok:
-	case s.Now != nil:
-		t = s.Now()
-	default:
-		t = time.Now()
-	}
-	return t.UTC().Truncate(time.Second)
-}
 
 func (s *Service) api(ctx context.Context, t containment.Target) (API, error) {
 	cfg, err := s.Config(ctx, t)

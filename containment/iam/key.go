@@ -85,7 +85,7 @@ func (s *Service) planKey(ctx context.Context, t containment.Target, o containme
 	if last != nil {
 		d.evidence["last_used"], d.evidence["last_used_for"], d.evidence["last_used_in"] = last.LastUsedDate, last.ServiceName, last.Region
 	}
-	if last != nil && last.LastUsedDate != nil && s.serverTime(used.ResultMetadata).Sub(*last.LastUsedDate) < longestSession {
+	if last != nil && last.LastUsedDate != nil && awsconfig.ServerTime(used.ResultMetadata).Sub(*last.LastUsedDate) < longestSession {
 		d.plan.Residuals = append(d.plan.Residuals, containment.Residual{
 			Path: "key-sessions",
 			What: fmt.Sprintf("sessions begun with the key live on for up to 36 h, with all that the %s may do: it was last used at %s for %s",

@@ -53,6 +53,10 @@ func Deny(where ...Condition) containment.State {
 	return state(map[string]any{"Version": "2012-10-17", "Statement": []any{statement}})
 }
 
+// Revoke is the state of a role's inline policy that denies its sessions from before the time that the policy is set, at
+// the earliest planned. Setting it makes that time AWS's own (see Service.Resolve).
+func Revoke(planned time.Time) containment.State { return Deny(issuedBefore(planned)) }
+
 // trustNobody is the trust policy of a role that nobody may assume. A policy that allows nothing would do, but
 // must have a statement.
 func trustNobody() containment.State {

@@ -73,7 +73,7 @@ func (s *Service) planRole(ctx context.Context, t containment.Target, o containm
 	case "", ModeDeny:
 		err = d.deny(ctx, api, RiskRole)
 	case ModeRevoke:
-		err = d.revoke(ctx, s.serverTime(out.ResultMetadata), trust)
+		err = d.revoke(ctx, awsconfig.ServerTime(out.ResultMetadata), trust)
 	default:
 		err = fmt.Errorf("no such mode for a role: %q: expected %s or %s", o.Mode, ModeDeny, ModeRevoke)
 	}
@@ -112,7 +112,7 @@ func refused(t containment.Target) error {
 
 // revoke drafts the change that denies the sessions there are. Its time becomes that of the call: see Resolve.
 func (d *draft) revoke(ctx context.Context, now time.Time, trust containment.State) error {
-	c, err := d.change(ctx, rolePolicy, PolicyName, Deny(issuedBefore(now)), fmt.Sprintf("deny the sessions of the %s that were begun before the time of the call, by the inline policy %s", d, PolicyName))
+	c, err := d.change(ctx, rolePolicy, PolicyName, Revoke(now), fmt.Sprintf("deny the sessions of the %s that were begun before the time of the call, by the inline policy %s", d, PolicyName))
 	if err != nil {
 		return err
 	}
