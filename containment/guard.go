@@ -2,6 +2,7 @@ package containment
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -12,8 +13,13 @@ type Identity struct {
 	// Chain are the ARNs of the principals that roles were assumed from to get here, first the one that
 	// began.
 	Chain []string `json:"chain,omitempty"`
+	// Assumes are roles that are assumed from there for targets in other accounts. One without an account is that of
+	// any.
+	Assumes []string `json:"assumes,omitempty"`
 	// Instance is the id of the EC2 instance that this program runs on, if it does.
 	Instance string `json:"instance,omitempty"`
+	// Function is the name of the Lambda function that this program runs in, if it does.
+	Function string `json:"function,omitempty"`
 }
 
 // A Guard knows what is never contained.
@@ -27,14 +33,16 @@ type Guard struct {
 // host that it runs on, or on the break-glass list. Its error wraps ErrRefused. There is no way around
 // it but another caller.
 func (g Guard) Check(t Target, who Identity) error {
-	for i, arn := range append([]string{who.ARN}, who.Chain...) {
+	for i, arn := range slices.Concat([]string{who.ARN}, who.Chain, who.Assumes) {
 		p, root := principal(arn)
 		if root && i == 0 {
 			return fmt.Errorf("%s: you are the root user of account %s: call as a role made for incident response: %w", t, who.Account, ErrRefused)
 		}
 		if same(t, p) {
 			what := "is what you are calling as"
-			if i > 0 {
+			if i > len(who.Chain) {
+				what = "is the role that you act through"
+			} else if i > 0 {
 				what = "is what your role was assumed from"
 			}
 			return fmt.Errorf("%s %s (%s): containing it would lock you out half way: %w", t, what, arn, ErrRefused)
@@ -42,6 +50,9 @@ func (g Guard) Check(t Target, who Identity) error {
 	}
 	if t.Kind == Instance && who.Instance != "" && t.Name == who.Instance {
 		return fmt.Errorf("%s is the instance that this runs on: contain it from another: %w", t, ErrRefused)
+	}
+	if t.Kind == Function && who.Function != "" && t.Name == who.Function && (t.Account == "" || t.Account == who.Account) {
+		return fmt.Errorf("%s is the function that this runs in: contain it from elsewhere: %w", t, ErrRefused)
 	}
 	for _, b := range g.BreakGlass {
 		if same(t, b) {

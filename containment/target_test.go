@@ -91,7 +91,7 @@ func FuzzParseTarget(f *testing.F) {
 func TestGuard(t *testing.T) {
 	me := containment.Identity{
 		ARN: "arn:aws:sts::111122223333:assumed-role/Responder/alice", Account: "111122223333", Instance: "i-0aaaaaaaaaaaaaaaa",
-		Chain: []string{"arn:aws:iam::444455556666:user/team/alice"},
+		Chain: []string{"arn:aws:iam::444455556666:user/team/alice"}, Assumes: []string{"arn:aws:iam:::role/ir/helper"}, Function: "lockdown",
 	}
 	g := containment.Guard{}
 	for _, s := range []string{"user/breakglass", "i-0bbbbbbbbbbbbbbbb", "arn:aws:iam::111122223333:role/emergency/fire"} {
@@ -111,6 +111,9 @@ func TestGuard(t *testing.T) {
 		"arn:aws:ec2:eu-west-1:111122223333:instance/i-0bbbbbbbbbbbbbbbb": true,
 		"arn:aws:ec2:eu-west-1:111122223333:instance/i-0cccccccccccccccc": false,
 		"arn:aws:iam::777788889999:user/breakglass":                       true, // the list names no account: any
+		"arn:aws:iam::777788889999:role/ir/helper":                        true, // in any account
+		"arn:aws:lambda:eu-west-1:111122223333:function:lockdown":         true,
+		"arn:aws:lambda:eu-west-1:444455556666:function:lockdown":         false,
 		"role/fire": true,
 		"role/web":  false,
 	} {
