@@ -19,10 +19,9 @@ import (
 
 	"github.com/shotglass-ir/shotglass/e2e/lab"
 	"github.com/shotglass-ir/shotglass/kernelmodules"
-	"github.com/shotglass-ir/shotglass/kernelmodules/repository/repositorytest"
 )
 
-// A signedRepository is a folder in lime-compiler's form with the guest's module, signed by
+// A signedRepository is a folder in lime-compiler's form with the guest's module, published by us and signed by
 // real GnuPG.
 type signedRepository struct {
 	dir, fingerprint string
@@ -40,27 +39,27 @@ func newRepository(t *testing.T) *signedRepository {
 		os.RemoveAll(home)
 	})
 	r := &signedRepository{dir: t.TempDir(), home: home}
-	module, err := os.ReadFile(parts.Module)
-	if err != nil {
-		t.Fatal(err)
-	}
-	other, err := os.ReadFile(parts.OtherModule)
-	if err != nil {
-		t.Fatal(err)
-	}
-	otherRelease := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(parts.OtherModule), "lime-"), ".ko")
-	repositorytest.New(t, nil,
-		repositorytest.Module{Release: otherRelease, Data: other},
-		repositorytest.Module{Release: parts.KernelRelease, Data: module}).Write(r.dir)
 	r.gpg(t, "--quick-generate-key", "LiME modules <modules@example.org>", "rsa2048", "sign", "1y")
 	for line := range strings.Lines(string(r.gpg(t, "--with-colons", "--list-keys"))) {
 		if f := strings.Split(line, ":"); f[0] == "fpr" {
 			r.fingerprint = f[9]
 		}
 	}
-	r.gpg(t, "--armor", "--export", "--output", filepath.Join(r.dir, "REPO_SIGNING_KEY.asc"))
-	r.gpg(t, "--detach-sign", filepath.Join(r.dir, "repodata", "repomd.xml"))
+	// gpg's agent has the key, without a passphrase.
+	if err := os.WriteFile(filepath.Join(home, "gpg.conf"), []byte("pinentry-mode loopback\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.publish(t, nil, r.dir, "--module", parts.Module, "--module", parts.OtherModule).want(0, time.Minute, "2 modules, signed by "+r.fingerprint)
+	for _, f := range []string{"repodata/repomd.xml", "modules/lime-" + parts.KernelRelease + ".ko"} {
+		r.gpg(t, "--verify", filepath.Join(r.dir, f+".sig"), filepath.Join(r.dir, f))
+	}
 	return r
+}
+
+// publish starts a publication with the key that gpg has.
+func (r *signedRepository) publish(t *testing.T, env []string, to string, more ...string) *run {
+	t.Helper()
+	return start(t, append(env, "GNUPGHOME="+r.home), append([]string{"modules", "publish", "--to", to, "--sign-with", r.fingerprint}, more...)...)
 }
 
 func (r *signedRepository) gpg(t *testing.T, args ...string) []byte {
@@ -136,7 +135,7 @@ repository:
 		t.Errorf("complete %t, module %+v", m.Complete, m.Module)
 	}
 	from := m.Module.Repository
-	if from == nil || from.Key != repo.fingerprint || from.URL != server.URL || from.Revision != repositorytest.Revision || from.Checksum != m.Module.SHA256 {
+	if from == nil || from.Key != repo.fingerprint || from.URL != server.URL || from.Revision == 0 || from.Checksum != m.Module.SHA256 {
 		t.Errorf("from %+v", from)
 	}
 	for _, s := range m.Options {
@@ -209,4 +208,47 @@ func TestRepositoryInS3(t *testing.T) {
 	}
 	put("repodata/repomd.xml")
 	modules("list", url).want(4, time.Minute, "repodata/repomd.xml is not to be trusted")
+
+	publishedInS3(t, srv, repo)
+}
+
+// publishedInS3 publishes into a real S3 server: two publishers at once, and what they leave is read back.
+func publishedInS3(t *testing.T, srv *lab.S3, repo *signedRepository) {
+	url := "s3://" + srv.Bucket + "/published"
+	access := []string{"--s3-endpoint", srv.Endpoint, "--s3-path-style", "--module-cache", t.TempDir()}
+	publish := func(module string) *run {
+		return repo.publish(t, srv.Env(), url, append([]string{"--module", module}, access...)...)
+	}
+	publish(parts.OtherModule).want(0, time.Minute, "1 modules, signed by "+repo.fingerprint)
+	at := []string{"--repository", url, "--repository-key", repo.fingerprint}
+	check := func(n int) {
+		t.Helper()
+		p := start(t, srv.Env(), append(append([]string{"modules", "check"}, access...), at...)...)
+		p.want(0, time.Minute)
+		if out := p.stdout.String(); strings.Count(out, "good\t") != n {
+			t.Errorf("want %d modules:\n%s", n, out)
+		}
+	}
+	check(1)
+	a, b := publish(parts.Module), publish(parts.OtherModule)
+	for _, p := range []*run{a, b} {
+		select {
+		case <-p.done:
+		case <-time.After(time.Minute):
+			t.Fatal("a publisher does not end")
+		}
+		if p.err != nil && !strings.Contains(p.stderr.String(), "changed meanwhile") {
+			t.Errorf("%v: %s", p.err, p.stderr.String())
+		}
+	}
+	if a.err != nil && b.err != nil {
+		t.Errorf("none of two publishers got through:\n%s\n%s", a.stderr.String(), b.stderr.String())
+	}
+	publish(parts.Module).want(0, time.Minute)
+	check(2)
+	out := t.TempDir()
+	start(t, srv.Env(), append(append(append([]string{"modules", "fetch", "-o", out}, access...), at...), parts.KernelRelease)...).want(0, time.Minute)
+	if have := sha256File(t, filepath.Join(out, "lime-"+parts.KernelRelease+"-x86_64.ko")); have != sha256File(t, parts.Module) {
+		t.Errorf("fetched %s", have)
+	}
 }

@@ -46,6 +46,8 @@ func TestScripts(t *testing.T) {
 			"chop":   chopCmd,
 			"flip":   flipCmd,
 			"mkrepo": mkrepoCmd(t),
+			"mkpgp":  mkpgpCmd(t),
+			"mkmod":  mkmodCmd,
 		},
 	})
 }
@@ -73,6 +75,35 @@ func mkrepoCmd(t *testing.T) func(ts *testscript.TestScript, neg bool, args []st
 		ts.Setenv("FPR", repositorytest.Fingerprint(key))
 		ts.Setenv("SUM", repositorytest.Sum(repo.Modules[0].Data))
 	}
+}
+
+// mkpgpCmd makes a private OpenPGP key: mkpgp FILE [passphrase]. FPR becomes its fingerprint, FILE.asc
+// the public key.
+func mkpgpCmd(t *testing.T) func(ts *testscript.TestScript, neg bool, args []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) < 1 {
+			ts.Fatalf("usage: mkpgp FILE [passphrase]")
+		}
+		key := repositorytest.NewKey(t, nil)
+		if len(args) > 1 {
+			ts.Check(key.EncryptPrivateKeys([]byte(args[1]), nil))
+		}
+		var out bytes.Buffer
+		ts.Check(key.SerializePrivateWithoutSigning(&out, nil))
+		ts.Check(os.WriteFile(ts.MkAbs(args[0]), out.Bytes(), 0o600))
+		ts.Check(os.WriteFile(ts.MkAbs(args[0]+".asc"), repositorytest.Armor(t, key), 0o600))
+		ts.Setenv("FPR", repositorytest.Fingerprint(key))
+	}
+}
+
+// mkmodCmd makes a module: mkmod FILE RELEASE [text that tells it from others].
+func mkmodCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: mkmod FILE RELEASE [TEXT]")
+	}
+	info := append(moduletest.LiMEInfo(args[1]+" SMP preempt mod_unload modversions "), args[2:]...)
+	data := moduletest.Fake{Info: info, Imports: moduletest.Imports()}.Bytes()
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o600))
 }
 
 // codeCmd runs shotglass and checks its exit code: code 64 capture --nope.

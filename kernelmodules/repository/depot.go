@@ -44,7 +44,7 @@ func (o *overlay) Fetch(ctx context.Context, name string, limit int64) ([]byte, 
 	case data == nil:
 		return nil, errAbsent
 	case int64(len(data)) > limit:
-		return nil, tooLong(limit)
+		return nil, TooLong(limit)
 	}
 	return data, nil
 }

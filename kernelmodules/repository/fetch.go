@@ -28,14 +28,14 @@ type Fetcher interface {
 // A refusal is an error that another try would not mend.
 type refusal struct{ error }
 
-// tooLong is the error of a file that is longer than limit.
-func tooLong(limit int64) error { return refusal{fmt.Errorf("has more than %d bytes", limit)} }
+// TooLong is the error of a Fetcher for a file that is longer than limit.
+func TooLong(limit int64) error { return refusal{fmt.Errorf("has more than %d bytes", limit)} }
 
 // ReadAtMost reads all of r, if that is not more than limit bytes. Fetchers are made of it.
 func ReadAtMost(r io.Reader, limit int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err == nil && int64(len(data)) > limit {
-		return nil, tooLong(limit)
+		return nil, TooLong(limit)
 	}
 	return data, err
 }
@@ -231,7 +231,7 @@ func (w *Web) fetch(ctx context.Context, name string, limit int64) (data []byte,
 		return nil, refusal{fmt.Errorf("the server says %.60q", resp.Status)}
 	}
 	if resp.ContentLength > limit {
-		return nil, tooLong(limit)
+		return nil, TooLong(limit)
 	}
 	if data, err = ReadAtMost(resp.Body, limit); err != nil {
 		return nil, fmt.Errorf("broken off: %w", err)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/shotglass-ir/shotglass/kernelmodules/repository"
 	"github.com/shotglass-ir/shotglass/kernelmodules/repository/repositorytest"
@@ -219,5 +220,119 @@ func TestSigningByHand(t *testing.T) {
 	m, err := open(t, f, repository.Options{Pins: pins(t, filepath.Join(dir, "repo", "REPO_SIGNING_KEY.asc"))}).Find(t.Context(), kernel)
 	if err != nil || !m.Verified() {
 		t.Fatalf("Find: %v", err)
+	}
+}
+
+// TestPublishGnuPG: gpg signs what is published, as its agent or from an exported key, and stock gpg verifies each signature.
+func TestPublishGnuPG(t *testing.T) {
+	g := newGnuPG(t)
+	t.Setenv("GNUPGHOME", g.home)
+	// The agent answers for gpg, without a passphrase.
+	if err := os.WriteFile(filepath.Join(g.home, "gpg.conf"), []byte("pinentry-mode loopback\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fpr := g.key("publisher@example.org", "ed25519", "cert", "1y")
+	g.run(nil, "--quick-add-key", fpr, "ed25519", "sign", "1y")
+	exported := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(exported, g.run(nil, "--export-secret-keys", fpr), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	locked := g.key("locked@example.org", "rsa2048", "sign", "1y")
+	cmd := exec.Command("gpg", "--homedir", g.home, "--batch", "--no-tty", "--pinentry-mode", "loopback", "--passphrase", "hunter2", "--export-secret-keys", locked)
+	g.run(nil, "--passphrase", "hunter2", "--change-passphrase", locked)
+	lockedFile := filepath.Join(t.TempDir(), "locked")
+	if out, err := cmd.Output(); err != nil {
+		t.Fatal(err)
+	} else if err := os.WriteFile(lockedFile, out, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	agent, err := repository.NewGnuPG(fpr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := repository.OpenKey(exported, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	secret, err := repository.OpenKey(lockedFile, func() ([]byte, error) { asked++; return []byte("hunter2"), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		signer repository.Signer
+		fpr    string
+	}{"agent": {agent, fpr}, "key file": {file, fpr}, "key file with a passphrase": {secret, locked}} {
+		t.Run(name, func(t *testing.T) {
+			g.t = t
+			dir := t.TempDir()
+			d := folderDepot(t, dir)
+			o := repository.PublishOptions{Signer: tt.signer}
+			p := mustPublish(t, d, o, module(t, "6.1.0-1", "a"))
+			if left := time.Until(p.Expires); left < 300*24*time.Hour || left > 366*24*time.Hour {
+				t.Errorf("the key expires on %s", p.Expires)
+			}
+			mustPublish(t, d, o, module(t, "6.1.0-2", "a"))
+			if _, sums, err := readAll(t, d, tt.fpr); err != nil || len(sums) != 2 {
+				t.Fatalf("%v, %v", sums, err)
+			}
+			// A GnuPG that knows nothing but the key of the repository.
+			other := newGnuPG(t)
+			other.run(nil, "--import", filepath.Join(dir, "REPO_SIGNING_KEY.asc"))
+			for _, f := range []string{"repodata/repomd.xml", "modules/lime-6.1.0-1.ko", "modules/lime-6.1.0-2.ko"} {
+				path := filepath.Join(dir, filepath.FromSlash(f))
+				other.run(nil, "--verify", path+".sig", path)
+			}
+			asMargarita(t, dir)
+		})
+	}
+	if asked != 1 {
+		t.Errorf("asked for the passphrase %d times", asked)
+	}
+	nobody, err := repository.NewGnuPG(strings.Repeat("AB", 20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = repository.Publish(t.Context(), newMemory(), nil, repository.PublishOptions{Signer: nobody})
+	says(t, err, "gpg has no key "+strings.Repeat("AB", 20))
+}
+
+// asMargarita reads a repository as Margarita Shotgun does: by the names of files and elements that its
+// repository.py knows, in Python.
+func asMargarita(t *testing.T, dir string) {
+	t.Helper()
+	if _, err := exec.LookPath("python3"); err != nil {
+		return // an extra: all names are checked by layout, too
+	}
+	cmd := exec.Command("python3", "-", dir)
+	cmd.Stdin = strings.NewReader(`
+import gzip, hashlib, json, os, sys, xml.etree.ElementTree as ET
+root = sys.argv[1]
+read = lambda name: open(os.path.join(root, name), 'rb').read()
+sha = lambda data: hashlib.sha256(data).hexdigest()
+key = json.loads(read('REPO_SIGNING_KEY.json'))
+assert key['uids'] and len(key['fingerprint']) == 40, key
+md = ET.fromstring(read('repodata/repomd.xml'))
+assert md.tag == 'metadata' and int(md.find('revision').text) > 0
+for data in md.findall('data'):
+    assert data.get('type') == 'primary'
+    packed = read(data.find('location').get('href'))
+    assert sha(packed) == data.find('checksum').text and len(packed) == int(data.find('size').text)
+    lst = gzip.decompress(packed)
+    assert sha(lst) == data.find('open_checksum').text and len(lst) == int(data.find('open_size').text)
+    int(data.find('timestamp').text)
+found = {}
+for m in ET.fromstring(lst).findall('module'):
+    assert m.get('type') == 'lime' and m.find('platform').text == 'linux' and m.find('arch').text == 'x86_64'
+    data = read(m.find('location').get('href'))
+    assert sha(data) == m.find('checksum').text and read(m.find('signature').get('href'))
+    assert m.find('name').text == 'lime-%s.ko' % m.find('version').text
+    found[m.find('version').text] = data
+print(' '.join(sorted(found)))
+`)
+	out, err := cmd.CombinedOutput()
+	if err != nil || string(out) != "6.1.0-1 6.1.0-2\n" {
+		t.Errorf("as Margarita Shotgun reads it: %v: %s", err, out)
 	}
 }

@@ -145,6 +145,9 @@ func (p *publisher) check(modules []*kernelmodules.Module) error {
 		release := m.Release()
 		k := kernelmodules.Kernel{Release: release, Machine: m.Machine}
 		err := m.Check(k)
+		if err == nil {
+			err = m.CheckImports(nil)
+		}
 		if err == nil && p.o.Check != nil {
 			err = p.o.Check(m)
 		}
@@ -322,7 +325,7 @@ func (p *publisher) merge(modules []*kernelmodules.Module) error {
 			p.fresh[m.SHA256] = m
 			p.entries = append(p.entries, Entry{
 				Name: fileName(m.Release(), m.Machine), Release: m.Release(), Arch: m.Machine, Checksum: m.SHA256,
-				Packager: p.o.Packager, Platform: "linux",
+				Packager: strings.TrimSpace(p.o.Packager), Platform: "linux",
 			})
 		}
 	}

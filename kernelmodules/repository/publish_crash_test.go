@@ -63,7 +63,7 @@ func TestPublishCutOff(t *testing.T) {
 	t.Parallel()
 	key := repositorytest.NewKey(t, nil)
 	fpr := repositorytest.Fingerprint(key)
-	o := repository.PublishOptions{Signer: testSigner{key}}
+	o := repository.PublishOptions{Signer: repositorytest.Signer{Private: key}}
 	one, two, three := module(t, "6.1.0-1", "a"), module(t, "6.1.0-2", "a"), module(t, "6.1.0-3", "a")
 	for _, first := range []bool{true, false} {
 		for _, done := range []bool{false, true} {
@@ -111,7 +111,7 @@ func TestPublishTogether(t *testing.T) {
 	t.Parallel()
 	key := repositorytest.NewKey(t, nil)
 	fpr := repositorytest.Fingerprint(key)
-	o := repository.PublishOptions{Signer: testSigner{key}}
+	o := repository.PublishOptions{Signer: repositorytest.Signer{Private: key}}
 	base, a, b := module(t, "6.1.0-1", "a"), module(t, "6.1.0-2", "a"), module(t, "6.1.0-3", "a")
 	both, lost := 0, 0
 	for i := 1; ; i++ {
@@ -178,7 +178,7 @@ func TestPublishTogether(t *testing.T) {
 // TestPublishUnderReaders: somebody reads while it is published. Between any two of the files that he reads, all may change.
 func TestPublishUnderReaders(t *testing.T) {
 	key := repositorytest.NewKey(t, nil)
-	o := repository.PublishOptions{Signer: testSigner{key}}
+	o := repository.PublishOptions{Signer: repositorytest.Signer{Private: key}}
 	for n := 1; n < 12; n++ {
 		d := newMemory()
 		mustPublish(t, d, o, module(t, "6.1.0-1", "a"))
@@ -207,7 +207,7 @@ func TestPublishKilled(t *testing.T) {
 	}
 	key := repositorytest.NewKey(t, nil)
 	fpr := repositorytest.Fingerprint(key)
-	o := repository.PublishOptions{Signer: testSigner{key}}
+	o := repository.PublishOptions{Signer: repositorytest.Signer{Private: key}}
 	one := module(t, "6.1.0-1", "a")
 	var secret bytes.Buffer
 	if err := key.SerializePrivate(&secret, nil); err != nil {

@@ -3,7 +3,6 @@ package repository_test
 import (
 	"bytes"
 	"context"
-	"crypto"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 	"github.com/google/go-cmp/cmp"
 
@@ -105,26 +103,11 @@ func (m *memory) keep() *memory {
 	return &memory{files: maps.Clone(m.files)}
 }
 
-// testSigner signs with a key in memory.
-type testSigner struct{ key *openpgp.Entity }
-
-func (s testSigner) Key(context.Context) ([]byte, error) {
-	var b bytes.Buffer
-	err := s.key.Serialize(&b)
-	return b.Bytes(), err
-}
-
-func (s testSigner) Sign(_ context.Context, data []byte) ([]byte, error) {
-	var b bytes.Buffer
-	err := openpgp.DetachSign(&b, []*openpgp.Entity{s.key}, bytes.NewReader(data), &packet.Config{DefaultHash: crypto.SHA256})
-	return b.Bytes(), err
-}
-
 // module is LiME for a release; text tells builds of it apart.
 func module(t testing.TB, release, text string) *kernelmodules.Module {
 	t.Helper()
 	info := append(moduletest.LiMEInfo(release+" SMP preempt mod_unload modversions "), "build="+text)
-	m, err := kernelmodules.Parse(moduletest.Fake{Info: info}.Bytes(), release+".ko")
+	m, err := kernelmodules.Parse(moduletest.Fake{Info: info, Imports: moduletest.Imports()}.Bytes(), release+".ko")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +161,7 @@ func TestPublish(t *testing.T) {
 	fpr := repositorytest.Fingerprint(key)
 	for name, d := range map[string]repository.Depot{"memory": newMemory(), "folder": folderDepot(t, filepath.Join(t.TempDir(), "new", "repo"))} {
 		t.Run(name, func(t *testing.T) {
-			o := repository.PublishOptions{Signer: testSigner{key}, Packager: "tests <&>", Cache: t.TempDir()}
+			o := repository.PublishOptions{Signer: repositorytest.Signer{Private: key}, Packager: "tests <&>", Cache: t.TempDir()}
 			one, two, again := module(t, "6.1.0-1", "a"), module(t, "6.1.0-2", "a"), module(t, "6.1.0-1", "b")
 			first := mustPublish(t, d, o, one, two)
 			if first.Key != fpr || len(first.Modules) != 2 || first.URL != d.String() {
@@ -289,13 +272,15 @@ func TestPublishRefuses(t *testing.T) {
 	}{
 		"not lime":          {[]*kernelmodules.Module{good, parse(moduletest.Fake{Info: []string{"name=rootkit", "vermagic=6 SMP"}})}, []string{"rootkit"}},
 		"no vermagic":       {[]*kernelmodules.Module{good, parse(moduletest.Fake{Info: moduletest.LiMEInfo("")})}, []string{"release is not known"}},
+		"stripped too far":  {[]*kernelmodules.Module{parse(moduletest.Fake{Info: moduletest.LiMEInfo("6.1 SMP ")})}, []string{"stripped too far"}},
+		"a CRC is missing":  {[]*kernelmodules.Module{parse(moduletest.Fake{Info: moduletest.LiMEInfo("6.1 SMP modversions "), Imports: append(moduletest.Imports(), moduletest.Import{Name: "vmalloc", NoCRC: true})})}, []string{"no CRC of the symbol vmalloc"}},
 		"a release with /":  {[]*kernelmodules.Module{module(t, "../../x", "a"), module(t, "6 1", "a")}, []string{"cannot be part of a file's name"}},
 		"two for a kernel":  {[]*kernelmodules.Module{good, module(t, "6.1.0-1", "b")}, []string{"for one kernel"}},
 		"all that is wrong": {[]*kernelmodules.Module{parse(moduletest.Fake{Info: []string{"name=rootkit", "vermagic=6 SMP"}}), module(t, "../x", "a"), module(t, "6.9", "forbidden")}, []string{"rootkit", "cannot be part", "judged bad"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newMemory()
-			_, err := repository.Publish(t.Context(), d, tt.modules, repository.PublishOptions{Signer: testSigner{key}, Check: func(m *kernelmodules.Module) error {
+			_, err := repository.Publish(t.Context(), d, tt.modules, repository.PublishOptions{Signer: repositorytest.Signer{Private: key}, Check: func(m *kernelmodules.Module) error {
 				if bytes.Contains(m.Data, []byte("build=forbidden")) {
 					return errors.New("judged bad")
 				}
@@ -312,7 +297,7 @@ func TestPublishRefuses(t *testing.T) {
 // TestPublishUpon: what is there is built upon only if it is good and somebody trusted vouches for it.
 func TestPublishUpon(t *testing.T) {
 	key, other := repositorytest.NewKey(t, nil), repositorytest.NewKey(t, nil)
-	o := repository.PublishOptions{Signer: testSigner{key}}
+	o := repository.PublishOptions{Signer: repositorytest.Signer{Private: key}}
 	fresh := func() *memory {
 		d := newMemory()
 		mustPublish(t, d, o, module(t, "6.1.0-1", "a"), module(t, "6.1.0-2", "a"))
@@ -322,7 +307,7 @@ func TestPublishUpon(t *testing.T) {
 		do   func(d *memory, o *repository.PublishOptions)
 		says []string
 	}{
-		"another's":             {func(d *memory, o *repository.PublishOptions) { o.Signer = testSigner{other} }, []string{"REPO_SIGNING_KEY.asc", "not pinned"}},
+		"another's":             {func(d *memory, o *repository.PublishOptions) { o.Signer = repositorytest.Signer{Private: other} }, []string{"REPO_SIGNING_KEY.asc", "not pinned"}},
 		"list of lists":         {func(d *memory, o *repository.PublishOptions) { flip(d, "repodata/repomd.xml") }, []string{"repodata/repomd.xml", "does not fit"}},
 		"its signature":         {func(d *memory, o *repository.PublishOptions) { d.files["repodata/repomd.xml.sig"] = []byte("x") }, []string{"repodata/repomd.xml"}},
 		"its signature is gone": {func(d *memory, o *repository.PublishOptions) { delete(d.files, "repodata/repomd.xml.sig") }, []string{"repodata/repomd.xml.sig"}},
@@ -334,7 +319,7 @@ func TestPublishUpon(t *testing.T) {
 			past := time.Now().Add(-1000 * time.Hour)
 			c := at(past)
 			c.KeyLifetimeSecs = 3600
-			o.Signer = testSigner{repositorytest.NewKey(t, c)}
+			o.Signer = repositorytest.Signer{Private: repositorytest.NewKey(t, c)}
 		}, []string{"expired"}},
 		"another's key, and nothing else": {func(d *memory, o *repository.PublishOptions) {
 			d.files = map[string][]byte{"REPO_SIGNING_KEY.asc": repositorytest.Armor(t, other)}
@@ -380,8 +365,8 @@ func flip(d *memory, name string) {
 func TestPublishNewKey(t *testing.T) {
 	old, key := repositorytest.NewKey(t, nil), repositorytest.NewKey(t, nil)
 	d := newMemory()
-	mustPublish(t, d, repository.PublishOptions{Signer: testSigner{old}}, module(t, "6.1.0-1", "a"))
-	o := repository.PublishOptions{Signer: testSigner{key}, Trust: pins(t, repositorytest.Fingerprint(old))}
+	mustPublish(t, d, repository.PublishOptions{Signer: repositorytest.Signer{Private: old}}, module(t, "6.1.0-1", "a"))
+	o := repository.PublishOptions{Signer: repositorytest.Signer{Private: key}, Trust: pins(t, repositorytest.Fingerprint(old))}
 	// At each step somebody reads it, with one key or the other.
 	d.after = func(op string) error {
 		_, _, errOld := readAll(t, d.keep(), repositorytest.Fingerprint(old))
@@ -416,7 +401,7 @@ func TestPublishFromOthers(t *testing.T) {
 	theirs.SetRepomd(bytes.Replace(theirs.Files["repodata/repomd.xml"], []byte("</metadata>"), fmt.Appendf(nil,
 		`<data type="other"><checksum>%s</checksum><open_checksum>%s</open_checksum><location href="repodata/other.xml.gz"/></data></metadata>`, sum, sum), 1))
 	maps.Copy(d.files, theirs.Files)
-	p := mustPublish(t, d, repository.PublishOptions{Signer: testSigner{key}}, module(t, "6.1.0-99", "a"))
+	p := mustPublish(t, d, repository.PublishOptions{Signer: repositorytest.Signer{Private: key}}, module(t, "6.1.0-99", "a"))
 	_, sums, err := readAll(t, d, repositorytest.Fingerprint(key))
 	if err != nil || len(sums) != len(theirs.Modules)+1 || len(p.Modules) != len(sums) {
 		t.Fatalf("%v, %v", sums, err)
@@ -431,11 +416,11 @@ func TestPublishFromOthers(t *testing.T) {
 func TestPublishMachines(t *testing.T) {
 	key := repositorytest.NewKey(t, nil)
 	d := newMemory()
-	arm, err := kernelmodules.Parse(moduletest.Fake{Machine: 183, Info: moduletest.LiMEInfo("5.15.0-1019-aws SMP ")}.Bytes(), "arm.ko")
+	arm, err := kernelmodules.Parse(moduletest.Fake{Machine: 183, Info: moduletest.LiMEInfo("5.15.0-1019-aws SMP "), Imports: moduletest.Imports()}.Bytes(), "arm.ko")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := mustPublish(t, d, repository.PublishOptions{Signer: testSigner{key}}, arm, module(t, "5.15.0-1019-aws", "a"))
+	p := mustPublish(t, d, repository.PublishOptions{Signer: repositorytest.Signer{Private: key}}, arm, module(t, "5.15.0-1019-aws", "a"))
 	var paths []string
 	for _, m := range p.Modules {
 		paths = append(paths, m.Path)
@@ -458,7 +443,7 @@ func TestPublishLeftovers(t *testing.T) {
 	m := module(t, "6.1.0-1", "a")
 	d.files["modules/lime-6.1.0-1.ko"] = []byte("what somebody left")
 	d.files["modules/lime-6.1.0-1-"+m.SHA256[:12]+".ko.sig"] = []byte("and this")
-	mustPublish(t, d, repository.PublishOptions{Signer: testSigner{key}}, m)
+	mustPublish(t, d, repository.PublishOptions{Signer: repositorytest.Signer{Private: key}}, m)
 	if _, sums, err := readAll(t, d, repositorytest.Fingerprint(key)); err != nil || sums["6.1.0-1"] != m.SHA256 {
 		t.Errorf("%v, %v", sums, err)
 	}

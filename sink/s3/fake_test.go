@@ -215,6 +215,10 @@ func (f *fake) answer(w http.ResponseWriter, c call) {
 			apiError(w, 412, "PreconditionFailed")
 			return
 		}
+		if c.Header.Get("Range") == "" {
+			w.Write(obj.data)
+			return
+		}
 		var a, z int
 		fmt.Sscanf(c.Header.Get("Range"), "bytes=%d-%d", &a, &z)
 		w.Header().Set("Content-Length", strconv.Itoa(z+1-a))
@@ -222,6 +226,13 @@ func (f *fake) answer(w http.ResponseWriter, c call) {
 		w.Write(obj.data[a : z+1])
 	case "PutObject":
 		if obj != nil && c.Header.Get("If-None-Match") == "*" {
+			apiError(w, 412, "PreconditionFailed")
+			return
+		}
+		if m := c.Header.Get("If-Match"); m != "" && obj == nil {
+			apiError(w, 404, "NoSuchKey")
+			return
+		} else if m != "" && m != obj.etag {
 			apiError(w, 412, "PreconditionFailed")
 			return
 		}

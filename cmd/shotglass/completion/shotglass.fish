@@ -241,7 +241,7 @@ complete -c shotglass -n '__fish_seen_subcommand_from hosts' -l json -d 'print J
 complete -c shotglass -n '__fish_seen_subcommand_from hosts' -l help -s h -d 'print this help to standard output'
 complete -c shotglass -n '__fish_seen_subcommand_from hosts; and not __fish_seen_subcommand_from check' -a 'check'
 complete -c shotglass -n '__fish_seen_subcommand_from hosts; and __fish_seen_subcommand_from check' -F
-complete -c shotglass -n __fish_use_subcommand -a modules -d 'list, fetch and check LiME modules'
+complete -c shotglass -n __fish_use_subcommand -a modules -d 'list, fetch, check and publish LiME modules'
 complete -c shotglass -n '__fish_seen_subcommand_from modules' -l module -r -F -d 'module, or folder with modules'
 complete -c shotglass -n '__fish_seen_subcommand_from modules' -l repository -x -d 'take modules from this repository, after those of --module'
 complete -c shotglass -n '__fish_seen_subcommand_from modules' -l repository-key -x -d 'trust repositories that this OpenPGP key signed'
@@ -264,9 +264,15 @@ complete -c shotglass -n '__fish_seen_subcommand_from modules' -l machine -x -d 
 complete -c shotglass -n '__fish_seen_subcommand_from modules' -l all -d 'fetch everything that the repositories have'
 complete -c shotglass -n '__fish_seen_subcommand_from modules' -l output -s o -r -F -d 'write the modules to this DIR'
 complete -c shotglass -n '__fish_seen_subcommand_from modules' -l insecure-accept-rollback -d 'take repositories as they are now for current, although newer revisions of them were seen'
+complete -c shotglass -n '__fish_seen_subcommand_from modules' -l to -r -F -d 'the repository'
+complete -c shotglass -n '__fish_seen_subcommand_from modules' -l sign-with -r -F -d 'sign with this OpenPGP key: a private key in a FILE|FINGERPRINT of one that gpg has'
+complete -c shotglass -n '__fish_seen_subcommand_from modules' -l key-passphrase-file -r -F -d 'read the passphrase of a key file from FILE'
+complete -c shotglass -n '__fish_seen_subcommand_from modules' -l replace -d 'list modules in place of others for the same kernels'
+complete -c shotglass -n '__fish_seen_subcommand_from modules' -l withdraw -x -d 'list no modules for this kernel RELEASE any more'
+complete -c shotglass -n '__fish_seen_subcommand_from modules' -l packager -x -d 'what the list says of who made the modules'
 complete -c shotglass -n '__fish_seen_subcommand_from modules' -l help -s h -d 'print this help to standard output'
-complete -c shotglass -n '__fish_seen_subcommand_from modules; and not __fish_seen_subcommand_from list fetch check' -a 'list fetch check'
-complete -c shotglass -n '__fish_seen_subcommand_from modules; and __fish_seen_subcommand_from list fetch check' -F
+complete -c shotglass -n '__fish_seen_subcommand_from modules; and not __fish_seen_subcommand_from list fetch check publish' -a 'list fetch check publish'
+complete -c shotglass -n '__fish_seen_subcommand_from modules; and __fish_seen_subcommand_from list fetch check publish' -F
 complete -c shotglass -n __fish_use_subcommand -a version -d 'print the version, the commit and the digest of this program'
 complete -c shotglass -n '__fish_seen_subcommand_from version' -l json -d 'print JSON Lines to standard output'
 complete -c shotglass -n '__fish_seen_subcommand_from version' -l help -s h -d 'print this help to standard output'

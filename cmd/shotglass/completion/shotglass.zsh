@@ -13,7 +13,7 @@ _shotglass() {
 		'inspect:tell what a LiME image holds, whoever made it'
 		'upload:bring to its bucket what a capture left in its --spill folder'
 		'hosts:check hosts files'
-		'modules:list, fetch and check LiME modules'
+		'modules:list, fetch, check and publish LiME modules'
 		'version:print the version, the commit and the digest of this program'
 		'completion:print a completion script for a shell'
 		'man:print the man page'
@@ -337,9 +337,15 @@ _shotglass() {
 			'--output[write the modules to this DIR]:file:_files' \
 			'-o[write the modules to this DIR]:file:_files' \
 			'--insecure-accept-rollback[take repositories as they are now for current, although newer revisions of them were seen]' \
+			'--to[the repository]:file:_files' \
+			'--sign-with[sign with this OpenPGP key\: a private key in a FILE|FINGERPRINT of one that gpg has]:file:_files' \
+			'--key-passphrase-file[read the passphrase of a key file from FILE]:file:_files' \
+			'--replace[list modules in place of others for the same kernels]' \
+			'*--withdraw[list no modules for this kernel RELEASE any more]:value: ' \
+			'--packager[what the list says of who made the modules]:value: ' \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
-			'1:command:(list fetch check)' '*:argument:_files'
+			'1:command:(list fetch check publish)' '*:argument:_files'
 		;;
 	version)
 		_arguments -S \

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/xml"
@@ -239,4 +240,21 @@ func escape(s string) string {
 	var b strings.Builder
 	xml.EscapeText(&b, []byte(s))
 	return b.String()
+}
+
+// A Signer signs with a key in memory. It implements repository.Signer.
+type Signer struct{ Private *openpgp.Entity }
+
+// Key returns the public key.
+func (s Signer) Key(context.Context) ([]byte, error) {
+	var b bytes.Buffer
+	err := s.Private.Serialize(&b)
+	return b.Bytes(), err
+}
+
+// Sign makes a detached binary signature.
+func (s Signer) Sign(_ context.Context, data []byte) ([]byte, error) {
+	var b bytes.Buffer
+	err := openpgp.DetachSign(&b, []*openpgp.Entity{s.Private}, bytes.NewReader(data), &packet.Config{DefaultHash: crypto.SHA256})
+	return b.Bytes(), err
 }
