@@ -25,6 +25,7 @@ require (
 	github.com/mattn/go-runewidth v0.0.27
 	github.com/mikelolasagasti/xz v1.0.1
 	github.com/minio/crc64nvme v1.1.1
+	github.com/pierrec/lz4/v4 v4.1.33
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
 	github.com/skeema/knownhosts v1.3.3
