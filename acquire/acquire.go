@@ -69,6 +69,11 @@ type Options struct {
 	// TCP retransmits with exponential backoff (RFC 6298 section 5.5), so the
 	// first byte after an outage can be as late again as the outage was long.
 	StallTimeout time.Duration
+	// LeastRate ends a stream that brings fewer bytes per second over twice the stall timeout,
+	// time in which it waits for a limit or for the sink not counted: a target that sends a byte
+	// now and then never stalls. The default of 10 kB/s would take a day for a GiB: no link
+	// that evidence is taken over is so slow, and no such image shows a moment. -1 is none.
+	LeastRate int64
 	// ConnectAttempts is how often a connection is tried when it fails in a way that may pass
 	// (default 3).
 	ConnectAttempts int
@@ -110,6 +115,10 @@ type Options struct {
 	// Connections is how many connections to one target read /proc/kcore. 0 lets the
 	// round trip decide, and how the rate grows.
 	Connections int
+	// CompressOnTarget lets the target compress what it sends, with what it has: one of Zips
+	// (default ZipOff). It takes the target's CPU and starts processes there, but writes no
+	// file. Where it has nothing that works, bytes come as they are.
+	CompressOnTarget string
 	// AcceptUnreadable is how many pages that /proc/kcore does not give an image may
 	// hold as zeros and still be complete, on record.
 	AcceptUnreadable int64
@@ -140,6 +149,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.StallTimeout == 0 {
 		o.StallTimeout = 5 * time.Minute
+	}
+	if o.LeastRate == 0 {
+		o.LeastRate = 10e3
 	}
 	if o.ConnectAttempts == 0 {
 		o.ConnectAttempts = 3
@@ -177,6 +189,8 @@ type Job struct {
 	SudoPassword transport.SecretFunc
 	Method       string // see Options.Method
 	Connections  int    // see Options.Connections; AutoConnections in place of its 0
+
+	CompressOnTarget string // see Options.CompressOnTarget
 
 	// Recipients are for this target, in place of Options.Recipients.
 	Recipients []agefile.Recipient
@@ -220,6 +234,9 @@ func (j Job) options(o Options) *Options {
 	if j.Method != "" {
 		o.Method = j.Method
 	}
+	if j.CompressOnTarget != "" {
+		o.CompressOnTarget = j.CompressOnTarget
+	}
 	switch {
 	case j.Connections > 0:
 		o.Connections = j.Connections
@@ -261,8 +278,10 @@ type Step struct {
 	Candidates []Candidate           `json:"candidates,omitempty"`
 	Module     *kernelmodules.Module `json:"module,omitempty"`
 	// Connections is how many read at once, at most; 0 when there is only one.
-	Connections int    `json:"connections,omitempty"`
-	Name        string `json:"name,omitempty"` // of the image
+	Connections int `json:"connections,omitempty"`
+	// Zip is the compressor on the target that bytes come through; empty when they come as they are.
+	Zip  string `json:"compress_on_target,omitempty"`
+	Name string `json:"name,omitempty"` // of the image
 	// Second is the name of the image that is taken through /proc/kcore should LiME's be
 	// rejected; empty when there would be none.
 	Second     string   `json:"second_name,omitempty"`

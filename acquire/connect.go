@@ -71,7 +71,7 @@ const (
 // LiME stays loaded the probe refuses the target.
 func (s *Step) awaitUnload(ctx context.Context) error {
 	h := s.host
-	if !h.facts.LimeLoaded || len(s.priors) > 0 {
+	if !h.facts.LimeLoaded || len(s.priors) > 0 || s.opts.Method == MethodKcore {
 		return nil
 	}
 	h.mark("LiME is loaded, waiting for the agent of an interrupted run to unload it")

@@ -1,10 +1,12 @@
 package acquire
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/shotglass-ir/shotglass/acquire/lime"
 	"github.com/shotglass-ir/shotglass/acquire/stripe"
+	"github.com/shotglass-ir/shotglass/acquire/wire"
 	"github.com/shotglass-ir/shotglass/transport"
 )
 
@@ -23,34 +26,46 @@ type kcoreLane struct {
 	own    bool // the connection is for this lane alone
 	in     *io.PipeWriter
 	stderr tail
+	ctx    context.Context // of what the script is asked for
 	cancel context.CancelFunc
-	ready  chan struct{} // closed when the script said so, or the lane has ended
+	ready  chan struct{}  // closed when the script said so, or the lane has ended
+	from   *io.PipeReader // what the script sends
+	read   chan struct{}  // closed when nobody writes into buffers any more
 
 	seq   int64     // of orders; the calling goroutine's
 	asked []*answer // by Ask, not awaited yet; the calling goroutine's
 
-	received atomic.Int64
+	received atomic.Int64 // bytes of memory, of whole pieces if they come compressed
+	wire     atomic.Int64 // bytes that came
+	since    atomic.Int64 // of wire, before the compressed piece under way
 	last     atomic.Int64 // Unix nanoseconds
+	paying   atomic.Bool  // an order waits for the rate limit
 
 	mu   sync.Mutex
 	err  error     // why it has ended
 	boot string    // the target's boot id, once ready
-	line []byte    // of what comes before the first answer
 	owed []*answer // orders without an answer, in order
 }
 
 // An answer is what an order brings.
 type answer struct {
 	buf   []byte
-	got   int    // of buf
-	tail  []byte // of the line after it
 	seq   int64
+	how   string
 	begun time.Time
 
 	done chan struct{} // closed when whole, or the lane has ended
-	ok   bool          // buf was read
+	ok   bool          // all of buf was read
+	bad  []int         // pages that were not, in order; of readPages
+	lost int           // how many were not; bad names them, unless dd does not tell
 	err  error         // the lane's
 }
+
+// How an order is read.
+const (
+	readAll   = "all"   // at once
+	readPages = "pages" // page by page
+)
 
 // Faults of a lane. None is the network's: they are the target's doing, or our own.
 var (
@@ -61,17 +76,41 @@ var (
 
 // startLane runs kcore.sh over conn and waits until it is ready, for at most laneLimit.
 func startLane(ctx context.Context, st *kcoreStream, conn transport.Conn, own bool) (*kcoreLane, error) {
-	l := &kcoreLane{st: st, conn: conn, own: own, ready: make(chan struct{})}
+	l := &kcoreLane{st: st, conn: conn, own: own, ready: make(chan struct{}), read: make(chan struct{})}
 	l.last.Store(time.Now().UnixNano())
 	pr, pw := io.Pipe()
 	l.in = pw
-	cmd := st.h.rootCmd(st.mark, kcoreScript, pr, st.mark, st.src.path)
-	cmd.Stdout, cmd.Stderr = l, &l.stderr
+	from, to := io.Pipe()
+	l.from = from
+	zip := ""
+	var unpack *wire.Unpacker
+	if st.zip != "" {
+		var err error
+		if unpack, err = wire.NewUnpacker(st.zip); err != nil {
+			return nil, fmt.Errorf("%w: %w", stripe.ErrFatal, err)
+		}
+		zip = wire.Command(st.zip)
+	}
+	cmd := st.h.rootCmd(st.mark, kcoreScript, pr, st.mark, st.src.path, zip)
+	cmd.Stdout, cmd.Stderr = &laneInput{l, to}, &l.stderr
 	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	l.cancel = cancel
+	l.ctx, l.cancel = runCtx, cancel
+	st.runs.Go(func() {
+		defer close(l.read)
+		err := l.take(bufio.NewReaderSize(from, maxNoise), unpack)
+		if err != errLaneEnded { // of the script, which says why
+			l.end(err)
+		}
+		from.CloseWithError(err)
+		if unpack != nil {
+			unpack.Close()
+		}
+	})
 	st.runs.Go(func() {
 		err := conn.Run(runCtx, cmd)
 		pr.CloseWithError(io.ErrClosedPipe) // unblocks Ask
+		to.Close()
+		<-l.read // what came before counts
 		l.end(l.explain(err))
 	})
 	wait, stop := context.WithTimeoutCause(ctx, laneLimit, fmt.Errorf("the target did not begin within %s", laneLimit))
@@ -115,79 +154,174 @@ func (l *kcoreLane) explain(err error) error {
 	return err
 }
 
-// Write takes what the script sends.
-func (l *kcoreLane) Write(p []byte) (int, error) {
-	l.received.Add(int64(len(p)))
+// laneInput takes what the script sends.
+type laneInput struct {
+	l  *kcoreLane
+	to *io.PipeWriter
+}
+
+func (in *laneInput) Write(p []byte) (int, error) {
+	l := in.l
+	l.wire.Add(int64(len(p)))
 	l.last.Store(time.Now().UnixNano())
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n := len(p)
-	if l.err != nil {
-		return 0, l.err
+	return in.to.Write(p)
+}
+
+// errLaneEnded: the script's output has ended, in the middle of an answer perhaps.
+var errLaneEnded = errors.New("the output has ended")
+
+// maxNoise bounds what login scripts may print before ours begins, and the line after an
+// answer: of the largest piece every page is named.
+const maxNoise = 64 << 10
+
+// take reads what the script sends, answer by answer, until the lane ends.
+func (l *kcoreLane) take(r *bufio.Reader, unpack *wire.Unpacker) error {
+	if err := l.begin(r); err != nil {
+		return err
 	}
-	if l.boot == "" {
-		var err error
-		if p, err = l.begin(p); err != nil {
-			l.finish(err)
-			return 0, err
+	for {
+		if _, err := r.Peek(1); err != nil {
+			return errLaneEnded
 		}
-	}
-	for len(p) > 0 {
-		if len(l.owed) == 0 {
-			l.finish(errLaneNoise)
-			return 0, l.err
+		l.mu.Lock()
+		if l.err != nil || len(l.owed) == 0 {
+			defer l.mu.Unlock()
+			if l.err == nil {
+				return errLaneNoise
+			}
+			return l.err
 		}
 		a := l.owed[0]
-		m := copy(a.buf[a.got:], p)
-		a.got += m
-		p = p[m:]
-		ok, no := l.trailer(a, "ok"), l.trailer(a, "no")
-		m = min(len(p), len(ok)-len(a.tail))
-		a.tail = append(a.tail, p[:m]...)
-		p = p[m:]
-		if len(a.tail) < len(ok) {
-			continue
+		l.mu.Unlock()
+		if err := l.answer(r, unpack, a); err != nil {
+			return err
 		}
-		a.ok = string(a.tail) == ok
-		if !a.ok && string(a.tail) != no {
-			l.finish(errLaneStep)
-			return 0, l.err
+		l.mu.Lock()
+		if l.err != nil {
+			defer l.mu.Unlock()
+			return l.err
 		}
 		l.owed = l.owed[1:]
 		close(a.done)
+		l.mu.Unlock()
 	}
-	return n, nil
 }
-
-// trailer is the line that ends an answer. Both kinds are equally long.
-func (l *kcoreLane) trailer(a *answer, word string) string {
-	return fmt.Sprintf("\n@%s %d %s\n", l.st.mark, a.seq, word)
-}
-
-// maxNoise bounds what login scripts may print before ours begins.
-const maxNoise = 64 << 10
 
 // begin looks for the script's first line; what login scripts print stands before it.
-func (l *kcoreLane) begin(p []byte) (rest []byte, err error) {
-	for i, c := range p {
-		if l.line = append(l.line, c); c != '\n' {
+func (l *kcoreLane) begin(r *bufio.Reader) error {
+	for noise := 0; noise < maxNoise; {
+		b, err := r.ReadSlice('\n')
+		if noise += len(b); err == bufio.ErrBufferFull {
+			break
+		} else if err != nil {
+			return errLaneEnded
+		}
+		line, ours := strings.CutPrefix(string(b), "@"+l.st.mark+" ready ")
+		if !ours {
 			continue
 		}
-		line, ours := strings.CutPrefix(string(l.line), "@"+l.st.mark+" ready ")
-		l.line = l.line[:0]
-		if ours {
-			l.boot = strings.TrimSpace(line)
-			if l.boot == "" {
-				return nil, errors.New("the target did not tell its boot id")
-			}
-			close(l.ready)
-			return p[i+1:], nil
+		boot := strings.TrimSpace(line)
+		if boot == "" {
+			return errors.New("the target did not tell its boot id")
 		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.err != nil {
+			return l.err
+		}
+		l.boot = boot
+		close(l.ready)
+		return nil
 	}
-	if l.received.Load() > maxNoise {
-		return nil, fmt.Errorf("the target sent %d bytes before it began", l.received.Load())
+	return fmt.Errorf("the target sent %d bytes before it began", l.wire.Load())
+}
+
+// answer reads one answer: the bytes that were asked for, or a compressed piece, and a line.
+func (l *kcoreLane) answer(r *bufio.Reader, unpack *wire.Unpacker, a *answer) error {
+	n := len(a.buf)
+	if unpack == nil {
+		for at := 0; at < n; {
+			k, err := r.Read(a.buf[at:])
+			l.received.Add(int64(k))
+			if at += k; err != nil {
+				return errLaneEnded
+			}
+		}
+	} else {
+		var err error
+		if n, err = unpack.Piece(r, a.buf); errors.Is(err, io.ErrUnexpectedEOF) {
+			return errLaneEnded
+		} else if err != nil {
+			return err
+		}
+		l.received.Add(int64(n))
+		l.since.Store(l.wire.Load())
 	}
-	return nil, nil
+	if c, err := r.ReadByte(); err != nil {
+		return errLaneEnded
+	} else if c != '\n' {
+		return errLaneStep
+	}
+	line, err := r.ReadSlice('\n')
+	switch {
+	case err == bufio.ErrBufferFull:
+		return errLaneStep
+	case err != nil:
+		return errLaneEnded
+	}
+	return l.outcome(a, n, strings.Split(strings.TrimSuffix(string(line), "\n"), " "))
+}
+
+// outcome reads the line that ends an answer of n bytes.
+func (l *kcoreLane) outcome(a *answer, n int, words []string) error {
+	if len(words) < 3 || words[0] != "@"+l.st.mark || words[1] != strconv.FormatInt(a.seq, 10) {
+		return errLaneStep
+	}
+	words = words[2:]
+	if l.st.zip != "" {
+		ticks, err := strconv.ParseInt(words[0], 10, 64)
+		if err != nil || ticks < 0 || len(words) < 2 {
+			return errLaneStep
+		}
+		l.st.spent(l, ticks)
+		words = words[1:]
+	}
+	switch {
+	case a.how == readAll && len(words) == 1 && words[0] == "ok" && n == len(a.buf):
+		a.ok = true
+		return nil
+	case a.how == readAll && len(words) == 1 && words[0] == "no" && (n == len(a.buf) || l.st.zip != "" && n == 0):
+		return nil
+	case a.how == readPages && len(words) >= 2 && words[0] == "pages" && n == len(a.buf):
+		return a.pages(words[1], words[2:])
+	}
+	return errLaneStep
+}
+
+// pages reads how many pages could be read and could not, and which.
+func (a *answer) pages(count string, bad []string) error {
+	good, lost, ok := strings.Cut(count, "+")
+	n, err := strconv.Atoi(good)
+	m, merr := strconv.Atoi(lost)
+	if !ok || err != nil || merr != nil || n < 0 || m < 0 || n+m != len(a.buf)/page {
+		return errLaneStep
+	}
+	a.lost, a.ok = m, m == 0
+	if len(bad) == 0 { // dd of busybox only counts them
+		return nil
+	}
+	last := -1
+	for _, w := range bad {
+		k, err := strconv.Atoi(w)
+		if err != nil || k <= last || k >= len(a.buf)/page {
+			return errLaneStep
+		}
+		a.bad, last = append(a.bad, k), k
+	}
+	if len(a.bad) != m {
+		return errLaneStep
+	}
+	return nil
 }
 
 // finish ends the lane; the first reason counts. l.mu is held.
@@ -212,9 +346,15 @@ func (l *kcoreLane) end(err error) {
 	l.finish(err)
 }
 
-// order sends one order.
-func (l *kcoreLane) order(offset uint64, buf []byte) (*answer, error) {
-	a := &answer{buf: buf, seq: l.seq, begun: time.Now(), done: make(chan struct{})}
+// order sends one order, once the rate limit lets it.
+func (l *kcoreLane) order(offset uint64, buf []byte, how string) (*answer, error) {
+	l.paying.Store(true)
+	err := l.st.h.pace.pay(l.ctx, len(buf))
+	l.paying.Store(false)
+	if err != nil {
+		return nil, err
+	}
+	a := &answer{buf: buf, seq: l.seq, how: how, begun: time.Now(), done: make(chan struct{})}
 	l.seq++
 	l.mu.Lock()
 	if l.err != nil {
@@ -226,7 +366,7 @@ func (l *kcoreLane) order(offset uint64, buf []byte) (*answer, error) {
 		l.last.Store(a.begun.UnixNano())
 	}
 	l.mu.Unlock()
-	if _, err := fmt.Fprintf(l.in, "%d %d %d\n", a.seq, offset, len(buf)); err != nil {
+	if _, err := fmt.Fprintf(l.in, "%d %d %d %s\n", a.seq, offset, len(buf), how); err != nil {
 		l.end(fmt.Errorf("order: %w", err)) // unless it has ended already
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -244,7 +384,7 @@ func (a *answer) wait() (ok bool, err error) {
 // Ask implements stripe.Lane.
 func (l *kcoreLane) Ask(i int64, buf []byte) error {
 	_, offset, _ := l.st.layout.at(i)
-	a, err := l.order(offset, buf)
+	a, err := l.order(offset, buf, readAll)
 	l.asked = append(l.asked, a)
 	return err
 }
@@ -268,56 +408,89 @@ func (l *kcoreLane) Await(i int64) error {
 	return nil
 }
 
-// chunk is what is tried when a piece could not be read, before single pages.
-const chunk = 64 << 10
-
-// careful reads in small parts what could not be read at once. Pages that cannot be read,
-// twice, are zeros and are returned.
-func (l *kcoreLane) careful(phys, offset uint64, buf []byte) (bad []lime.Range, err error) {
-	failed := []int{0} // offsets in buf
-	size := len(buf)
-	for _, step := range []int{chunk, page, page} {
-		var parts, still []int
-		for _, at := range failed {
-			for o := at; o < min(at+size, len(buf)); o += step {
-				parts = append(parts, o)
-			}
-		}
-		size = step
-		answers := make([]*answer, len(parts))
-		for n, o := range parts {
-			if answers[n], err = l.order(offset+uint64(o), buf[o:min(o+step, len(buf))]); err != nil {
-				return nil, err
-			}
-		}
-		for n, a := range answers {
-			ok, err := a.wait()
-			if err != nil {
-				return nil, err
-			}
-			if !ok {
-				still = append(still, parts[n])
-			}
-		}
-		failed = still
+// careful reads page by page what could not be read at once, and again what then could not.
+// Pages that could not be read twice are zeros and are returned.
+func (l *kcoreLane) careful(phys, offset uint64, buf []byte) ([]lime.Range, error) {
+	bad, err := l.bisect(offset, buf, 0, len(buf)/page)
+	if err != nil || len(bad) == 0 {
+		return nil, err
 	}
-	for _, o := range failed {
-		clear(buf[o : o+page])
-		first := phys + uint64(o)
-		if n := len(bad) - 1; n >= 0 && bad[n].End+1 == first {
-			bad[n].End += page
-		} else {
-			bad = append(bad, lime.Range{Start: first, End: first + page - 1})
-		}
+	// The second try is for what lies between the first and the last.
+	first, end := bad[0], bad[len(bad)-1]+1
+	again := make([]byte, (end-first)*page)
+	still, err := l.bisect(offset+uint64(first*page), again, 0, end-first)
+	if err != nil {
+		return nil, err
 	}
-	return bad, nil
+	failed := map[int]bool{}
+	for _, k := range still {
+		failed[first+k] = true
+	}
+	var ranges []lime.Range
+	for _, k := range bad {
+		at := buf[k*page:][:page]
+		if !failed[k] {
+			copy(at, again[(k-first)*page:])
+			continue
+		}
+		clear(at)
+		start := phys + uint64(k*page)
+		ranges = append(ranges, lime.Range{Start: start, End: start + page - 1})
+	}
+	return lime.Coalesce(ranges), nil
 }
 
-// Last implements stripe.Lane.
-func (l *kcoreLane) Last() time.Time { return time.Unix(0, l.last.Load()) }
+// bisect reads the pages from first to end of buf one by one, in as few orders as can be: where
+// dd does not tell which pages it could not read, it reads halves, until all or none of one could
+// be read. It returns those that could not, in order.
+func (l *kcoreLane) bisect(offset uint64, buf []byte, first, end int) (bad []int, err error) {
+	a, err := l.order(offset+uint64(first*page), buf[first*page:end*page], readPages)
+	if err != nil {
+		return nil, err
+	}
+	ok, err := a.wait()
+	switch {
+	case err != nil:
+		return nil, err
+	case ok:
+		return nil, nil
+	case len(a.bad) > 0:
+		for _, k := range a.bad {
+			bad = append(bad, first+k)
+		}
+		return bad, nil
+	case a.lost == end-first:
+		for k := first; k < end; k++ {
+			bad = append(bad, k)
+		}
+		return bad, nil
+	}
+	middle := (first + end) / 2
+	left, err := l.bisect(offset, buf, first, middle)
+	if err != nil {
+		return nil, err
+	}
+	right, err := l.bisect(offset, buf, middle, end)
+	return append(left, right...), err
+}
 
-// Received implements stripe.Lane.
-func (l *kcoreLane) Received() int64 { return l.received.Load() }
+// Last implements stripe.Lane. While it is we who wait, the target is not quiet.
+func (l *kcoreLane) Last() time.Time {
+	if l.paying.Load() {
+		return time.Now()
+	}
+	return time.Unix(0, l.last.Load())
+}
+
+// Received implements stripe.Lane: bytes of memory, and of a compressed piece that is under way
+// those that came.
+func (l *kcoreLane) Received() int64 {
+	n := l.received.Load()
+	if l.st.zip != "" {
+		n += max(0, l.wire.Load()-l.since.Load())
+	}
+	return n
+}
 
 // Close implements stripe.Lane. The script sees its standard input end, or its output
 // refused, and ends; Cleanup looks whether it did.
@@ -325,12 +498,14 @@ func (l *kcoreLane) Close() {
 	l.end(errLaneClosed)
 	l.cancel()
 	l.in.CloseWithError(io.ErrClosedPipe)
+	l.from.CloseWithError(errLaneClosed)
 	if l.own {
 		l.conn.Close()
 	}
+	<-l.read
 }
 
 var (
 	_ stripe.Lane = (*kcoreLane)(nil)
-	_ io.Writer   = (*kcoreLane)(nil)
+	_ io.Writer   = (*laneInput)(nil)
 )

@@ -1,7 +1,9 @@
 package acquire
 
 import (
+	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -10,8 +12,12 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+
 	"github.com/shotglass-ir/shotglass/acquire/kcore"
 	"github.com/shotglass-ir/shotglass/acquire/lime"
+	"github.com/shotglass-ir/shotglass/acquire/wire"
 )
 
 // given are pieces in order, from a function of the address.
@@ -140,50 +146,94 @@ func FuzzLane(f *testing.F) {
 	f.Add([]byte(good), uint64(1))
 	f.Add([]byte(good+"x"), uint64(2))
 	f.Add([]byte(good[:len(good)-3]), uint64(3))
+	for _, tool := range wire.Tools {
+		var packed bytes.Buffer
+		packed.WriteString("@" + mark + " ready boot\n")
+		packed.Write(squeeze(f, tool, []byte("abcdefgh")))
+		packed.WriteString("\n@" + mark + " 0 7 ok\n")
+		packed.Write(squeeze(f, tool, nil))
+		packed.WriteString("\n@" + mark + " 1 9 no\n")
+		f.Add(packed.Bytes(), uint64(4))
+	}
 	f.Fuzz(func(t *testing.T, sent []byte, seed uint64) {
-		l := &kcoreLane{st: &kcoreStream{mark: mark}, ready: make(chan struct{})}
-		_, l.cancel = context.WithCancel(t.Context())
-		pr, pw := io.Pipe()
-		l.in = pw
-		go io.Copy(io.Discard, pr)
-		bufs := [][]byte{make([]byte, 8), make([]byte, 2)}
-		var answers []*answer
-		for _, b := range bufs {
-			a, err := l.order(0, b)
-			if err != nil {
-				t.Fatal(err)
+		for _, tool := range append([]string{""}, wire.Tools...) {
+			st := &kcoreStream{mark: mark, h: &remote{}, zip: tool, ticks: map[*kcoreLane]int64{}}
+			from, to := io.Pipe()
+			l := &kcoreLane{st: st, ready: make(chan struct{}), read: make(chan struct{}), from: from}
+			l.ctx, l.cancel = context.WithCancel(t.Context())
+			pr, pw := io.Pipe()
+			l.in = pw
+			go io.Copy(io.Discard, pr)
+			bufs := [][]byte{make([]byte, 8), make([]byte, 2)}
+			var answers []*answer
+			for _, b := range bufs {
+				a, err := l.order(0, b, readAll)
+				if err != nil {
+					t.Fatal(err)
+				}
+				answers = append(answers, a)
 			}
-			answers = append(answers, a)
-		}
-		rnd := rand.New(rand.NewPCG(seed, 3))
-		rest := sent
-		var err error
-		for len(rest) > 0 && err == nil {
-			n := 1 + rnd.IntN(len(rest))
-			_, err = l.Write(rest[:n])
-			rest = rest[n:]
-		}
-		l.Close()
-		whole := 0
-		for i, a := range answers {
-			ok, aerr := a.wait()
-			if aerr != nil {
-				continue
+			go func() {
+				defer to.Close()
+				rnd := rand.New(rand.NewPCG(seed, 3))
+				in := &laneInput{l, to}
+				for rest := sent; len(rest) > 0; {
+					n := 1 + rnd.IntN(len(rest))
+					if _, err := in.Write(rest[:n]); err != nil {
+						return
+					}
+					rest = rest[n:]
+				}
+			}()
+			var unpack *wire.Unpacker
+			if tool != "" {
+				unpack, _ = wire.NewUnpacker(tool)
 			}
-			if i != whole {
-				t.Fatalf("answer %d came before answer %d", i, whole)
+			if err := l.take(bufio.NewReaderSize(from, maxNoise), unpack); err == nil {
+				t.Fatal("a lane ended without a reason")
 			}
-			whole++
-			want := fmt.Sprintf("%s\n@%s %d %s\n", bufs[i], mark, i, map[bool]string{true: "ok", false: "no"}[ok])
-			if !bytes.Contains(sent, []byte(want)) {
-				t.Fatalf("%q was not sent", want)
+			close(l.read)
+			l.Close()
+			whole := 0
+			for i, a := range answers {
+				ok, aerr := a.wait()
+				if aerr != nil {
+					continue
+				}
+				if i != whole {
+					t.Fatalf("answer %d came before answer %d", i, whole)
+				}
+				whole++
+				want := fmt.Sprintf("%s\n@%s %d %s\n", bufs[i], mark, i, map[bool]string{true: "ok", false: "no"}[ok])
+				if tool == "" && !bytes.Contains(sent, []byte(want)) {
+					t.Fatalf("%q was not sent", want)
+				}
 			}
-		}
-		if _, err := l.Write([]byte("x")); err == nil {
-			t.Fatal("a closed lane takes bytes")
-		}
-		if _, err := l.order(0, nil); err == nil || errors.Is(err, io.EOF) {
-			t.Fatalf("a closed lane takes orders: %v", err)
+			if _, err := l.order(0, nil, readAll); err == nil || errors.Is(err, io.EOF) {
+				t.Fatalf("a closed lane takes orders: %v", err)
+			}
 		}
 	})
+}
+
+// squeeze packs data as a tool on a target would.
+func squeeze(t testing.TB, tool string, data []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	var w io.WriteCloser
+	switch tool {
+	case wire.Zstd:
+		w, _ = zstd.NewWriter(&b)
+	case wire.Lz4:
+		w = lz4.NewWriter(&b)
+	default:
+		w = gzip.NewWriter(&b)
+	}
+	if _, err := w.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }

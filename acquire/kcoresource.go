@@ -27,8 +27,9 @@ var kcoreLookScript string
 type kcoreSource struct {
 	path string // /proc/kcore; tests have another
 
-	piece       int // bytes
-	first, most int // connections
+	piece       int  // bytes
+	first, most int  // connections
+	packed      bool // pieces come compressed
 }
 
 // MaxConnections to one target at once: with so many even 200 ms are not the limit.
@@ -57,6 +58,7 @@ func (k *kcoreSource) Probe(ctx context.Context, h *remote) error {
 	if k.path == "" {
 		k.path = "/proc/kcore"
 	}
+	k.packed = h.zip.tool != ""
 	if k.most == 0 { // probed again before its turn, it keeps to what was admitted
 		k.connections(h)
 	}
@@ -101,7 +103,11 @@ func (k *kcoreSource) Probe(ctx context.Context, h *remote) error {
 // 2 MiB per round trip.
 func (k *kcoreSource) connections(h *remote) {
 	rtt := h.conn.Info().RTT
-	k.first = min(max(1, int(targetRate*rtt.Seconds()/channelWindow+0.999)), MaxConnections)
+	rate := float64(targetRate)
+	if limit := h.opts.LimitRate; limit > 0 {
+		rate = min(rate, float64(limit))
+	}
+	k.first = min(max(1, int(rate*rtt.Seconds()/channelWindow+0.999)), MaxConnections)
 	k.most = min(max(4*k.first, fewConnections), MaxConnections)
 	if n := h.opts.Connections; n > 0 {
 		k.first, k.most = n, n
@@ -110,6 +116,9 @@ func (k *kcoreSource) connections(h *remote) {
 		k.piece = largePiece
 		if k.most > fewConnections {
 			k.piece = smallPiece
+		}
+		if limit := h.opts.LimitRate; limit > 0 { // several a second, or bytes would come in bursts
+			k.piece = min(k.piece, max(limitChunk, int(limit/4)&^(limitChunk-1)))
 		}
 		if k.most == 1 || h.opts.Connections > 0 || h.opts.MemoryBudget <= 0 || k.memory() <= h.opts.MemoryBudget/2 {
 			break
@@ -120,7 +129,13 @@ func (k *kcoreSource) connections(h *remote) {
 }
 
 // memory is what the pieces take at once, in bytes.
-func (k *kcoreSource) memory() int64 { return stripe.Memory(k.most, k.piece) }
+func (k *kcoreSource) memory() int64 {
+	n := stripe.Memory(k.most, k.piece)
+	if k.packed {
+		n += int64(k.most) * int64(k.piece)
+	}
+	return n
+}
 
 // longHeaders reads headers that facts.sh did not read to their end.
 func (k *kcoreSource) longHeaders(ctx context.Context, h *remote, need int) error {
@@ -205,7 +220,7 @@ func (l *kcoreLook) differs(boot string, ram []lime.Range, segments []kcore.Segm
 // returns once it is ready.
 func (k *kcoreSource) Open(ctx context.Context, h *remote) (Stream, *Cleanup, error) {
 	f := h.facts
-	st := &kcoreStream{h: h, src: k, mark: newNonce(), bad: map[int64][]lime.Range{}, reads: map[uint64]*ReadTime{}}
+	st := &kcoreStream{h: h, src: k, mark: newNonce(), bad: map[int64][]lime.Range{}, reads: map[uint64]*ReadTime{}, zip: h.zip.tool, ticks: map[*kcoreLane]int64{}}
 	seen, err := k.look(ctx, h, headBytes(f.segments), "", 0)
 	if err != nil {
 		return nil, nil, err

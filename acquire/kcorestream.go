@@ -13,6 +13,7 @@ import (
 
 	"github.com/shotglass-ir/shotglass/acquire/lime"
 	"github.com/shotglass-ir/shotglass/acquire/stripe"
+	"github.com/shotglass-ir/shotglass/acquire/wire"
 	"github.com/shotglass-ir/shotglass/transport"
 )
 
@@ -22,6 +23,7 @@ type kcoreStream struct {
 	src    *kcoreSource
 	mark   string // in the command lines and environments of our processes on the target
 	layout *layout
+	zip    string         // of package wire; empty: pieces come as they are
 	reader *stripe.Reader // nil: it never began
 	image  *assembler
 	runs   sync.WaitGroup // of lanes
@@ -30,6 +32,8 @@ type kcoreStream struct {
 	spare  *kcoreLane // over the plan's connection, until the reader asks for it
 	bad    map[int64][]lime.Range
 	reads  map[uint64]*ReadTime // by address / readEvery
+	ticks  map[*kcoreLane]int64 // CPU time of each lane's processes
+	orders int64                // that came compressed
 	layErr string               // what became of the layout; valid after Cleanup
 	looked bool                 // the layout was looked at again
 }
@@ -39,6 +43,9 @@ const readEvery = 64 << 20
 
 // Read implements Stream.
 func (st *kcoreStream) Read(p []byte) (int, error) { return st.image.Read(p) }
+
+// Paced says that orders wait for the rate limit: what is read ahead counts before it comes.
+func (st *kcoreStream) Paced() {}
 
 // Received counts what arrived: pieces come before their turn, and a slow link takes long
 // for a whole one.
@@ -107,6 +114,28 @@ func (st *kcoreStream) whole(i int64, phys uint64, begun, ended time.Time, bad [
 	}
 }
 
+// spent notes the CPU time that a lane's processes have taken so far.
+func (st *kcoreStream) spent(l *kcoreLane, ticks int64) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.ticks[l] = ticks
+	st.orders++
+}
+
+// wireUse is for the manifest. st.mu is held.
+func (st *kcoreStream) wireUse() *WireUse {
+	if st.zip == "" {
+		return nil
+	}
+	u := &WireUse{Command: wire.Command(st.zip), Processes: 2 * st.orders}
+	for l, ticks := range st.ticks {
+		u.Raw += l.received.Load()
+		u.Wire += l.wire.Load()
+		u.CPU += float64(ticks) / ticksPerSecond
+	}
+	return u
+}
+
 // endGrace is how long processes on the target get to see that they are no longer wanted.
 const endGrace = 10 * time.Second
 
@@ -166,6 +195,7 @@ func (st *kcoreStream) Record(m *Manifest) {
 	m.Method.Kcore = use
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	m.Method.Wire = st.wireUse()
 	m.Unreadable = st.unreadable()
 	m.Reads = nil
 	for _, k := range slices.Sorted(maps.Keys(st.reads)) {

@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/shotglass-ir/shotglass/acquire/wire"
 	"github.com/shotglass-ir/shotglass/kernelmodules"
 	"github.com/shotglass-ir/shotglass/transport"
 )
@@ -207,18 +208,27 @@ func (limeSource) open(ctx context.Context, h *remote) (*limeStream, error) {
 		return st, err
 	}
 	h.mark("LiME listens, its file is unlinked")
-	conn, err := h.conn.DialTCP(ctx, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	if err != nil {
-		return st, fmt.Errorf("connect to LiME: %w", err)
+	if h.zip.tool != "" && h.zip.way != "" {
+		st.pipe = startPipe(ctx, h, st.agent.nonce, port)
+		st.conn = st.pipe
+		h.mark("LiME's stream comes through %s and %q on the target", h.zip.way, wire.Command(h.zip.tool))
+	} else {
+		conn, err := h.conn.DialTCP(ctx, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			return st, fmt.Errorf("connect to LiME: %w", err)
+		}
+		st.conn = conn
 	}
-	st.conn = conn
 	if err := st.checkPeer(ctx); err != nil {
 		if _, ok := errors.AsType[*errDisclosed](err); ok {
 			st.agent.order("kill") // at once: somebody is reading
 		}
 		return st, err
 	}
-	h.mark("LiME's client is our own SSH server: %s", st.peer.Detail)
+	if st.pipe != nil {
+		go st.pipe.start() // ends with Close; a stalled link may hold it up
+	}
+	h.mark("LiME's client is our own: %s", st.peer.Detail)
 	return st, nil
 }
 
@@ -366,6 +376,15 @@ func (st *limeStream) checkPeer(ctx context.Context) error {
 				break
 			}
 		}
+		if st.pipe != nil {
+			if closed(st.pipe.ended) {
+				return fmt.Errorf("connect to LiME: %w", st.pipe.explain(io.EOF))
+			}
+			owners = st.pipe.owners() // nobody else is to read it
+			if len(owners) == 0 {
+				rows = nil // it is not known yet whose socket is ours
+			}
+		}
 		peer, decided := judgePeer(rows, owners, st.agent.port)
 		if decided {
 			st.peer = peer
@@ -418,7 +437,8 @@ func judgePeer(rows []socket, owners map[string]string, port int) (p Peer, decid
 type limeStream struct {
 	h      *remote
 	agent  *agent
-	conn   net.Conn
+	conn   io.ReadCloser
+	pipe   *limePipe // conn, if the stream comes compressed
 	dir    string
 	fstype string
 	params []string
@@ -496,6 +516,9 @@ func (st *limeStream) Cleanup(ctx context.Context) *Cleanup {
 	patience, stopWait := context.WithTimeout(ctx, st.h.opts.CleanupTimeout/2)
 	last, ok := st.agent.stop(patience)
 	stopWait()
+	if st.pipe != nil {
+		st.pipe.wait()
+	}
 	if ok {
 		return st.account(last.values())
 	}
@@ -581,8 +604,14 @@ func (st *limeStream) Record(m *Manifest) {
 	m.Method.Parameters = st.params
 	m.Method.Port = st.agent.port
 	m.Method.Buffered = channelWindow + st.h.facts.tcpBuffers + page
+	if st.pipe != nil {
+		m.Method.Buffered = st.pipe.buffered() + st.h.facts.tcpBuffers + page
+	}
 	peer := st.peer
 	m.Method.Peer = &peer
+	if st.pipe != nil {
+		m.Method.Wire = st.pipe.use()
+	}
 	m.Module = &ModuleUse{Module: *st.h.module, Path: path.Join(st.dir, "lime.ko")}
 	m.Footprint.BytesPushed = st.pushed
 	m.Footprint.PushedTo = st.dir + " on " + st.fstype

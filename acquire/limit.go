@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -28,60 +29,69 @@ func newLimit(bytesPerSecond int64) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(bytesPerSecond), max(limitChunk, int(bytesPerSecond/10)))
 }
 
+// A pacer makes bytes wait until they are within every limit. It is safe for concurrent use;
+// nil has no limits.
+type pacer struct {
+	limits []*rate.Limiter
+	paying atomic.Int64
+}
+
+// newPacer leaves out limits that are nil.
+func newPacer(limits ...*rate.Limiter) *pacer {
+	return &pacer{limits: slices.DeleteFunc(limits, func(x *rate.Limiter) bool { return x == nil })}
+}
+
+// waiting reports whether somebody waits for a limit.
+func (p *pacer) waiting() bool { return p != nil && p.paying.Load() > 0 }
+
+// pay waits until n bytes are within every limit, in turns with who shares it. The error is why
+// ctx ended.
+func (p *pacer) pay(ctx context.Context, n int) error {
+	if p == nil || len(p.limits) == 0 {
+		return nil
+	}
+	p.paying.Add(1)
+	defer p.paying.Add(-1)
+	for n > 0 {
+		part := min(n, limitChunk)
+		n -= part
+		for _, x := range p.limits {
+			if err := x.WaitN(ctx, part); err != nil {
+				if cause := context.Cause(ctx); cause != nil {
+					return cause
+				}
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // A limitedReader reads no faster than its limits let it. What was read is given at once, and
 // paid for before the next read: a byte of memory that is here should not wait. The sender waits
 // meanwhile, as for any slow reader; LiME can (timeout=0).
 type limitedReader struct {
-	r      io.Reader
-	ctx    context.Context
-	limits []*rate.Limiter
-	owed   int
-	paying atomic.Bool
+	r    io.Reader
+	ctx  context.Context
+	pace *pacer
+	owed int
 }
 
 // limited limits r; with no limits it is r itself.
-func limited(ctx context.Context, r io.Reader, limits ...*rate.Limiter) (io.Reader, *limitedReader) {
-	l := &limitedReader{r: r, ctx: ctx}
-	for _, x := range limits {
-		if x != nil {
-			l.limits = append(l.limits, x)
-		}
+func limited(ctx context.Context, r io.Reader, pace *pacer) io.Reader {
+	if pace == nil || len(pace.limits) == 0 {
+		return r
 	}
-	if len(l.limits) == 0 {
-		return r, l
-	}
-	return l, l
+	return &limitedReader{r: r, ctx: ctx, pace: pace}
 }
 
-// waiting reports whether a read waits for a limit, and not for the source.
-func (l *limitedReader) waiting() bool { return l.paying.Load() }
-
 func (l *limitedReader) Read(p []byte) (int, error) {
-	if err := l.pay(); err != nil {
+	if err := l.pace.pay(l.ctx, l.owed); err != nil {
 		return 0, err
 	}
 	n, err := l.r.Read(p[:min(len(p), limitChunk)])
 	l.owed = n
 	return n, err
-}
-
-// pay waits until what was read is within every limit.
-func (l *limitedReader) pay() error {
-	if l.owed == 0 {
-		return nil
-	}
-	l.paying.Store(true)
-	defer l.paying.Store(false)
-	for _, x := range l.limits {
-		if err := x.WaitN(l.ctx, l.owed); err != nil {
-			if cause := context.Cause(l.ctx); cause != nil {
-				return cause
-			}
-			return err
-		}
-	}
-	l.owed = 0
-	return nil
 }
 
 // slowest returns how long a stream of n bytes takes at least at the least of rates, of which
@@ -113,6 +123,26 @@ var rateUnits = []struct {
 // rates), 50MiB (2^20), 400Mbit (10^6 bits, as links are sold). A number without a unit is an
 // error, and so is less than MinRate.
 func ParseRate(s string) (bytesPerSecond int64, err error) {
+	n, err := parseRate(s)
+	if err == nil && n < MinRate {
+		return 0, fmt.Errorf("%q is less than %d kB/s: memory would change faster than it is read", s, MinRate/1000)
+	}
+	return n, err
+}
+
+// ParseLeastRate reads Options.LeastRate: a rate as ParseRate knows, or off.
+func ParseLeastRate(s string) (bytesPerSecond int64, err error) {
+	if s == "off" {
+		return -1, nil
+	}
+	n, err := parseRate(s)
+	if err == nil && n < 1 {
+		return 0, fmt.Errorf("%q is less than a byte per second", s)
+	}
+	return n, err
+}
+
+func parseRate(s string) (bytesPerSecond int64, err error) {
 	text := strings.TrimSuffix(strings.ToLower(strings.TrimSpace(s)), "/s")
 	for _, u := range rateUnits {
 		number, ok := strings.CutSuffix(text, u.suffix)
@@ -122,9 +152,6 @@ func ParseRate(s string) (bytesPerSecond int64, err error) {
 		n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
 		if err != nil || !(n > 0) || n*u.bytes > 1<<50 {
 			break
-		}
-		if n*u.bytes < MinRate {
-			return 0, fmt.Errorf("%q is less than %d kB/s: memory would change faster than it is read", s, MinRate/1000)
 		}
 		return int64(n * u.bytes), nil
 	}

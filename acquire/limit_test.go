@@ -32,7 +32,8 @@ func TestLimitedReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		data := bytes.Repeat([]byte("memory!!"), 10<<20/8)
 		began := time.Now()
-		r, l := limited(t.Context(), bytes.NewReader(data), newLimit(1<<20), nil)
+		l := newPacer(newLimit(1<<20), nil)
+		r := limited(t.Context(), bytes.NewReader(data), l)
 		first := make([]byte, 1<<20)
 		n, err := r.Read(first)
 		if n != limitChunk || err != nil || time.Since(began) != 0 {
@@ -58,7 +59,7 @@ func TestLimitTotal(t *testing.T) {
 		began := time.Now()
 		for i, own := range []*rate.Limiter{nil, nil, newLimit(1 << 20)} {
 			wg.Go(func() {
-				r, _ := limited(t.Context(), io.LimitReader(zeros{}, 10<<20), own, total)
+				r := limited(t.Context(), io.LimitReader(zeros{}, 10<<20), newPacer(own, total))
 				if n, err := io.Copy(io.Discard, r); n != 10<<20 || err != nil {
 					t.Errorf("%d, %v", n, err)
 				}
@@ -82,12 +83,13 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 func TestLimitEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		want := errors.New("the end")
-		r, _ := limited(t.Context(), iotest.ErrReader(want), newLimit(MinRate))
+		r := limited(t.Context(), iotest.ErrReader(want), newPacer(newLimit(MinRate)))
 		if _, err := r.Read(make([]byte, 1)); err != want {
 			t.Error(err)
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
-		r, l := limited(ctx, zeros{}, newLimit(MinRate))
+		l := newPacer(newLimit(MinRate))
+		r = limited(ctx, zeros{}, l)
 		done := make(chan error)
 		go func() { _, err := io.Copy(io.Discard, r); done <- err }()
 		synctest.Wait()
@@ -99,7 +101,7 @@ func TestLimitEnds(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
-	if r, l := limited(t.Context(), zeros{}, nil, newLimit(0)); r != (zeros{}) || l.waiting() {
+	if r := limited(t.Context(), zeros{}, newPacer(nil, newLimit(0))); r != (zeros{}) {
 		t.Error("without a limit there is a reader in between")
 	}
 }
@@ -116,11 +118,12 @@ func TestLimitIsNoStall(t *testing.T) {
 		for range 600 { // others stand in line before us for ten minutes
 			limit.ReserveN(time.Now(), MinRate)
 		}
-		r, l := limited(ctx, zeros{}, limit)
+		c.h.pace = newPacer(limit)
+		r := limited(ctx, zeros{}, c.h.pace)
 		p := &pipeline.Progress{}
 		p.Reading.Store(true)
 		done := make(chan struct{})
-		go func() { defer close(done); c.watch(ctx, cancel, p, l) }()
+		go func() { defer close(done); c.watch(ctx, cancel, p) }()
 		r.Read(make([]byte, limitChunk))
 		p.RawBytes.Store(limitChunk)
 		r.Read(make([]byte, limitChunk)) // ten minutes
@@ -133,4 +136,113 @@ func TestLimitIsNoStall(t *testing.T) {
 			t.Errorf("a stall was not seen: %v", context.Cause(ctx))
 		}
 	})
+}
+
+// TestPacer: who asks for more than comes at once waits as long as it takes, and others that share
+// the limit get their turns meanwhile.
+func TestPacer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limit := newLimit(1 << 20)
+		limit.WaitN(t.Context(), limit.Burst())
+		began := time.Now()
+		var small time.Duration
+		var wg sync.WaitGroup
+		big := newPacer(limit)
+		wg.Go(func() {
+			if err := big.pay(t.Context(), 8<<20); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Go(func() {
+			newPacer(limit).pay(t.Context(), 1<<20)
+			small = time.Since(began)
+		})
+		synctest.Wait()
+		if !big.waiting() {
+			t.Error("it does not wait")
+		}
+		wg.Wait()
+		if d := time.Since(began); (d-9*time.Second).Abs() > time.Second || (small-2*time.Second).Abs() > time.Second {
+			t.Errorf("9 MiB at 1 MiB/s took %s, and the 1 MiB of them %s", d, small)
+		}
+	})
+}
+
+// TestLeastRate: a source that brings some bytes now and then never stalls, and is given up all
+// the same. What waits for us, or was away for less than the stall timeout, is not.
+func TestLeastRate(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		least int64
+		play  func(c *capture, p *pipeline.Progress)
+		slow  bool
+	}{
+		{"a byte every second", 0, func(c *capture, p *pipeline.Progress) {
+			for range 3600 {
+				time.Sleep(time.Second)
+				p.RawBytes.Add(1)
+			}
+		}, true},
+		{"that is enough", 1, func(c *capture, p *pipeline.Progress) {
+			for range 3600 {
+				time.Sleep(time.Second)
+				p.RawBytes.Add(2)
+			}
+		}, false},
+		{"off", -1, func(c *capture, p *pipeline.Progress) {
+			for range 3600 {
+				time.Sleep(time.Second)
+				p.RawBytes.Add(1)
+			}
+		}, false},
+		{"the sink is slow", 0, func(c *capture, p *pipeline.Progress) {
+			p.Reading.Store(false)
+			time.Sleep(time.Hour)
+			p.Reading.Store(true)
+			for range 300 {
+				time.Sleep(time.Second)
+				p.RawBytes.Add(100e3)
+			}
+		}, false},
+		{"the link is away for a while", 0, func(c *capture, p *pipeline.Progress) {
+			for range 3 {
+				for range 330 {
+					time.Sleep(time.Second)
+					p.RawBytes.Add(30e3)
+				}
+				time.Sleep(270 * time.Second)
+			}
+		}, false},
+		{"a limit holds it up", 0, func(c *capture, p *pipeline.Progress) {
+			c.h.pace.paying.Add(1)
+			time.Sleep(time.Hour)
+			c.h.pace.paying.Add(-1)
+			for range 300 {
+				time.Sleep(time.Second)
+				p.RawBytes.Add(100e3)
+			}
+		}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := Options{LeastRate: tt.least}.withDefaults()
+				c := &capture{step: &Step{Host: "a"}, h: &remote{name: "a", opts: &o, pace: newPacer()}, opts: &o}
+				ctx, cancel := context.WithCancelCause(t.Context())
+				p := &pipeline.Progress{}
+				p.Reading.Store(true)
+				done := make(chan struct{})
+				go func() { defer close(done); c.watch(ctx, cancel, p) }()
+				tt.play(c, p)
+				slow, ok := context.Cause(ctx).(*errSlow)
+				if ok != tt.slow || (ctx.Err() != nil) != tt.slow {
+					t.Errorf("%v", context.Cause(ctx))
+				}
+				if ok && (slow.rate > 10e3 || slow.span != 2*o.StallTimeout) {
+					t.Errorf("%+v", slow)
+				}
+				cancel(nil)
+				<-done
+			})
+		})
+	}
 }

@@ -117,8 +117,9 @@ type Method struct {
 	// Buffered is how many bytes of the stream could lie, at most, between the target's memory and
 	// here: what came at some time had been read there that much of the stream earlier. 0 where
 	// Reads have the times of the question and the answer.
-	Buffered  int64  `json:"buffered_bytes,omitempty"`
-	Privilege string `json:"privilege"` // root, sudo, sudo with password
+	Buffered  int64    `json:"buffered_bytes,omitempty"`
+	Wire      *WireUse `json:"compressed_on_target,omitempty"`
+	Privilege string   `json:"privilege"` // root, sudo, sudo with password
 }
 
 // A Candidate is one source and why it was or was not taken.

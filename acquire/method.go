@@ -99,8 +99,13 @@ func (s *Step) take(src Source) {
 	case *kcoreSource:
 		s.Connections = src.most
 	}
+	s.Zip = s.host.zip.tool
+	if src.Name() == MethodLime && s.host.zip.way == "" && s.Zip != "" {
+		s.Zip = ""
+		s.Warnings = append(s.Warnings, fmt.Sprintf("nothing on the target can read LiME's port there (%s): its stream comes as it is, not compressed", strings.Join(portReaders, ", ")))
+	}
 	var rate float64
-	if rtt := s.Info.RTT; rtt >= slowRTT {
+	if rtt := s.Info.RTT; rtt >= slowRTT && s.Zip == "" {
 		rate = channelWindow / rtt.Seconds() * float64(max(1, s.Connections))
 	}
 	s.Estimate = slowest(s.Expected, rate, float64(s.opts.LimitRate), float64(s.opts.LimitTotalRate))

@@ -210,6 +210,9 @@ func (s *Step) plan(ctx context.Context, opts *Options, slots slots) error {
 	s.planned = time.Now()
 	s.Facts, s.Privilege = h.facts, h.priv.kind
 	s.Expected = lime.Total(h.facts.RAM)
+	if err := s.findZip(ctx); err != nil {
+		return err
+	}
 	err := s.chooseSource(ctx)
 	if !s.spare() {
 		s.Second = ""

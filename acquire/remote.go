@@ -30,6 +30,8 @@ type remote struct {
 	facts *Facts
 
 	module *kernelmodules.Module
+	pace   *pacer // of the capture under way
+	zip    zip    // how bytes may come compressed
 
 	commands, sudo, logins atomic.Int64
 

@@ -347,3 +347,23 @@ func TestResumeAwaitsUnload(t *testing.T) {
 		t.Error("it waited to the end")
 	}
 }
+
+// TestResumeKcoreDoesNotWait: who reads /proc/kcore does not mind LiME.
+func TestResumeKcoreDoesNotWait(t *testing.T) {
+	t.Parallel()
+	f := newKcore(t)
+	f.facts = func(s string) string { return replaceSection(s, "lime_loaded", "lime 16384 0 - Live 0x0 (OE)\n") }
+	dir := t.TempDir()
+	var waits atomic.Int64
+	f.complete(dir, f.capture(t.Context(), dir, func(o *Options) {
+		o.Signer, o.Resume = alice, &Resume{Signers: allowed(t, "")}
+		o.Observer = func(e Event) {
+			if _, ok := e.(Waiting); ok {
+				waits.Add(1)
+			}
+		}
+	}))
+	if waits.Load() != 0 {
+		t.Error("it waited for LiME to be unloaded")
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -195,6 +196,7 @@ func (c *capture) stream(ctx context.Context) {
 	h, name := c.h, host(c.step.Host)
 	h.clock = newSteadyClock(c.opts.Now)
 	c.sampleBefore(ctx)
+	h.pace = newPacer(newLimit(c.opts.LimitRate), c.opts.totalRate)
 	err := c.open(ctx)
 	if err != nil {
 		c.openErr = err
@@ -218,12 +220,15 @@ func (c *capture) stream(ctx context.Context) {
 		defer context.AfterFunc(ctx, func() { h.Hasten(haste) })()
 	}
 	streamCtx, cancel := context.WithCancelCause(ctx)
-	from, limit := limited(streamCtx, st, newLimit(c.opts.LimitRate), c.opts.totalRate)
+	from := io.Reader(st)
+	if _, paced := st.(interface{ Paced() }); !paced {
+		from = limited(streamCtx, st, h.pace)
+	}
 	stopInterrupt := context.AfterFunc(streamCtx, st.Interrupt)
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		c.watch(streamCtx, cancel, progress, limit)
+		c.watch(streamCtx, cancel, progress)
 	}()
 	begin := time.Now()
 	c.out, err = pipeline.Run(streamCtx, from, c.obj, pipeline.Options{
@@ -297,6 +302,19 @@ func (e *errStalled) Hint() string {
 	return "check the link and the target; a longer --stall-timeout waits longer"
 }
 
+// errSlow ends a stream that brings too little for too long.
+type errSlow struct {
+	rate float64 // bytes per second
+	span time.Duration
+}
+
+func (e *errSlow) Error() string {
+	return fmt.Sprintf("only %.1f kB/s came in the last %s", e.rate/1e3, e.span)
+}
+func (e *errSlow) Hint() string {
+	return "check the link and the target; a lower --min-rate, or off, lets it go on"
+}
+
 // arrived counts the bytes that came, those that wait for their turn included.
 func (c *capture) arrived(p *pipeline.Progress) int64 {
 	if r, ok := c.src.(interface{ Received() int64 }); ok {
@@ -305,9 +323,44 @@ func (c *capture) arrived(p *pipeline.Progress) int64 {
 	return p.RawBytes.Load()
 }
 
-// watch tells of stalls, and ends the stream after the stall timeout. A stall
+// A window measures how many bytes came over a span of time in which the source was waited for.
+type window struct {
+	span    time.Duration
+	time    time.Duration // so far
+	samples []struct {
+		at    time.Duration
+		bytes int64
+	}
+}
+
+// add notes that so much more time has passed, and how many bytes there are now.
+func (w *window) add(d time.Duration, bytes int64) {
+	w.time += d
+	w.samples = append(w.samples, struct {
+		at    time.Duration
+		bytes int64
+	}{w.time, bytes})
+	for len(w.samples) > 1 && w.samples[1].at <= w.time-w.span {
+		w.samples = w.samples[1:]
+	}
+}
+
+// rate is bytes per second over the span; full says that so much time has passed.
+func (w *window) rate() (r float64, full bool) {
+	if len(w.samples) < 2 {
+		return 0, false
+	}
+	first, last := w.samples[0], w.samples[len(w.samples)-1]
+	if last.at-first.at < w.span {
+		return 0, false
+	}
+	return float64(last.bytes-first.bytes) / (last.at - first.at).Seconds(), true
+}
+
+// watch tells of stalls, and ends the stream after the stall timeout, or when it is slower than
+// the least rate for twice that time. A stall
 // by itself is not an end, and a stream that waits for its rate limit does not stall.
-func (c *capture) watch(ctx context.Context, cancel context.CancelCauseFunc, p *pipeline.Progress, limit *limitedReader) {
+func (c *capture) watch(ctx context.Context, cancel context.CancelCauseFunc, p *pipeline.Progress) {
 	name := host(c.step.Host)
 	t := time.NewTicker(min(time.Second, c.opts.StallTimeout/4))
 	defer t.Stop()
@@ -315,6 +368,7 @@ func (c *capture) watch(ctx context.Context, cancel context.CancelCauseFunc, p *
 	changed, blocked := begin, begin // since when the source, and the sink, have not moved
 	stalled, told := false, false
 	var longest time.Duration
+	recent, ticked := window{span: 2 * c.opts.StallTimeout}, begin
 	for {
 		select {
 		case <-ctx.Done():
@@ -328,10 +382,20 @@ func (c *capture) watch(ctx context.Context, cancel context.CancelCauseFunc, p *
 		if n := c.arrived(p); n != bytes {
 			changed, bytes, blocked, told = now, n, now, false
 		}
-		if limit.waiting() {
+		if c.h.pace.waiting() {
 			changed, blocked = now, now
 		}
-		if !p.Reading.Load() { // our own side is slow: no reason to give up
+		reading := p.Reading.Load()
+		if reading && !c.h.pace.waiting() {
+			recent.add(now.Sub(ticked), bytes)
+		}
+		ticked = now
+		if rate, full := recent.rate(); full && rate < float64(c.opts.LeastRate) {
+			c.h.mark("gave up: %.0f bytes per second came in the last %s", rate, recent.span)
+			cancel(&errSlow{rate, recent.span})
+			return
+		}
+		if !reading { // our own side is slow: no reason to give up
 			if waited := now.Sub(blocked); waited >= stallShown && !told {
 				told = true
 				c.h.mark("the sink took no byte for %s", waited.Round(time.Second))

@@ -29,6 +29,7 @@ var formats = map[string]struct {
 	"recipient":   {`^(age1|ssh-)`, checkRecipient},
 	"repository":  {"", checkRepository}, // a URL, or a path
 	"openpgp":     {"", checkOpenPGP},    // a fingerprint, or a file
+	"zip":         {`^(off|auto|zstd|lz4|gzip)$`, checkZip},
 	"method":      {`^(auto|lime|kcore)$`, checkMethod},
 	"notify":      {`^(https?://|arn:[a-z-]+:sns:)`, checkNotify},
 	"bucket":      {`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`, checkBucket},
@@ -119,6 +120,13 @@ func checkRecipient(s string) error {
 func checkMethod(s string) error {
 	if !slices.Contains(acquire.Methods, s) {
 		return fmt.Errorf("%q is no method: want one of %s", s, strings.Join(acquire.Methods, ", "))
+	}
+	return nil
+}
+
+func checkZip(s string) error {
+	if !slices.Contains(acquire.Zips, s) {
+		return fmt.Errorf("%q is no compressor: want one of %s", s, strings.Join(acquire.Zips, ", "))
 	}
 	return nil
 }

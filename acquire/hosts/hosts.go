@@ -69,6 +69,8 @@ type Defaults struct {
 
 	Connections Count `yaml:"connections" is:"connections" doc:"How many connections read /proc/kcore at once, each a login; auto lets the round trip decide."`
 
+	CompressOnTarget string `yaml:"compress_on_target" is:"zip" doc:"Let the host compress what it sends: auto for what it has, zstd, lz4, gzip, or off."`
+
 	LimitRate string `yaml:"limit_rate" is:"rate" doc:"How fast the memory of the host is read at most, such as 50MB/s; without it as fast as can be."`
 
 	Output         string  `yaml:"output" is:"place" doc:"The folder for images and manifests, or s3://BUCKET/PREFIX/."`

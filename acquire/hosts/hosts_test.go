@@ -203,6 +203,9 @@ var faults = []struct {
 		`1:25: defaults.connections is "lots", want a number from 1 to 16, or auto`,
 		`3:26: hosts[0].connections is 17, want a number from 1 to 16, or auto`,
 	}},
+	{"compressors", "hosts:\n- {addr: a, compress_on_target: off}\n- {addr: b, compress_on_target: xz}\n", []string{
+		`3:33: hosts[1].compress_on_target: "xz" is no compressor: want one of off, auto, zstd, lz4, gzip`,
+	}},
 	{"rates", "limit_total_rate: 5\nhosts:\n- {addr: a, limit_rate: 1kB/s}\n- {addr: b, limit_rate: 400 Mbit/s}\n", []string{
 		`1:19: limit_total_rate is a number, want text (in quotes)`,
 		`3:25: hosts[0].limit_rate: "1kB/s" is less than`,

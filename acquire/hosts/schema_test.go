@@ -97,7 +97,7 @@ func TestExampleIsComplete(t *testing.T) {
 // TestSchemaRefuses: of the faults, the schema finds those that are about one value.
 func TestSchemaRefuses(t *testing.T) {
 	refused := map[string]bool{"unknown keys": true, "types": true, "ports": true, "addresses": true, "secrets": true,
-		"pins": true, "workers": true, "no workers": true, "connections": true, "sections": true, "no map": true}
+		"pins": true, "workers": true, "no workers": true, "connections": true, "compressors": true, "sections": true, "no map": true}
 	for _, tt := range faults {
 		if refused[tt.name] && valid(t, []byte(tt.text)) == nil {
 			t.Errorf("%s: the schema has nothing to say", tt.name)

@@ -89,6 +89,10 @@ func captureFlagSet() []cli.Flag {
 	method.Value = acquire.MethodAuto
 	connections := str(groupMethod, "connections", "", "CONNECTIONS", "read /proc/kcore over `N|auto` connections at once; each is a login")
 	connections.Value = "auto"
+	zip := str(groupMethod, "compress-on-target", "", "COMPRESS_ON_TARGET", "let the target compress what it sends, with what it has: `off|auto|zstd|lz4|gzip`. For slow links: it takes CPU time of the target and starts processes there")
+	zip.Value = acquire.ZipOff
+	least := str(groupRun, "min-rate", "", "MIN_RATE", "give up a stream that brings less than this `RATE` over twice the stall timeout, or off")
+	least.Value = "10kB/s"
 	progress := str(groupOutput, "progress", "", "PROGRESS", "show progress as `auto|bar|lines|none`")
 	progress.Value = "auto"
 	quiet := yes(groupOutput, "quiet", "QUIET", "print errors only, and the result")
@@ -137,7 +141,7 @@ func captureFlagSet() []cli.Flag {
 		yes(groupAuth, "ask-sudo-password", "", "ask for sudo's password on the terminal"),
 		file(groupAuth, "key-passphrase-file", "", "KEY_PASSPHRASE_FILE", "read the passphrase of keys from the first line of `FILE`; or set SHOTGLASS_KEY_PASSPHRASE; else it is asked for on the terminal"),
 
-		method, connections,
+		method, connections, zip,
 		&cli.Int64Flag{Name: "accept-unreadable", Usage: "call an image complete although /proc/kcore did not give up to `N` of its pages, which are zeros in it. The manifest lists them", Category: groupMethod, EnvVars: env("ACCEPT_UNREADABLE"), DefaultText: "none"},
 
 		list(groupModule, "module", "", "MODULE", "LiME module, or folder with modules: `FILE|DIR`", true),
@@ -146,6 +150,7 @@ func captureFlagSet() []cli.Flag {
 		yes(groupModule, "insecure-installed-module", "", "load a LiME module that is installed on the target although its digest is not pinned with --module-sha256: the target may have forged it. /proc/kcore comes first, unless --method lime. The manifest records it"),
 
 		dur(groupRun, "stall-timeout", "STALL_TIMEOUT", "give up a stream in which no byte came for this `TIME`", defaultStallTimeout),
+		least,
 		dur(groupRun, "cleanup-timeout", "CLEANUP_TIMEOUT", "give up cleaning a host after this `TIME`", defaultCleanupTimeout),
 		&cli.IntFlag{Name: "parallel", Usage: "capture at most `N` hosts at once", Category: groupRun, EnvVars: env("PARALLEL"), DefaultText: "as many as memory allows"},
 		budget,

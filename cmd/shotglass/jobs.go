@@ -226,6 +226,9 @@ func (m *jobMaker) job(name string, h hostsfile.Host, arg hostSpec) acquire.Job 
 	} else if n > 0 && fromFile("connections", strconv.Itoa(n)) {
 		j.Connections = n
 	}
+	if fromFile("compress-on-target", h.CompressOnTarget) {
+		j.CompressOnTarget = h.CompressOnTarget
+	}
 	var err error
 	j.ModulePins = pins
 	if j.Modules, err = m.store(modules, pins); err != nil {

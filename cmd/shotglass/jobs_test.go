@@ -324,6 +324,23 @@ func TestConnections(t *testing.T) {
 	}
 }
 
+// TestCompressOnTarget: what a host allows outweighs the defaults, and a flag both.
+func TestCompressOnTarget(t *testing.T) {
+	testApp(t)
+	_, file := hostsFolder(t, "defaults: {compress_on_target: auto}\nhosts:\n- {addr: a, compress_on_target: off}\n- addr: b\n")
+	o := mustParse(t, "-c", file)
+	if a, b := o.Jobs[0].CompressOnTarget, o.Jobs[1].CompressOnTarget; a != "off" || b != "auto" || o.Engine.CompressOnTarget != "off" {
+		t.Errorf("%q, %q, %q", a, b, o.Engine.CompressOnTarget)
+	}
+	if s := jobSetting(o.Jobs[1], "compress-on-target"); s != [2]string{"auto", "file " + file} {
+		t.Errorf("%q", s)
+	}
+	o = mustParse(t, "-c", file, "--compress-on-target", "lz4", "--min-rate", "off")
+	if o.Engine.CompressOnTarget != "lz4" || o.Jobs[0].CompressOnTarget != "" || o.Engine.LeastRate != -1 {
+		t.Errorf("%q, %q, %d", o.Engine.CompressOnTarget, o.Jobs[0].CompressOnTarget, o.Engine.LeastRate)
+	}
+}
+
 // TestLimits: a rate of the file holds where no flag outweighs it, and the manifest says whence.
 func TestLimits(t *testing.T) {
 	testApp(t)

@@ -158,7 +158,10 @@ func readMethod(e *acquire.Options, ctx *cli.Context) (err error) {
 			return usagef("--connections %q: want auto, or a number from 1 to %d", n, acquire.MaxConnections)
 		}
 	}
+	e.CompressOnTarget = ctx.String("compress-on-target")
 	switch {
+	case !slices.Contains(acquire.Zips, e.CompressOnTarget):
+		return usagef("--compress-on-target %q: want one of %s", e.CompressOnTarget, strings.Join(acquire.Zips, ", "))
 	case !slices.Contains(acquire.Methods, e.Method):
 		return usagef("--method %q: want one of %s", e.Method, strings.Join(acquire.Methods, ", "))
 	case e.AcceptUnreadable < 0:
@@ -199,6 +202,10 @@ func (o *captureOptions) readLimits(ctx *cli.Context) error {
 				return usagef("--%s: %v", flag, err)
 			}
 		}
+	}
+	var err error
+	if o.Engine.LeastRate, err = acquire.ParseLeastRate(ctx.String("min-rate")); err != nil {
+		return usagef("--min-rate: %v", err)
 	}
 	return nil
 }

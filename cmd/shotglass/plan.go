@@ -183,6 +183,9 @@ func printStep(out io.Writer, s *acquire.Step) {
 	if s.Expected > 0 {
 		row("image", "%s, %d bytes before compression", s.Name, s.Expected)
 	}
+	if s.Zip != "" {
+		row("on the wire", "compressed on the target by %s", s.Zip)
+	}
 	if s.Second != "" {
 		row("", "should its content be rejected, a second one through kcore: %s", s.Second)
 	}

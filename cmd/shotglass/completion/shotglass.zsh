@@ -70,12 +70,14 @@ _shotglass() {
 			'--key-passphrase-file[read the passphrase of keys from the first line of FILE; or set SHOTGLASS_KEY_PASSPHRASE; else it is asked for on the terminal]:file:_files' \
 			'--method[read memory with a LiME module, through /proc/kcore with nothing loaded, or with the first of them that can be used]:value: ' \
 			'--connections[read /proc/kcore over N|auto connections at once; each is a login]:value: ' \
+			'--compress-on-target[let the target compress what it sends, with what it has\: off|auto|zstd|lz4|gzip. For slow links\: it takes CPU time of the target and starts processes there]:value: ' \
 			'--accept-unreadable[call an image complete although /proc/kcore did not give up to N of its pages, which are zeros in it. The manifest lists them]:value: ' \
 			'*--module[LiME module, or folder with modules]:file:_files' \
 			'*--module-sha256[a module with this digest may be loaded, also one that is installed on the target]:value: ' \
 			'--insecure-unverified-module[load a module that is neither pinned with --module-sha256 nor from a repository signed by a --repository-key. The manifest records it]' \
 			'--insecure-installed-module[load a LiME module that is installed on the target although its digest is not pinned with --module-sha256\: the target may have forged it. /proc/kcore comes first, unless --method lime. The manifest records it]' \
 			'--stall-timeout[give up a stream in which no byte came for this TIME]:value: ' \
+			'--min-rate[give up a stream that brings less than this RATE over twice the stall timeout, or off]:value: ' \
 			'--cleanup-timeout[give up cleaning a host after this TIME]:value: ' \
 			'--parallel[capture at most N hosts at once]:value: ' \
 			'--memory-budget[captures under way take at most this SIZE of memory together, such as 2GiB; others wait]:value: ' \
@@ -162,12 +164,14 @@ _shotglass() {
 			'--key-passphrase-file[read the passphrase of keys from the first line of FILE; or set SHOTGLASS_KEY_PASSPHRASE; else it is asked for on the terminal]:file:_files' \
 			'--method[read memory with a LiME module, through /proc/kcore with nothing loaded, or with the first of them that can be used]:value: ' \
 			'--connections[read /proc/kcore over N|auto connections at once; each is a login]:value: ' \
+			'--compress-on-target[let the target compress what it sends, with what it has\: off|auto|zstd|lz4|gzip. For slow links\: it takes CPU time of the target and starts processes there]:value: ' \
 			'--accept-unreadable[call an image complete although /proc/kcore did not give up to N of its pages, which are zeros in it. The manifest lists them]:value: ' \
 			'*--module[LiME module, or folder with modules]:file:_files' \
 			'*--module-sha256[a module with this digest may be loaded, also one that is installed on the target]:value: ' \
 			'--insecure-unverified-module[load a module that is neither pinned with --module-sha256 nor from a repository signed by a --repository-key. The manifest records it]' \
 			'--insecure-installed-module[load a LiME module that is installed on the target although its digest is not pinned with --module-sha256\: the target may have forged it. /proc/kcore comes first, unless --method lime. The manifest records it]' \
 			'--stall-timeout[give up a stream in which no byte came for this TIME]:value: ' \
+			'--min-rate[give up a stream that brings less than this RATE over twice the stall timeout, or off]:value: ' \
 			'--cleanup-timeout[give up cleaning a host after this TIME]:value: ' \
 			'--parallel[capture at most N hosts at once]:value: ' \
 			'--memory-budget[captures under way take at most this SIZE of memory together, such as 2GiB; others wait]:value: ' \
