@@ -31,10 +31,11 @@ lint:
 fuzz: ## every fuzz target for FUZZTIME
 	e2e/fuzz.sh $(FUZZTIME)
 
-setup: ## the lab's parts: packages, guest image, LiME module, Volatility 3, an S3 server, age, GnuPG
+setup: ## the lab's parts: packages, guest image, LiME module, Volatility 3, an S3 server, age, GnuPG, compilers
 	e2e/lab/setup.sh
 	e2e/lab/s3server.sh
 	e2e/lab/tools.sh
+	e2e/lab/compilers.sh
 
 e2e: setup ## real kernel, real LiME, real OpenSSH, Volatility 3
 	e2e/noskip.sh ./transport/... ./sink/... ./kernelmodules/... ./acquire/... ./cmd/...

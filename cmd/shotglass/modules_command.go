@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	modulesText = `Looks after LiME modules: what repositories and folders have, fetching before there is need, checking, publishing. docs/modules.md
+	modulesText = `Looks after LiME modules: what repositories and folders have, fetching before there is need, checking, compiling, publishing. docs/modules.md
 explains repositories and whom they trust.`
 	modulesListText = `Lists what repositories and folders have. Standard output gets one line per module, with tabs: kernel release, machine,
 SHA-256, place. Modules are not fetched; the lists of repositories are, and their signatures are checked.`
@@ -53,12 +53,12 @@ func modulesCommand(c *console) *cli.Command {
 		}
 	}
 	return &cli.Command{
-		Name: "modules", Usage: "list, fetch, check and publish LiME modules", ArgsUsage: "list|fetch|check|publish", Description: modulesText,
+		Name: "modules", Usage: "list, fetch, check, build, add and publish LiME modules", ArgsUsage: "list|fetch|check|build|add|publish", Description: modulesText,
 		Action: func(ctx *cli.Context) error {
 			if name := ctx.Args().First(); name != "" {
 				return usagef("unknown command \"modules %s\"", name)
 			}
-			return usagef("modules wants a command: list, fetch, check or publish")
+			return usagef("modules wants a command: list, fetch, check, build, add or publish")
 		},
 		Subcommands: []*cli.Command{
 			sub("list", "", "list what repositories and folders have", modulesListText, modulesList),
@@ -68,6 +68,8 @@ func modulesCommand(c *console) *cli.Command {
 				&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the modules to this `DIR`", Category: groupOutput, TakesFile: true}),
 			sub("check", "", "check repositories and folders in whole", modulesCheckText, modulesCheck,
 				&cli.BoolFlag{Name: "insecure-accept-rollback", Usage: "take repositories as they are now for current, although newer revisions of them were seen", Category: groupModule, DisableDefaultText: true}),
+			modulesBuildCommand(c),
+			modulesAddCommand(c),
 			modulesPublish(c),
 		},
 	}
@@ -121,7 +123,8 @@ type moduleMessage struct {
 	Repository string   `json:"repository,omitempty"`
 	State      string   `json:"state,omitempty"` // of check: good, bad
 	Signature  string   `json:"signature,omitempty"`
-	File       string   `json:"file,omitempty"` // of fetch: where it was written
+	File       string   `json:"file,omitempty"`   // of fetch, build and add: where it was written
+	Record     string   `json:"record,omitempty"` // of build and add: how it was made
 	Problems   []string `json:"problems,omitempty"`
 }
 

@@ -238,14 +238,23 @@ _shotglass() {
 		--s3-bucket-owner) return ;;
 		--machine) return ;;
 		--output|-o) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--headers) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--lime) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--lime-sha256) return ;;
+		--apt-sources) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--compiler) return ;;
+		--kernel-key) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--kernel-cert) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--kernel-hash) return ;;
+		--symvers) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--to) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--sign-with) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--key-passphrase-file) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--withdraw) return ;;
 		--packager) return ;;
 		esac
-		flags="--module --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --insecure-repository-http --config -c --json --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --machine --all --output -o --insecure-accept-rollback --to --sign-with --key-passphrase-file --replace --withdraw --packager --help -h"
-		words="list fetch check publish" files=1
+		flags="--module --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --insecure-repository-http --config -c --json --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --machine --all --output -o --insecure-accept-rollback --headers --lime --lime-sha256 --apt-sources --compiler --kernel-key --kernel-cert --kernel-hash --symvers --insecure-unchecked-symbols --to --sign-with --key-passphrase-file --replace --withdraw --packager --help -h"
+		words="list fetch check build add publish" files=1
 		;;
 	version)
 		case "$prev" in

@@ -13,7 +13,7 @@ _shotglass() {
 		'inspect:tell what a LiME image holds, whoever made it'
 		'upload:bring to its bucket what a capture left in its --spill folder'
 		'hosts:check hosts files'
-		'modules:list, fetch, check and publish LiME modules'
+		'modules:list, fetch, check, build, add and publish LiME modules'
 		'version:print the version, the commit and the digest of this program'
 		'completion:print a completion script for a shell'
 		'man:print the man page'
@@ -341,6 +341,16 @@ _shotglass() {
 			'--output[write the modules to this DIR]:file:_files' \
 			'-o[write the modules to this DIR]:file:_files' \
 			'--insecure-accept-rollback[take repositories as they are now for current, although newer revisions of them were seen]' \
+			'*--headers[headers of kernels\: a .deb or .rpm package, or a folder of packages or headers]:file:_files' \
+			'--lime[LiME’s source\: a folder, a tarball or a package]:file:_files' \
+			'*--lime-sha256[LiME’s source must have this digest, of the file or of the tree]:value: ' \
+			'--apt-sources[take packages from the sources in this FILE, in place of the machine’s]:file:_files' \
+			'*--compiler[compile with this one]:value: ' \
+			'--kernel-key[sign modules for kernels that enforce signatures, with this private key in PEM]:file:_files' \
+			'--kernel-cert[certificate of --kernel-key, which the kernels trust]:file:_files' \
+			'--kernel-hash[sign over sha256|sha384|sha512]:value: ' \
+			'--symvers[Module.symvers of the kernel, for a single module]:file:_files' \
+			'--insecure-unchecked-symbols[take modules without comparing their symbols with the kernel’s. The record says so]' \
 			'--to[the repository]:file:_files' \
 			'--sign-with[sign with this OpenPGP key\: a private key in a FILE|FINGERPRINT of one that gpg has]:file:_files' \
 			'--key-passphrase-file[read the passphrase of a key file from FILE]:file:_files' \
@@ -349,7 +359,7 @@ _shotglass() {
 			'--packager[what the list says of who made the modules]:value: ' \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
-			'1:command:(list fetch check publish)' '*:argument:_files'
+			'1:command:(list fetch check build add publish)' '*:argument:_files'
 		;;
 	version)
 		_arguments -S \
