@@ -18,6 +18,7 @@ type Call struct {
 	Operation string // "DescribeInstances"
 	Action    string // of IAM: "ec2:DescribeInstances"
 	Resources []string
+	Also      string // the action that tagging what is made needs, on the first resource
 	Account   string
 	Region    string
 	Principal string
@@ -146,6 +147,9 @@ func authorize(p *Principal, c *Call) error {
 		if !p.Policy.Allows(c.Action, r) {
 			return Denied(c)
 		}
+	}
+	if c.Also != "" && !p.Policy.Allows(c.Also, c.Resources[0]) {
+		return Denied(&Call{Principal: c.Principal, Action: c.Also, Resources: c.Resources[:1]})
 	}
 	return nil
 }

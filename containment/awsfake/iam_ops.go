@@ -14,6 +14,7 @@ func (c *Cloud) iamService() *service {
 	ops := map[string]operation{
 		"GetAccountSummary":       {do: accountSummary},
 		"GetAccessKeyLastUsed":    {do: accessKeyLastUsed},
+		"GetInstanceProfile":      {do: instanceProfile, on: onProfile},
 		"SimulatePrincipalPolicy": {do: simulate, on: func(r *Request) []string { return []string{r.Form.Get("PolicySourceArn")} }},
 	}
 	for name, o := range userOps {
@@ -419,3 +420,19 @@ func noSuchEntity(message string) error {
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+func onProfile(r *Request) []string {
+	return []string{"arn:" + r.Account.partition() + ":iam::" + r.Account.ID + ":instance-profile/" + r.Form.Get("InstanceProfileName")}
+}
+
+// instanceProfile tells the role that has an instance profile.
+func instanceProfile(r *Request) (any, error) {
+	name := r.Form.Get("InstanceProfileName")
+	for _, role := range r.Account.identities().roles {
+		if slices.Contains(role.Profiles, name) {
+			return []X{el("InstanceProfile", []X{el("InstanceProfileName", name), el("Path", "/"), el("Arn", onProfile(r)[0]),
+				members("Roles", []X{el("RoleName", role.Name), el("Arn", role.ARN), el("Path", role.Path)})})}, nil
+		}
+	}
+	return nil, noSuchEntity("Instance Profile " + name + " cannot be found.")
+}

@@ -125,6 +125,9 @@ func (c *Cloud) call(r *Request, svc *service, key, region string) (any, error) 
 	if op.on != nil {
 		call.Resources = op.on(r)
 	}
+	if svc.proto == ec2Query && r.Form.Has("TagSpecification.1.ResourceType") {
+		call.Also = "ec2:CreateTags"
+	}
 	if call.Writes && !call.DryRun {
 		c.writes++
 		call.Write = c.writes
