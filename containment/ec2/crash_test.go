@@ -1,0 +1,105 @@
+package ec2_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/shotglass-ir/shotglass/containment"
+	"github.com/shotglass-ir/shotglass/containment/awsfake"
+)
+
+// kill has the program die at its n-th call that changes something, before or after that has its effect: nothing is
+// answered from there on, and the journal is not written any more.
+func (w *world) kill(n int, after bool, run func(context.Context, *containment.Engine)) (died bool) {
+	ctx, cancel := context.WithCancelCause(w.t.Context())
+	defer cancel(nil)
+	w.cloud.Reset()
+	var once sync.Once
+	w.cloud.Edit(func() {
+		w.cloud.Died = func() { once.Do(func() { died = true; cancel(errKilled) }) }
+		w.cloud.Fault = func(c *awsfake.Call) awsfake.Fault {
+			return awsfake.Fault{Crash: c.Write == n, After: after}
+		}
+	})
+	w.logs.dead = func() error { return context.Cause(ctx) }
+	run(ctx, w.engine())
+	w.logs.dead = nil
+	w.cloud.Edit(func() { w.cloud.Fault, w.cloud.Died = nil, nil })
+	w.cloud.Revive()
+	return died
+}
+
+// TestCrash kills a containment at each call in turn, before and after its effect. Resumed and released, or released at once,
+// everything is as it was.
+func TestCrash(t *testing.T) {
+	for _, after := range []bool{false, true} {
+		t.Run(fmt.Sprintf("after=%v", after), func(t *testing.T) {
+			t.Parallel()
+			n := 1
+			for ; crashOnce(t, n, after, n%2 == 0 == after); n++ { // each call resumed one way, released the other
+			}
+			if n < 20 {
+				t.Errorf("only %d calls: what was contained?", n-1)
+			}
+		})
+	}
+}
+
+func crashOnce(t *testing.T, n int, after, resume bool) bool {
+	w := newWorld(t)
+	before := w.snapshot()
+	o := w.all()
+	o.UntrackWait = short
+	plan := w.plan(o)
+	name := containment.JournalName(caseID, plan.Target)
+	died := w.kill(n, after, func(ctx context.Context, e *containment.Engine) {
+		if _, err := e.Apply(ctx, plan, containment.ApplyOptions{}); err == nil && ctx.Err() != nil {
+			t.Errorf("call %d: killed, and no error", n)
+		}
+	})
+	w.whole(name)
+	if resume || !died {
+		res, err := w.engine().Resume(t.Context(), name, containment.ApplyOptions{})
+		if err != nil || res.Outcome != containment.Unverified {
+			t.Fatalf("call %d: resume: %v\n%s", n, err, status(res))
+		}
+	}
+	rel := w.release(name, containment.ReleaseOptions{})
+	if rel.Outcome != containment.Released {
+		t.Fatalf("call %d: release: %s", n, status(rel))
+	}
+	if diff := cmp.Diff(before, w.snapshot()); diff != "" {
+		t.Fatalf("call %d: not as before:\n%s", n, diff)
+	}
+	return died
+}
+
+// TestCrashInRelease kills a release at each call; another one finishes it.
+func TestCrashInRelease(t *testing.T) {
+	for _, after := range []bool{false, true} {
+		for n := 1; ; n++ {
+			w := newWorld(t)
+			before := w.snapshot()
+			o := w.all()
+			o.UntrackWait = short
+			res := w.contain(o, containment.ApplyOptions{})
+			died := w.kill(n, after, func(ctx context.Context, e *containment.Engine) {
+				e.Release(ctx, res.Journal, containment.ReleaseOptions{}) //nolint:errcheck // it is killed
+			})
+			rel := w.release(res.Journal, containment.ReleaseOptions{})
+			if rel.Outcome != containment.Released {
+				t.Fatalf("call %d, after=%v: %s", n, after, status(rel))
+			}
+			if diff := cmp.Diff(before, w.snapshot()); diff != "" {
+				t.Fatalf("call %d, after=%v: not as before:\n%s", n, after, diff)
+			}
+			if !died {
+				break
+			}
+		}
+	}
+}
