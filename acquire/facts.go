@@ -170,7 +170,7 @@ func parseFacts(out []byte, nonce string) (*Facts, error) {
 
 // setKcore fills Kcore, BannerAddress and the map from physical addresses to
 // offsets. Failures leave them empty: they only take checks away, and /proc/kcore as a source.
-func (f *Facts) setKcore(segs []kcore.Segment, info map[string]string, err error) {
+func (f *Facts) setKcore(segs []kcore.Segment, err error) {
 	f.kcoreErr = err
 	if err != nil {
 		return
@@ -179,22 +179,9 @@ func (f *Facts) setKcore(segs []kcore.Segment, info map[string]string, err error
 	f.kcore, f.kcoreErr = kcore.NewMap(segs, f.RAM)
 	if fields := strings.Fields(f.symbol); len(fields) >= 3 {
 		if v, err := strconv.ParseUint(fields[0], 16, 64); err == nil && v != 0 {
-			f.BannerAddress = f.physical(segs, info, v)
+			f.BannerAddress, _ = kcore.Physical(segs, v)
 		}
 	}
-}
-
-// physical translates a virtual address of the kernel's image, to 0 if it is not known how.
-func (f *Facts) physical(segs []kcore.Segment, info map[string]string, virtual uint64) uint64 {
-	if p, ok := kcore.Physical(segs, virtual); ok {
-		return p
-	}
-	offset, ok := kcore.ImageOffset(info)
-	p := virtual - offset
-	if !ok || !slices.ContainsFunc(f.RAM, func(r lime.Range) bool { return p >= r.Start && p <= r.End }) {
-		return 0
-	}
-	return p
 }
 
 // sections splits the output of facts.sh at its markers.

@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/shotglass-ir/shotglass/acquire/kcore"
 	"github.com/shotglass-ir/shotglass/acquire/lime"
 )
 
@@ -261,29 +260,5 @@ func TestHostileRAM(t *testing.T) {
 	text := replaceSection(debian12(t), "iomem", "00001000-7fffffffffffffff : System RAM\n8000000000000000-fffffffffffff000 : System RAM\n")
 	if _, err := parseFacts([]byte(text), testNonce); err == nil {
 		t.Error("RAM of 16 EiB was accepted")
-	}
-}
-
-// TestBannerOnArm64: no segment of /proc/kcore tells where the kernel's image lies; VMCOREINFO does.
-func TestBannerOnArm64(t *testing.T) {
-	f := &Facts{
-		RAM:    []lime.Range{{Start: 0x40000000, End: 0x49ffffff}},
-		symbol: "ffffd3a4e9f10030 D linux_banner",
-	}
-	segs := []kcore.Segment{
-		{Offset: 0x7fff80001000, Virtual: 0xffff800080000000, Physical: ^uint64(0), Size: 1 << 46},
-		{Offset: 0x1000, Virtual: 0xffff000000000000, Physical: 0x40000000, Size: 0xa000000},
-	}
-	f.setKcore(segs, nil, nil)
-	if f.BannerAddress != 0 {
-		t.Errorf("without VMCOREINFO the banner is at 0x%x", f.BannerAddress)
-	}
-	f.setKcore(segs, map[string]string{"NUMBER(kimage_voffset)": "0xffffd3a4a7800000"}, nil)
-	if f.BannerAddress != 0x42710030 {
-		t.Errorf("the banner is at 0x%x", f.BannerAddress)
-	}
-	f.setKcore(segs, map[string]string{"NUMBER(kimage_voffset)": "0xffffd3a400000000"}, nil)
-	if f.BannerAddress != 0 {
-		t.Errorf("the banner is where no RAM is, at 0x%x", f.BannerAddress)
 	}
 }

@@ -160,7 +160,7 @@ func (j *judgement) banner() Check {
 	case len(at) == 0:
 		return Check{checkBanner, Fail, "the text of /proc/version is nowhere in the image"}
 	default:
-		return Check{checkBanner, Pass, fmt.Sprintf("the text of /proc/version is at %v; its place is not known, since the target hides kallsyms or /proc/kcore", at)}
+		return Check{checkBanner, Pass, fmt.Sprintf("the text of /proc/version is at %v; its place is not known, since the target hides kallsyms or /proc/kcore, or kallsyms does not list it", at)}
 	}
 }
 

@@ -143,7 +143,7 @@ func (k *kcoreSource) longHeaders(ctx context.Context, h *remote, need int) erro
 	if err != nil {
 		return err
 	}
-	h.facts.setKcore(look.segments, look.info, look.headErr)
+	h.facts.setKcore(look.segments, look.headErr)
 	return h.facts.kcoreErr
 }
 
@@ -152,8 +152,7 @@ type kcoreLook struct {
 	boot     string
 	ram      []lime.Range
 	segments []kcore.Segment
-	info     map[string]string // VMCOREINFO
-	headErr  error             // why there are no segments
+	headErr  error // why there are no segments
 	taint    string
 	searched bool   // processes were looked for, and the search is known to work
 	pids     string // of our processes
@@ -179,22 +178,20 @@ func (k *kcoreSource) look(ctx context.Context, h *remote, head int, mark string
 	if l.ram, err = lime.ParseIOMem(strings.NewReader(sec["iomem"])); err != nil {
 		return nil, fmt.Errorf("look at /proc/iomem: %w", err)
 	}
-	l.segments, l.info, l.headErr = parseHead(sec["kcore"])
+	l.segments, l.headErr = parseHead(sec["kcore"])
 	return l, nil
 }
 
-// parseHead reads the program headers, and the note VMCOREINFO as far as it is there, from a dump
-// in hexadecimal.
-func parseHead(dump string) ([]kcore.Segment, map[string]string, error) {
+// parseHead reads the program headers from a dump in hexadecimal.
+func parseHead(dump string) ([]kcore.Segment, error) {
 	head, err := hex.DecodeString(strings.Join(strings.Fields(dump), ""))
 	if err != nil {
-		return nil, nil, errors.New("the target sent no dump of /proc/kcore's headers")
+		return nil, errors.New("the target sent no dump of /proc/kcore's headers")
 	}
 	if len(head) == 0 {
-		return nil, nil, errors.New("/proc/kcore could not be read")
+		return nil, errors.New("/proc/kcore could not be read")
 	}
-	segments, err := kcore.ParseHeader(head)
-	return segments, kcore.VMCoreInfo(head), err
+	return kcore.ParseHeader(head)
 }
 
 // headBytes is how much of /proc/kcore holds these segments, and as many notes and headers of

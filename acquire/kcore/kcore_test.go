@@ -157,48 +157,6 @@ func TestExtents(t *testing.T) {
 	}
 }
 
-// withNotes puts notes behind the headers, as the kernel does.
-func withNotes(head []byte, notes ...string) []byte {
-	le := binary.LittleEndian
-	le.PutUint64(head[ehSize+8:], uint64(len(head)))
-	start := len(head)
-	for i := 0; i < len(notes); i += 2 {
-		name, desc := notes[i]+"\x00", notes[i+1]
-		head = le.AppendUint32(head, uint32(len(name)))
-		head = le.AppendUint32(head, uint32(len(desc)))
-		head = le.AppendUint32(head, 0)
-		for _, s := range []string{name, desc} {
-			head = append(head, s...)
-			head = append(head, make([]byte, -len(s)&3)...)
-		}
-	}
-	le.PutUint64(head[ehSize+32:], uint64(len(head)-start))
-	return head
-}
-
-func TestVMCoreInfo(t *testing.T) {
-	const text = "OSRELEASE=6.1.0-56-cloud-arm64\nNUMBER(kimage_voffset)=0xffff7fffc8000000\nNUMBER(PHYS_OFFSET)=0x40000000\n"
-	b := withNotes(header(modern...), "CORE", "status", "CORE", "NUMBER(kimage_voffset)=0x1\n", "VMCOREINFO", text)
-	info := VMCoreInfo(b)
-	off, ok := ImageOffset(info)
-	if info["OSRELEASE"] != "6.1.0-56-cloud-arm64" || !ok || off != 0xffff7fffc8000000 {
-		t.Errorf("%v: 0x%x, %t", info, off, ok)
-	}
-	// What was not read to its end is not guessed at.
-	cut := b[:len(b)-len("000000\nNUMBER(PHYS_OFFSET)=0x40000000\n\x00")]
-	if off, ok := ImageOffset(VMCoreInfo(cut)); ok {
-		t.Errorf("cut short: 0x%x", off)
-	}
-	for name, b := range map[string][]byte{
-		"no notes": header(modern...), "not ELF": []byte(text), "nothing": nil,
-		"no number": withNotes(header(modern...), "VMCOREINFO", "NUMBER(kimage_voffset)=here\n"),
-	} {
-		if off, ok := ImageOffset(VMCoreInfo(b)); ok {
-			t.Errorf("%s: 0x%x", name, off)
-		}
-	}
-}
-
 func TestBadHeaders(t *testing.T) {
 	good := header(modern...)
 	for name, b := range map[string][]byte{
@@ -217,9 +175,7 @@ func TestBadHeaders(t *testing.T) {
 
 func FuzzParseHeader(f *testing.F) {
 	f.Add(header(modern...), uint64(0x5001000))
-	f.Add(withNotes(header(modern...), "VMCOREINFO", "NUMBER(kimage_voffset)=0xffff7fffc8000000\n"), uint64(1))
 	f.Fuzz(func(t *testing.T, b []byte, phys uint64) {
-		ImageOffset(VMCoreInfo(b))
 		segs, err := ParseHeader(b)
 		if err != nil {
 			return
