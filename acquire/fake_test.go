@@ -130,7 +130,7 @@ func (f *fakeTarget) exec(cmd string, stdin io.Reader, stdout, stderr io.Writer)
 		fmt.Fprintf(stdout, "welcome!\n@%s %d\n", args[0], len(data))
 		stdout.Write(data[:len(data)-f.short])
 		return 0
-	case strings.Contains(body, "cksum"):
+	case strings.Contains(body, `| "$sum"`):
 		return f.sample(args, stdout)
 	case strings.Contains(body, "say compressor"):
 		return f.limeZip(args, script2, in, stdout, stderr)
@@ -169,7 +169,7 @@ func (f *fakeTarget) sample(args []string, stdout io.Writer) int {
 	look := f.looks
 	f.mu.Unlock()
 	fmt.Fprintf(stdout, "\n@%s zero 999 4096\n", args[0])
-	for _, a := range args[1:] {
+	for _, a := range args[2:] {
 		n, _ := strconv.ParseUint(a, 10, 64)
 		fmt.Fprintf(stdout, "@%s %s %s 4096\n", args[0], a, f.pages(n, look))
 	}

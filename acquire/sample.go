@@ -31,7 +31,7 @@ const (
 	// At the end of each range, samples lie at doubling distances from it, since
 	// a zero fill always reaches the end of a range.
 	tailSamples = 12
-	// maxSamples bounds the reads on the target: each is a dd and a cksum.
+	// maxSamples bounds the reads on the target: each is a dd and a checksum.
 	maxSamples = 128
 	page       = lime.PageSize
 )
@@ -83,8 +83,8 @@ func samplePages(ram []lime.Range) []uint64 {
 func takeSamples(ctx context.Context, h *remote, pages []uint64) (zero string, sums map[uint64]string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	nonce := newNonce()
-	args := []string{nonce}
+	nonce, sum := newNonce(), summer(h.facts)
+	args := []string{nonce, sum}
 	at := map[string]uint64{}
 	for _, p := range pages {
 		off, ok := h.facts.kcore.Offset(p)
@@ -113,7 +113,7 @@ func takeSamples(ctx context.Context, h *remote, pages []uint64) (zero string, s
 		switch {
 		case len(f) == 1 && f[0] == "end":
 			ended = true
-		case len(f) != 3 || f[2] != strconv.Itoa(page): // the page could not be read
+		case len(f) != 3 || !wholePage(sum, f[1], f[2]): // the page could not be read
 		case f[0] == "zero":
 			zero = f[1]
 		default:
@@ -126,6 +126,27 @@ func takeSamples(ctx context.Context, h *remote, pages []uint64) (zero string, s
 		return "", nil, fmt.Errorf("sample /proc/kcore: the target returned no page")
 	}
 	return zero, sums, nil
+}
+
+// summer is the program of the target that makes checksums of samples, or nothing. The
+// quicker one is not in every busybox.
+func summer(f *Facts) string {
+	for _, t := range []string{"cksum", "sha256sum"} {
+		if f.tools[t] {
+			return t
+		}
+	}
+	return ""
+}
+
+// wholePage says whether a checksum is of a page. sha256sum tells no size, but the kernel
+// gives a page in whole or not at all.
+func wholePage(program, sum, size string) bool {
+	if program == "cksum" {
+		return size == strconv.Itoa(page)
+	}
+	const empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	return size == "-" && len(sum) == len(empty) && sum != empty
 }
 
 // doubtful lists the sampled pages that the image shows as zero although they
