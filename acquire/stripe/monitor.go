@@ -63,7 +63,11 @@ func (r *Reader) makeUp(now time.Time) {
 	if g.fails > 2 && !none { // those that are left do the rest
 		g.replace = 0
 	}
-	for (g.replace > 0 || none) && r.opening < dials {
+	once := dials
+	if g.fails > 0 { // a door that turned some away may let one in
+		once = 1
+	}
+	for (g.replace > 0 || none) && r.opening < once {
 		g.replace = max(0, g.replace-1)
 		none = false
 		if len(r.lanes)+r.opening >= r.o.Most {

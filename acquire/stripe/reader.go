@@ -184,11 +184,17 @@ func (r *Reader) open(spare bool) {
 
 // refused notes that no lane could be made. r.mu is held.
 func (r *Reader) refused(err error) {
-	r.growth.on = false
-	r.growth.fails++
-	r.growth.after = time.Now().Add(min(time.Duration(r.growth.fails)*2*time.Second, 15*time.Second))
+	g := &r.growth
+	g.on = false
+	if now := time.Now(); !now.Before(g.after) { // several that were made at once fail once
+		g.fails++
+		g.after = now.Add(min(time.Duration(g.fails)*2*time.Second, 15*time.Second))
+	}
 	if r.err != nil || r.ctx.Err() != nil {
 		return
+	}
+	if len(r.lanes)+r.opening+g.replace < r.o.Lanes { // as many as were meant to begin with
+		g.replace++
 	}
 	if errors.Is(err, ErrFatal) && len(r.lanes)+r.opening == 0 {
 		r.fail(err)

@@ -351,6 +351,31 @@ func TestBadPiece(t *testing.T) {
 	})
 }
 
+// TestTurnedAway: a server lets two in at a time and turns the others away, as sshd does
+// (MaxStartups). All are let in at last.
+func TestTurnedAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeLink{rate: 10 * mega}
+		var inside atomic.Int64
+		o := Options{Pieces: 4000, Lanes: 8, Most: 8, Event: func(s string) { t.Log(s) }}
+		o.Size, o.Max = func(int64) int { return unit }, unit
+		o.Open = func(ctx context.Context) (Lane, error) {
+			if inside.Add(1) > 2 {
+				inside.Add(-1)
+				return nil, errors.New("exceeded MaxStartups")
+			}
+			time.Sleep(300 * time.Millisecond) // the login
+			inside.Add(-1)
+			return f.open(ctx)
+		}
+		r := Start(t.Context(), o)
+		wholly(t, r, o, 0)
+		if s := r.Stats(); s.Most != 8 {
+			t.Errorf("stats %+v", s)
+		}
+	})
+}
+
 // TestFatal: without any lane, and none to be had, there is an end at once.
 func TestFatal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
