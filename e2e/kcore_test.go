@@ -28,7 +28,7 @@ func (r *rig) kcore(user string, more ...string) []string {
 }
 
 // readers are processes on the guest that a capture through /proc/kcore may leave.
-const readers = `for p in /proc/[0-9]*; do tr '\0' ' ' 2>/dev/null <$p/cmdline | grep -E '^(dd |/bin/sh -c while IFS|sudo)'; done; true`
+const readers = `for p in /proc/[0-9]*; do tr '\0' ' ' 2>/dev/null <$p/cmdline | grep -E '^(dd |zstd |lz4 |gzip |/bin/sh -c while IFS|sudo)'; done; true`
 
 func (r *rig) noReaders(limit time.Duration) {
 	r.t.Helper()
@@ -200,11 +200,17 @@ func TestKcore(t *testing.T) {
 	})
 
 	other := rigOf(t, r.guest)
-	start(t, nil, other.capture("ops")...).want(0, 5*time.Minute)
+	// Compressed on the guest, by what Debian has: the same stream, read there by bash.
+	start(t, nil, other.capture("ops", "--compress-on-target", "auto")...).want(0, 5*time.Minute)
 	truthLime := dump("after-lime")
 	l := other.manifest()
 	if !l.Complete || l.Method.Source != acquire.MethodLime {
 		t.Fatalf("LiME: complete %t, method %+v", l.Complete, l.Method)
+	}
+	if w := l.Method.Wire; w == nil || w.Raw != l.Image.Raw.Bytes || w.Wire == 0 || w.Wire > w.Raw/2 || w.CPU == 0 || l.Method.Peer == nil || !l.Method.Peer.Verified {
+		t.Errorf("LiME: compressed on target %+v, peer %+v", w, l.Method.Peer)
+	} else {
+		t.Logf("LiME: %+v", *w)
 	}
 	t.Logf("LiME:  %d bytes in %s, %.1f MB/s", l.Image.Raw.Bytes, l.Duration, float64(l.Image.Raw.Bytes)/1e6/l.Duration.Seconds())
 	ours, theirs := openMemory(t, raw, true), openMemory(t, other.raw(l.Image.Location), true)

@@ -40,13 +40,29 @@ func BenchmarkStripes(b *testing.B) {
 				if conns == 1 && ms > 0 {
 					im = part(b, whole, map[int]int64{20: 256, 80: 128, 200: 96}[ms])
 				}
-				striped(b, im, time.Duration(ms)*time.Millisecond, conns, name)
+				striped(b, im, time.Duration(ms)*time.Millisecond, conns, name, acquire.ZipOff)
 			})
 		}
 	}
 }
 
-func striped(b *testing.B, im *image, rtt time.Duration, conns int, name string) {
+// BenchmarkWire is one connection over a round trip of 200 ms, a wire of 10 MB/s: memory as it is, and
+// compressed on the target by each of its compressors.
+func BenchmarkWire(b *testing.B) {
+	const rtt = 200 * time.Millisecond
+	for i, whole := range images(b) {
+		if i > 1 {
+			break
+		}
+		for _, zip := range []string{acquire.ZipOff, "zstd", "lz4", "gzip"} {
+			b.Run(whole.name+"/"+zip, func(b *testing.B) {
+				striped(b, part(b, whole, 96), rtt, 1, "1, "+zip, zip)
+			})
+		}
+	}
+}
+
+func striped(b *testing.B, im *image, rtt time.Duration, conns int, name, zip string) {
 	dir := b.TempDir()
 	if err := makeKcore(im, dir); err != nil {
 		b.Fatal(err)
@@ -71,7 +87,7 @@ func striped(b *testing.B, im *image, rtt time.Duration, conns int, name string)
 		target := sshd.Target()
 		begin := time.Now()
 		plan, err := acquire.NewPlan(b.Context(), acquire.Jobs(target), acquire.Options{
-			Dialer: transporttest.Dialer(b), Sink: disk, Method: acquire.MethodKcore, Connections: conns,
+			Dialer: transporttest.Dialer(b), Sink: disk, Method: acquire.MethodKcore, Connections: conns, CompressOnTarget: zip,
 		})
 		if err != nil {
 			b.Fatal(err)
@@ -96,6 +112,11 @@ func striped(b *testing.B, im *image, rtt time.Duration, conns int, name string)
 		b.ReportMetric(rate, "stream-MB/s")
 		b.ReportMetric(float64(used.Most), "connections")
 		b.ReportMetric(load(), "load")
+		if w := m.Method.Wire; w != nil {
+			b.ReportMetric(float64(w.Raw)/float64(w.Wire), "shrinks")
+			b.ReportMetric(w.CPU*float64(1<<30)/float64(w.Raw), "target-cpu-s/GiB")
+			name += fmt.Sprintf(", shrinks %.1f, %.1f CPU s/GiB there", float64(w.Raw)/float64(w.Wire), w.CPU*float64(1<<30)/float64(w.Raw))
+		}
 		limit := ""
 		if rtt > 0 {
 			limit = num("%.1f", window/1e6/rtt.Seconds())

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs the programs of strangers that the tests hold ours against, and that nothing is built
-# with: age, gpg, xz. They are no part of setup.sh, since a change there builds the guest anew.
+# with: age, gpg, xz, lz4. They are no part of setup.sh, since a change there builds the guest anew.
 set -euo pipefail
 export LC_ALL=C
 
@@ -8,6 +8,7 @@ missing=()
 command -v age >/dev/null || missing+=(age)
 command -v gpg >/dev/null || missing+=(gnupg)
 command -v xz >/dev/null || missing+=(xz-utils)
+command -v lz4 >/dev/null || missing+=(lz4)
 [ ${#missing[@]} -gt 0 ] || exit 0
 if [ "$(id -u)" != 0 ]; then
 	printf 'lab: error: these packages are missing: %s\n' "${missing[*]}" >&2
