@@ -234,6 +234,9 @@ func (f *fakeTarget) agent(args []string, in *bufio.Reader, stdout, stderr io.Wr
 					say("checked")
 					continue
 				}
+				if f.foreign {
+					owner++
+				}
 			}
 			if f.foreign {
 				owner = 200

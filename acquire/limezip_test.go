@@ -4,6 +4,7 @@ package acquire
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -150,6 +151,22 @@ func TestLimeZipFaults(t *testing.T) {
 			f.clean()
 		})
 	}
+}
+
+// TestLimeZipForeign: LiME serves another than our reader. Not a byte of it is sent here, and it is
+// told.
+func TestLimeZipForeign(t *testing.T) {
+	t.Parallel()
+	noLeak(t)
+	f := newFake(t)
+	f.foreign = true
+	dir := t.TempDir()
+	res := f.capture(t.Context(), dir, func(o *Options) { o.CompressOnTarget = wire.Gzip })
+	if _, ok := errors.AsType[*errDisclosed](res.Err); !ok || res.State != StateFailed {
+		t.Fatalf("%+v", res)
+	}
+	f.onRecord(dir, "not our SSH server")
+	f.clean()
 }
 
 // TestNoZip: what the target does not have is told, and its memory comes as it is.
