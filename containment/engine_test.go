@@ -317,3 +317,31 @@ func TestBusy(t *testing.T) {
 	}
 	want(t, contain(t, e, containment.ApplyOptions{}), containment.Held, a, contained)
 }
+
+// TestReleaseWithoutAnAnswer: a call of release that had its effect, and then failed, has released.
+func TestReleaseWithoutAnAnswer(t *testing.T) {
+	a := newAccount()
+	before := maps.Clone(a.items)
+	e, _ := engine(t, a)
+	p, err := e.Plan(t.Context(), host, containment.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := e.Apply(t.Context(), p, containment.ApplyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id := range a.items {
+		a.fail[id] = true
+	}
+	rel, err := e.Release(t.Context(), res.Journal, containment.ReleaseOptions{Also: []string{"mem/key"}})
+	if err != nil || rel.Outcome != containment.Released {
+		t.Fatalf("%v: %+v", err, rel)
+	}
+	if !maps.Equal(before, a.items) {
+		t.Errorf("before %v, after %v", before, a.items)
+	}
+	if again, err := e.Status(t.Context(), res.Journal); err != nil || again.Outcome != containment.Free {
+		t.Errorf("status: %v, %+v", err, again)
+	}
+}

@@ -115,6 +115,15 @@ func (r *run) undo(ctx context.Context, h *history, o ReleaseOptions) (ItemResul
 	ir.Status, ir.Note = "undone", reply.Note
 	if failed != nil {
 		ir.Status, ir.Error, en.Error = "failed", failed.Error(), failed.Error()
+		// An error does not say that nothing happened.
+		rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
+		found, err := s.Read(rctx, r.target, h.item)
+		cancel()
+		if err == nil && Same(found, h.prior) {
+			ir.Status, ir.Error, en.Error, en.Found = "undone", "", "", found
+			ir.Note = "the call failed, but it is as before: " + failed.Error()
+			en.Note, failed = ir.Note, nil
+		}
 	}
 	if err := r.note(ctx, en); err != nil {
 		return ir, err
