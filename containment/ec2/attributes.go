@@ -33,10 +33,10 @@ func readAttribute(ctx context.Context, c *conn, id string) (containment.State, 
 	default:
 		return nil, fmt.Errorf("no such attribute: %q", name)
 	}
-	out, err := c.ec2.DescribeInstanceAttribute(ctx, in)
-	if missing(err) {
-		return nil, gone("the instance " + instance)
+	if _, err := c.instance(ctx, instance); err != nil { // attributes of what was terminated can be read for a while
+		return nil, err
 	}
+	out, err := c.ec2.DescribeInstanceAttribute(ctx, in)
 	if err != nil {
 		return nil, failed("ec2:DescribeInstanceAttribute", err)
 	}

@@ -71,6 +71,10 @@ type conn struct {
 	dry bool // make calls of EC2 that change something as dry runs
 }
 
+// tries is how often a call is tried: the SDK's three are too few for an account whose calls are throttled, where
+// everybody looks for the same incident.
+const tries = 8
+
 func (s *Service) connect(ctx context.Context, t containment.Target) (*conn, error) {
 	key := t.Account + "/" + t.Region
 	s.mu.Lock()
@@ -82,8 +86,11 @@ func (s *Service) connect(ctx context.Context, t containment.Target) (*conn, err
 			return nil, fmt.Errorf("credentials for %s: %w", t, err)
 		}
 		c = &clients{
-			ec2: sdk.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg), scaling: autoscaling.NewFromConfig(cfg), balancing: elb.NewFromConfig(cfg),
-			types: map[string]instanceType{}, of: map[string]string{},
+			ec2:       sdk.NewFromConfig(cfg, func(o *sdk.Options) { o.RetryMaxAttempts = tries }),
+			iam:       iam.NewFromConfig(cfg, func(o *iam.Options) { o.RetryMaxAttempts = tries }),
+			scaling:   autoscaling.NewFromConfig(cfg, func(o *autoscaling.Options) { o.RetryMaxAttempts = tries }),
+			balancing: elb.NewFromConfig(cfg, func(o *elb.Options) { o.RetryMaxAttempts = tries }),
+			types:     map[string]instanceType{}, of: map[string]string{},
 		}
 		s.mu.Lock()
 		if s.clients == nil {

@@ -34,6 +34,8 @@ func failed(call string, err error) error {
 		// What follows can only be decoded by who may, and fills a screen.
 		text, _, _ := strings.Cut(e.ErrorMessage(), "Encoded authorization failure message")
 		return fmt.Errorf("%s: %w: %s", call, containment.ErrDenied, strings.TrimSpace(text))
+	case "OptInRequired", "AuthFailure":
+		return fmt.Errorf("%s: the region is not enabled for the account, or its credentials are not valid there: %w", call, err)
 	}
 	return fmt.Errorf("%s: %w", call, err)
 }

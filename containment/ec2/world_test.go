@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"strings"
 	"sync"
@@ -85,11 +86,26 @@ func (w *world) engine() *containment.Engine {
 		Caller: containment.Identity{ARN: responder, Account: account},
 		Services: []containment.Service{&ec2.Service{
 			Config: func(_ context.Context, t containment.Target) (aws.Config, error) {
-				return w.cloud.Config(responder, t.Region), nil
+				cfg := w.cloud.Config(responder, t.Region)
+				cfg.HTTPClient = mortal{w, cfg.HTTPClient}
+				return cfg, nil
 			},
 			Sleep: w.cloud.Sleep,
 		}},
 	}
+}
+
+// mortal is the HTTP client of a program that can be killed: it then reaches nobody.
+type mortal struct {
+	w *world
+	aws.HTTPClient
+}
+
+func (m mortal) Do(r *http.Request) (*http.Response, error) {
+	if dead := m.w.logs.dead; dead != nil && dead() != nil {
+		return nil, errKilled
+	}
+	return m.HTTPClient.Do(r)
 }
 
 // sleep is that of the program: one that was killed does not wait for answers.
