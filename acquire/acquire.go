@@ -123,6 +123,9 @@ type Options struct {
 	// hold as zeros and still be complete, on record.
 	AcceptUnreadable int64
 
+	// Swap reads the target's swap areas, too, once its memory has been stored.
+	Swap bool
+
 	// LimePort is the port that LiME listens on, on the target's loopback. 0
 	// picks a free one.
 	LimePort int
@@ -189,6 +192,7 @@ type Job struct {
 	SudoPassword transport.SecretFunc
 	Method       string // see Options.Method
 	Connections  int    // see Options.Connections; AutoConnections in place of its 0
+	Swap         *bool  // see Options.Swap
 
 	CompressOnTarget string // see Options.CompressOnTarget
 
@@ -243,6 +247,9 @@ func (j Job) options(o Options) *Options {
 	case j.Connections == AutoConnections:
 		o.Connections = 0
 	}
+	if j.Swap != nil {
+		o.Swap = *j.Swap
+	}
 	if j.Settings != nil {
 		o.Settings = j.Settings
 	}
@@ -287,6 +294,8 @@ type Step struct {
 	Second     string   `json:"second_name,omitempty"`
 	Expected   int64    `json:"expected,omitempty"`   // raw bytes, exact
 	Recipients []string `json:"recipients,omitempty"` // who can decrypt the image; none: it is not encrypted
+	// Swap are the swap areas that are read after memory, with the names of their files.
+	Swap []PlannedSwap `json:"swap,omitempty"`
 	// Estimate is the least time of the stream, from the round trip and the target's rate
 	// limit; 0 when neither limits it.
 	Estimate time.Duration `json:"estimate_ns,omitempty"`
@@ -308,6 +317,8 @@ type Step struct {
 	priors  []*Prior // newest first
 	room    *ledger  // of the plan
 	volume  string   // where the plan keeps room for the step; empty when it keeps none
+
+	swapSource *kcoreSource // how swap is read; nil: it is not
 }
 
 // A State is how a host ended.
@@ -325,6 +336,7 @@ type Result struct {
 	Host      string        `json:"host"`
 	State     State         `json:"state"`
 	Image     Image         `json:"image"`
+	Swap      []SwapImage   `json:"swap,omitempty"`      // what was asked for; it may lack what State does not
 	Manifest  string        `json:"manifest,omitempty"`  // location
 	Signature string        `json:"signature,omitempty"` // location
 	Reasons   []string      `json:"reasons,omitempty"`
@@ -341,7 +353,8 @@ type Result struct {
 	Other *Result `json:"other_image,omitempty"`
 	// Interrupted says that the user's cancellation ended it.
 	Interrupted bool `json:"interrupted,omitempty"`
-	// Err is set unless State is complete.
+	// Err is set unless State is complete, and when swap was asked for and is not complete: then it
+	// wraps a *SwapError.
 	Err error `json:"-"`
 }
 

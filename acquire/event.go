@@ -65,6 +65,7 @@ type Streaming struct {
 	host
 	Expected int64 // raw bytes
 	Progress *pipeline.Progress
+	What     string // is read; empty: memory
 }
 
 // Stalled: no byte came for For. Resumed follows if it goes on.

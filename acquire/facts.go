@@ -257,13 +257,33 @@ func parseSwaps(text string) []Swap {
 		if err1 != nil || err2 != nil {
 			continue
 		}
-		s := Swap{Name: fields[0], Type: fields[1], Bytes: size << 10, Used: used << 10}
+		s := Swap{Name: unmangle(fields[0]), Type: fields[1], Bytes: size << 10, Used: used << 10}
+		if len(fields) > 4 {
+			s.Priority, _ = strconv.Atoi(fields[4])
+		}
 		if strings.HasPrefix(s.Name, "/dev/zram") {
 			s.Type = "zram" // lies in RAM, compressed: the image holds it, but as zram's pages
 		}
 		swaps = append(swaps, s)
 	}
 	return swaps
+}
+
+// unmangle undoes what the kernel does to blanks and backslashes in the names of /proc/swaps: three
+// octal digits.
+func unmangle(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
 }
 
 // listening reads the local ports of rows of /proc/net/tcp and tcp6.

@@ -66,7 +66,7 @@ func TestParseFactsSwap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Swap{{"/dev/vda2", "partition", 1 << 30, 2 << 20}, {"/dev/zram0", "zram", 4 << 20, 16 << 10}}
+	want := []Swap{{"/dev/vda2", "partition", 1 << 30, 2 << 20, -2}, {"/dev/zram0", "zram", 4 << 20, 16 << 10, 100}}
 	if d := cmp.Diff(want, f.Swap); d != "" {
 		t.Error(d)
 	}

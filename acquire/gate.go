@@ -97,15 +97,16 @@ func (s *Step) admit(ctx context.Context, g *gate, gateErr error) Result {
 	if ctx.Err() != nil {
 		return s.fail(ctx, context.Cause(ctx))
 	}
+	swap, largest := s.swapRoom() // comes after memory, whose index is still held then
 	weight, err := pipeline.MemoryPerHost(pipeline.Options{
-		Pool: s.opts.Pool, Compression: s.opts.Compression, Expected: s.Expected, Recipients: s.opts.Recipients,
+		Pool: s.opts.Pool, Compression: s.opts.Compression, Expected: s.Expected + swap, Recipients: s.opts.Recipients,
 	})
 	if err != nil {
 		return s.fail(ctx, err)
 	}
 	weight += s.memory()
 	if w, ok := s.opts.Sink.(sink.Weigher); ok {
-		weight += w.Memory(s.Expected)
+		weight += w.Memory(max(s.Expected, largest))
 	}
 	leave, err := g.enter(ctx, weight, func(why string) { s.opts.Observer(Waiting{host(s.Host), why}) })
 	if err != nil {

@@ -1,7 +1,7 @@
 # Reads memory through /proc/kcore, and writes nothing but to its standard output. Run by
 # sh as root, once for each connection. $1 marks our lines, and stands in the
-# environment of what is started here, so that it can be found; $2 is /proc/kcore, $3 a
-# compressor for what is read, or nothing.
+# environment of what is started here, so that it can be found; $2 is /proc/kcore, or a
+# swap area, $3 a compressor for what is read, or nothing; $4 is direct to read around the page cache.
 # Each line of standard input is an order: a number, an offset and a size in bytes, both
 # whole pages, and how to read. The answer is what was read and a line:
 #   all    at once: that many bytes, ok; or zeros (compressed: nothing), no
@@ -12,7 +12,7 @@ LC_ALL=C
 PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 SHOTGLASS=$1
 export LC_ALL PATH SHOTGLASS
-n=$1 core=$2 zip=$3
+n=$1 core=$2 zip=$3 direct=$4
 read -r b </proc/sys/kernel/random/boot_id
 # dd of coreutils 8.16 and of busybox with FEATURE_DD_IBS_OBS; others seek for the next one.
 bytes=
@@ -21,15 +21,15 @@ dd if=/dev/zero bs=8 iflag=skip_bytes skip=3 count=1 >/dev/null 2>&1 && bytes=1
 # One read of the kernel: it gives all or nothing.
 all() {
 	if [ -n "$bytes" ]; then
-		dd if="$core" iflag=skip_bytes skip="$off" bs="$size" count=1
+		dd if="$core" iflag="skip_bytes${direct:+,$direct}" skip="$off" bs="$size" count=1
 	else
-		{ dd bs=4096 skip=$((off / 4096)) count=0 2>/dev/null && dd bs="$size" count=1; } <"$core"
+		{ dd bs=4096 skip=$((off / 4096)) count=0 2>/dev/null && dd ${direct:+"iflag=$direct"} bs="$size" count=1; } <"$core"
 	fi
 }
 # The dd that goes on after errors finds its offset, and does not seek for it: that of
 # coreutils forgets what it skipped where files tell no size, and goes on elsewhere.
 pages() {
-	{ dd bs=4096 skip=$((off / 4096)) count=0 2>/dev/null && dd bs=4096 count=$((size / 4096)) conv=noerror,sync; } <"$core"
+	{ dd bs=4096 skip=$((off / 4096)) count=0 2>/dev/null && dd ${direct:+"iflag=$direct"} bs=4096 count=$((size / 4096)) conv=noerror,sync; } <"$core"
 }
 
 # failed: which pages, from what dd of coreutils says: before each error it tells how many

@@ -109,6 +109,7 @@ func newKcore(t *testing.T) *fakeKcore {
 		t.Fatal(err)
 	}
 	f.write("iomem", iomem.String())
+	f.write("swaps", swapsHead)
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		t.Skip("no /proc")
@@ -137,6 +138,9 @@ func (f *fakeKcore) read(name string) string {
 
 // nameOf tells the scripts apart.
 func nameOf(script string) string {
+	if strings.Contains(script, "s zswap") {
+		return "swap"
+	}
 	for name, sign := range map[string]string{"facts": "s uid; id -u", "sample": `| "$sum"`, "look": "patience", "read": "ready %s", "zip": "zip'"} {
 		if strings.Contains(script, sign) && (name != "sample" || !strings.Contains(script, "s uid")) {
 			return name
@@ -179,7 +183,7 @@ func (f *fakeKcore) run(cmd string, stdin io.Reader, stdout, stderr io.Writer) i
 	if f.stdout != nil {
 		stdout = f.stdout(name, stdout)
 	}
-	script = f.dd + "\n" + strings.NewReplacer("/proc/kcore", f.path("kcore"), "/proc/iomem", f.path("iomem")).Replace(script)
+	script = f.dd + "\n" + strings.NewReplacer("/proc/kcore", f.path("kcore"), "/proc/iomem", f.path("iomem"), "/proc/swaps", f.path("swaps")).Replace(script)
 	argv := append(f.shell, "-c", boot, "shotglass", m[1], strconv.Itoa(len(script)))
 	c := exec.Command(argv[0], argv[1:]...)
 	w, err := c.StdinPipe()
@@ -213,6 +217,7 @@ func (f *fakeKcore) sayFacts(nonce string, stdout io.Writer) int {
 	file.ReadAt(head, 0)
 	text := replaceSection(debian12(f.t), "iomem", f.read("iomem"))
 	text = replaceSection(text, "boot_id", f.boot)
+	text = replaceSection(text, "swaps", f.read("swaps"))
 	text = replaceSection(text, "kcore", hex.EncodeToString(head)+"\n")
 	text = replaceSection(text, "banner_address", fmt.Sprintf("%x D linux_banner\n", uint64(fakeVirtual+0x300010)))
 	text = replaceSection(text, "tools", "cat insmod rmmod sha256sum dd grep od cksum mkdir sleep \n")

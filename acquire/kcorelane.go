@@ -91,7 +91,7 @@ func startLane(ctx context.Context, st *kcoreStream, conn transport.Conn, own bo
 		}
 		zip = wire.Command(st.zip)
 	}
-	cmd := st.h.rootCmd(st.mark, kcoreScript, pr, st.mark, st.src.path, zip)
+	cmd := st.h.rootCmd(st.mark, kcoreScript, pr, st.mark, st.src.path, zip, st.src.direct)
 	cmd.Stdout, cmd.Stderr = &laneInput{l, to}, &l.stderr
 	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	l.ctx, l.cancel = runCtx, cancel

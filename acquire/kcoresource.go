@@ -25,7 +25,8 @@ var kcoreLookScript string
 // kcoreSource captures through /proc/kcore with what every target has: nothing is loaded
 // into its kernel and no file of ours is written. It is for one step.
 type kcoreSource struct {
-	path string // /proc/kcore; tests have another
+	path   string // /proc/kcore; tests, and swap areas, have another
+	direct string // "direct": it is read around the page cache
 
 	piece       int  // bytes
 	first, most int  // connections

@@ -214,7 +214,7 @@ func (st *kcoreStream) unreadable() *Unreadable {
 		all = append(all, st.bad[i]...)
 	}
 	for _, r := range lime.Coalesce(all) {
-		u.Pages += int64(r.Size() / page)
+		u.Pages += int64((r.Size() + page - 1) / page)
 		if len(u.Ranges) < maxUnreadable {
 			u.Ranges = append(u.Ranges, r)
 		} else {

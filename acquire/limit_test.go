@@ -123,7 +123,7 @@ func TestLimitIsNoStall(t *testing.T) {
 		p := &pipeline.Progress{}
 		p.Reading.Store(true)
 		done := make(chan struct{})
-		go func() { defer close(done); c.watch(ctx, cancel, p) }()
+		go func() { defer close(done); c.watch(ctx, cancel, p, nil) }()
 		r.Read(make([]byte, limitChunk))
 		p.RawBytes.Store(limitChunk)
 		r.Read(make([]byte, limitChunk)) // ten minutes
@@ -231,7 +231,7 @@ func TestLeastRate(t *testing.T) {
 				p := &pipeline.Progress{}
 				p.Reading.Store(true)
 				done := make(chan struct{})
-				go func() { defer close(done); c.watch(ctx, cancel, p) }()
+				go func() { defer close(done); c.watch(ctx, cancel, p, nil) }()
 				tt.play(c, p)
 				slow, ok := context.Cause(ctx).(*errSlow)
 				if ok != tt.slow || (ctx.Err() != nil) != tt.slow {

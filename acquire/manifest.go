@@ -74,12 +74,14 @@ type Manifest struct {
 	Reads    []ReadTime    `json:"reads,omitempty"`
 	Duration time.Duration `json:"duration_ns"` // of the stream
 
-	Anomalies []string   `json:"anomalies,omitempty"`
-	Swap      []Swap     `json:"swap"` // not in the image: memory that was swapped out
-	Timeline  []Moment   `json:"timeline"`
-	Footprint Footprint  `json:"footprint"`
-	Created   time.Time  `json:"created"`            // examiner's clock, UTC
-	Previous  *Reference `json:"previous,omitempty"` // the audit log's last entry at that time
+	Anomalies []string `json:"anomalies,omitempty"`
+	Swap      []Swap   `json:"swap"` // not in the image: memory that was swapped out
+	// SwapImages are the swap areas that were asked for, in files of their own beside the image.
+	SwapImages []SwapImage `json:"swap_images,omitempty"`
+	Timeline   []Moment    `json:"timeline"`
+	Footprint  Footprint   `json:"footprint"`
+	Created    time.Time   `json:"created"`            // examiner's clock, UTC
+	Previous   *Reference  `json:"previous,omitempty"` // the audit log's last entry at that time
 }
 
 // Tool is the program that made the image.
@@ -186,7 +188,7 @@ type ModuleUse struct {
 // Image is the stored image. A digest never travels without its size.
 type Image struct {
 	Name        string  `json:"name"`   // as asked for; a partial image lies under Stored.Location
-	Format      string  `json:"format"` // lime
+	Format      string  `json:"format"` // lime; raw: a swap area as it is
 	Compression string  `json:"compression"`
 	Encryption  string  `json:"encryption"` // none or age
 	Raw         Digest  `json:"raw"`        // the LiME stream
@@ -220,6 +222,12 @@ type Pieces struct {
 	There        int64       `json:"bytes_there"`  // held by the service
 	Why          string      `json:"why"`
 }
+
+// Values of Image.Format.
+const (
+	formatLime = "lime"
+	formatRaw  = "raw"
+)
 
 // Values of Image.Encryption.
 const (
@@ -258,10 +266,11 @@ const (
 
 // Swap is a swap area of the target, zram included.
 type Swap struct {
-	Name  string `json:"name"`
-	Type  string `json:"type"`
-	Bytes int64  `json:"bytes"`
-	Used  int64  `json:"used_bytes"`
+	Name     string `json:"name"`
+	Type     string `json:"type"`
+	Bytes    int64  `json:"bytes"`
+	Used     int64  `json:"used_bytes"`
+	Priority int    `json:"priority"`
 }
 
 // A Moment is an event with its time on the examiner's clock.

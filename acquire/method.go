@@ -118,6 +118,9 @@ func (s *Step) memory() (n int64) {
 			n = max(n, k.memory())
 		}
 	}
+	if s.swapSource != nil {
+		n = max(n, s.swapSource.memory())
+	}
 	return n
 }
 

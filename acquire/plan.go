@@ -98,6 +98,13 @@ func (p *Plan) nameImages() error {
 		if err := validImageName(s.opts.Sink, s.Name); err != nil {
 			return err
 		}
+		if s.opts.Swap { // the names of its swap areas, too
+			f := at(s, swapStem(s.Name)+"-swap")
+			if taken[f] {
+				return fmt.Errorf("one name cannot serve several targets and their swap areas: %s", s.Name)
+			}
+			taken[f] = true
+		}
 		if f := at(s, s.Name); taken[f] {
 			return fmt.Errorf("one name cannot serve several targets: %s", s.Name)
 		} else {
@@ -151,6 +158,9 @@ func validImageName(s sink.Sink, name string) error {
 		if strings.HasSuffix(name, suffix) {
 			return fmt.Errorf("name %q: must not end in %s, which the files beside an image do", name, suffix)
 		}
+	}
+	if is, _ := IsSwap(name); is {
+		return fmt.Errorf("name %q: must not be that of a swap area beside an image", name)
 	}
 	if _, segment := sink.SegmentOf(name); segment {
 		return fmt.Errorf("name %q: must not end as the segments of a large image do", name)
@@ -217,13 +227,21 @@ func (s *Step) plan(ctx context.Context, opts *Options, slots slots) error {
 	if !s.spare() {
 		s.Second = ""
 	}
+	s.planSwap()
 	s.warn()
 	if err != nil {
 		return err
 	}
 	if c, ok := opts.Sink.(sink.Checker); ok && opts.CheckSink {
-		for _, suffix := range append([]string{""}, besides(opts.Sink)...) {
-			if err := c.Check(ctx, s.Name+suffix); err != nil {
+		names := []string{s.Name}
+		for _, suffix := range besides(opts.Sink) {
+			names = append(names, s.Name+suffix)
+		}
+		for _, a := range s.Swap {
+			names = append(names, a.File, a.File+FramesSuffix)
+		}
+		for _, name := range names {
+			if err := c.Check(ctx, name); err != nil {
 				return fmt.Errorf("cannot write to %s: %w", opts.Sink, err)
 			}
 		}
@@ -241,7 +259,10 @@ func (s *Step) plan(ctx context.Context, opts *Options, slots slots) error {
 func (s *Step) warn() {
 	f := s.Facts
 	for _, sw := range f.Swap {
-		s.Warnings = append(s.Warnings, fmt.Sprintf("swap %q (%s, %d MiB, %d MiB used) is not captured", sw.Name, sw.Type, sw.Bytes>>20, sw.Used>>20))
+		if s.opts.Swap {
+			break
+		}
+		s.Warnings = append(s.Warnings, fmt.Sprintf("swap %q (%s, %d MiB, %d MiB used) is not captured: --swap reads it, too", sw.Name, sw.Type, sw.Bytes>>20, sw.Used>>20))
 	}
 	if f.ClockOffset.Abs() > f.ClockError+2*time.Second {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("the target's clock is off by %s", f.ClockOffset.Round(time.Millisecond)))

@@ -153,12 +153,11 @@ func (h *remote) rootCmd(nonce, script string, stdin io.Reader, args ...string) 
 }
 
 // withArgs sets a script's positional parameters, and takes its comments away.
-// args hold no quotes.
 func withArgs(script string, args []string) string {
 	var b strings.Builder
 	b.WriteString("set --")
 	for _, a := range args {
-		b.WriteString(" '" + a + "'")
+		b.WriteString(" '" + strings.ReplaceAll(a, "'", `'\''`) + "'")
 	}
 	b.WriteByte('\n')
 	for line := range strings.Lines(script) {

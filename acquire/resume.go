@@ -101,11 +101,17 @@ func leftovers(l sink.Listing) (out []Leftover) {
 	for _, o := range l.Objects {
 		if strings.HasSuffix(o.Name, ManifestSuffix) {
 			recorded[imageOf(o.Name)] = true
+			recorded[swapStem(imageOf(o.Name))+"-swap"] = true // by the same manifest
 		}
 	}
 	for _, o := range l.Objects {
-		ours := strings.Contains(o.Name, "-mem.lime") || strings.HasSuffix(o.Name, sink.PartialSuffix) || strings.HasSuffix(o.Name, FramesSuffix)
-		if ours && !recorded[imageOf(o.Name)] {
+		image := fileOf(o.Name)
+		is, _ := IsSwap(image)
+		if m := swapFile.FindStringSubmatch(image); is {
+			image = m[1] + "-swap"
+		}
+		ours := is || strings.Contains(o.Name, "-mem.lime") || strings.HasSuffix(o.Name, sink.PartialSuffix) || strings.HasSuffix(o.Name, FramesSuffix)
+		if ours && !recorded[image] {
 			out = append(out, Leftover{o, "a file without a manifest"})
 		}
 	}
@@ -374,6 +380,9 @@ func (q *Prior) kept(rep *VerifyReport, s *Step) error {
 		if !slices.Contains(rep.Manifest.Image.Recipients, name) {
 			return fmt.Errorf("it is not encrypted to %s, as was asked", name)
 		}
+	}
+	if s.opts.Swap && rep.Manifest.swapMissing() {
+		return errors.New("its swap is not, or not all, there, and --swap asks for it")
 	}
 	// So are the zeros that this run accepts in place of memory.
 	if u := rep.Manifest.Unreadable; u != nil && u.Pages > s.opts.AcceptUnreadable {

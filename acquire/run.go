@@ -72,7 +72,7 @@ func (c *capture) run(ctx context.Context) Result {
 		return s.fail(ctx, fmt.Errorf("create %s: %w", s.Name, err))
 	}
 	c.obj = obj
-	release, err := c.reserve(ctx)
+	release, err := c.reserve(ctx, s.Expected)
 	if err != nil {
 		return s.fail(ctx, errors.Join(err, obj.Abort(context.WithoutCancel(ctx))))
 	}
@@ -171,8 +171,9 @@ type capture struct {
 	other    *OtherImage // that was taken before
 }
 
-// reserve keeps room for the manifest on a sink that can fill up.
-func (c *capture) reserve(ctx context.Context) (release func(), err error) {
+// reserve keeps room for the manifest and the index of so many raw bytes on a sink that can
+// fill up.
+func (c *capture) reserve(ctx context.Context, raw int64) (release func(), err error) {
 	r, ok := c.opts.Sink.(sink.Reserver)
 	if sp, spills := c.opts.Sink.(sink.Spiller); spills && !ok {
 		r, ok = sp.Spill().(sink.Reserver)
@@ -180,7 +181,7 @@ func (c *capture) reserve(ctx context.Context) (release func(), err error) {
 	if !ok {
 		return func() {}, nil
 	}
-	frames := c.step.Expected/int64(frame.PlanFrameSize(c.step.Expected)) + 2
+	frames := raw/int64(frame.PlanFrameSize(raw)) + 2
 	return r.Reserve(ctx, c.step.Name, 1<<20+frames*128)
 }
 
@@ -212,47 +213,10 @@ func (c *capture) stream(ctx context.Context) {
 		}
 	}
 	walker := lime.NewWalker(walk)
-	progress := &pipeline.Progress{}
-	c.opts.Observer(Streaming{name, c.step.Expected, progress})
 	h.mark("streaming, %d bytes expected", c.step.Expected)
-
-	if h, ok := c.obj.(sink.Hastener); ok {
-		defer context.AfterFunc(ctx, func() { h.Hasten(haste) })()
-	}
-	streamCtx, cancel := context.WithCancelCause(ctx)
-	from := io.Reader(st)
-	if _, paced := st.(interface{ Paced() }); !paced {
-		from = limited(streamCtx, st, h.pace)
-	}
-	stopInterrupt := context.AfterFunc(streamCtx, st.Interrupt)
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		c.watch(streamCtx, cancel, progress)
-	}()
-	begin := time.Now()
-	c.out, err = pipeline.Run(streamCtx, from, c.obj, pipeline.Options{
-		Pool: c.opts.Pool, Compression: c.opts.Compression, Expected: c.step.Expected,
-		FrameSize: c.opts.testOnlyFrameSize, Walker: walker, Progress: progress, Recipients: c.opts.Recipients, Now: h.clock.now,
-	})
-	c.duration = time.Since(begin)
-	cancel(nil)
-	<-watched
-	stopInterrupt()
+	c.flow(ctx, st, st, c.step.Expected, walker, "")
 	c.rep, c.walkErr = walker.Finish()
 	c.clockSet = h.clock.set()
-
-	var src *pipeline.SourceError
-	var dst *pipeline.SinkError
-	if errors.As(err, &dst) {
-		c.sinkErr = dst
-	}
-	if errors.As(err, &src) {
-		c.srcErr = src
-	}
-	if err != nil && src == nil && dst == nil {
-		c.sinkErr = err
-	}
 	h.mark("stream ended after %d bytes", c.out.Received)
 
 	c.opts.Observer(Cleaning{name})
@@ -267,6 +231,53 @@ func (c *capture) stream(ctx context.Context) {
 		h.mark("left on the target: %q", c.clean.Left)
 	}
 }
+
+// flow takes what r reads from st through the pipeline into the object, in the given limits, and
+// sets out, srcErr, sinkErr, stalls and duration. walker may be nil. what is empty for
+// memory, else what is read.
+func (c *capture) flow(ctx context.Context, r io.Reader, st interruptible, expected int64, walker *lime.Walker, what string) {
+	progress := &pipeline.Progress{}
+	c.opts.Observer(Streaming{host(c.step.Host), expected, progress, what})
+	if h, ok := c.obj.(sink.Hastener); ok {
+		defer context.AfterFunc(ctx, func() { h.Hasten(haste) })()
+	}
+	streamCtx, cancel := context.WithCancelCause(ctx)
+	from := r
+	if _, paced := st.(interface{ Paced() }); !paced {
+		from = limited(streamCtx, r, c.h.pace)
+	}
+	stopInterrupt := context.AfterFunc(streamCtx, st.Interrupt)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		c.watch(streamCtx, cancel, progress, st)
+	}()
+	begin := time.Now()
+	var err error
+	c.out, err = pipeline.Run(streamCtx, from, c.obj, pipeline.Options{
+		Pool: c.opts.Pool, Compression: c.opts.Compression, Expected: expected,
+		FrameSize: c.opts.testOnlyFrameSize, Walker: walker, Progress: progress, Recipients: c.opts.Recipients, Now: c.h.clock.now,
+	})
+	c.duration = time.Since(begin)
+	cancel(nil)
+	<-watched
+	stopInterrupt()
+
+	var src *pipeline.SourceError
+	var dst *pipeline.SinkError
+	if errors.As(err, &dst) {
+		c.sinkErr = dst
+	}
+	if errors.As(err, &src) {
+		c.srcErr = src
+	}
+	if err != nil && src == nil && dst == nil {
+		c.sinkErr = err
+	}
+}
+
+// interruptible is what can be read until it is interrupted, see Stream.
+type interruptible interface{ Interrupt() }
 
 // sampleBefore looks at live memory, to compare the image with.
 func (c *capture) sampleBefore(ctx context.Context) {
@@ -315,9 +326,9 @@ func (e *errSlow) Hint() string {
 	return "check the link and the target; a lower --min-rate, or off, lets it go on"
 }
 
-// arrived counts the bytes that came, those that wait for their turn included.
-func (c *capture) arrived(p *pipeline.Progress) int64 {
-	if r, ok := c.src.(interface{ Received() int64 }); ok {
+// arrived counts the bytes that came from st, those that wait for their turn included.
+func arrived(st interruptible, p *pipeline.Progress) int64 {
+	if r, ok := st.(interface{ Received() int64 }); ok {
 		return r.Received()
 	}
 	return p.RawBytes.Load()
@@ -360,7 +371,7 @@ func (w *window) rate() (r float64, full bool) {
 // watch tells of stalls, and ends the stream after the stall timeout, or when it is slower than
 // the least rate for twice that time. A stall
 // by itself is not an end, and a stream that waits for its rate limit does not stall.
-func (c *capture) watch(ctx context.Context, cancel context.CancelCauseFunc, p *pipeline.Progress) {
+func (c *capture) watch(ctx context.Context, cancel context.CancelCauseFunc, p *pipeline.Progress, st interruptible) {
 	name := host(c.step.Host)
 	t := time.NewTicker(min(time.Second, c.opts.StallTimeout/4))
 	defer t.Stop()
@@ -379,7 +390,7 @@ func (c *capture) watch(ctx context.Context, cancel context.CancelCauseFunc, p *
 		case <-t.C:
 		}
 		now := time.Now()
-		if n := c.arrived(p); n != bytes {
+		if n := arrived(st, p); n != bytes {
 			changed, bytes, blocked, told = now, n, now, false
 		}
 		if c.h.pace.waiting() {

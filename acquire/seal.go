@@ -48,7 +48,40 @@ func (c *capture) seal(ctx context.Context, interrupted bool) Result {
 		return c.sealEmpty(ctx, res)
 	}
 	m := c.manifest()
-	var errs []error
+	c.free()
+	state, receipt, errs := c.store(ctx, m)
+	c.h.mark("image %s: %s", state, receipt.Location)
+	if len(errs) == 0 {
+		c.prepareSecond(ctx, m)
+	}
+	swapErr := c.swap(ctx, m)
+	res.Left, res.Fix = m.Footprint.Left, m.Footprint.Fix
+	m.Timeline = c.h.timeline
+	err := c.writeManifest(ctx, m, &res)
+	if err != nil {
+		// No manifest, no evidence: a whole image whose record is missing is
+		// not called complete.
+		errs = append(errs, err)
+		state = StatePartial
+	}
+	res.Image, res.Reasons, res.State, res.Swap = m.Image, m.Reasons, state, m.SwapImages
+	if p := receipt.Pending; p != nil {
+		res.Reasons = append(res.Reasons[:len(res.Reasons):len(res.Reasons)], (&PendingError{*p}).Error())
+	}
+	if !m.Complete {
+		errs = append(errs, &PartialError{m.Reasons}, c.srcErr, c.sinkErr)
+	}
+	if swapErr != nil {
+		errs = append(errs, swapErr)
+		res.Interrupted = res.Interrupted || ctx.Err() != nil
+	}
+	res.Err = errors.Join(errs...)
+	return res
+}
+
+// store writes the index of what was streamed and ends its object, and says in m how it lies
+// there. What goes wrong makes m incomplete, with the reason. StateFailed: not a byte is stored.
+func (c *capture) store(ctx context.Context, m *Manifest) (state State, receipt sink.Receipt, errs []error) {
 	fault := func(what string, err error) {
 		if err != nil {
 			errs = append(errs, err)
@@ -57,7 +90,6 @@ func (c *capture) seal(ctx context.Context, interrupted bool) Result {
 		}
 	}
 	// The index comes before the image's name: without it, it is not whole evidence.
-	c.free()
 	fault("frames", c.writeFrames(ctx, m))
 	receipt, err := c.end(ctx, m.Complete)
 	fault("stored", err)
@@ -70,7 +102,7 @@ func (c *capture) seal(ctx context.Context, interrupted bool) Result {
 		fault("stored", fmt.Errorf("the sink holds %d bytes, %d were written", receipt.Size, m.Image.Stored.Bytes))
 		fault("stored", c.restate(ctx, m, receipt))
 	}
-	state := StatePartial
+	state = StatePartial
 	switch {
 	case m.Complete:
 		state = StateComplete
@@ -92,27 +124,7 @@ func (c *capture) seal(ctx context.Context, interrupted bool) Result {
 		errs = append(errs, perr)
 		c.h.mark("%s", perr)
 	}
-	c.h.mark("image %s: %s", state, receipt.Location)
-	if len(errs) == 0 {
-		c.prepareSecond(ctx, m)
-	}
-	m.Timeline = c.h.timeline
-	err = c.writeManifest(ctx, m, &res)
-	if err != nil {
-		// No manifest, no evidence: a whole image whose record is missing is
-		// not called complete.
-		errs = append(errs, err)
-		state = StatePartial
-	}
-	res.Image, res.Reasons, res.State = m.Image, m.Reasons, state
-	if p := receipt.Pending; p != nil {
-		res.Reasons = append(res.Reasons[:len(res.Reasons):len(res.Reasons)], (&PendingError{*p}).Error())
-	}
-	if !m.Complete {
-		errs = append(errs, &PartialError{m.Reasons}, c.srcErr, c.sinkErr)
-	}
-	res.Err = errors.Join(errs...)
-	return res
+	return state, receipt, errs
 }
 
 // sealEmpty ends a capture that got no byte. If the target was touched, what
@@ -253,11 +265,7 @@ func (c *capture) manifest() *Manifest {
 		Method: Method{Source: s.Source, Candidates: s.Candidates, Privilege: s.Privilege},
 		RAM:    f.RAM, Stream: c.rep, Swap: f.Swap,
 		Created: c.opts.Now().UTC(),
-		Image: Image{
-			Name: s.Name, Format: "lime", Compression: c.opts.Compression, Encryption: encryptionNone,
-			Raw:    Digest{c.out.Raw.Bytes, c.out.Raw.SHA256.String()},
-			Stored: Digest{c.out.Stored.Bytes, c.out.Stored.SHA256.String()},
-		},
+		Image:   c.image(s.Name, formatLime),
 		Footprint: Footprint{
 			TaintBefore: f.Tainted,
 			Commands:    int(h.commands.Load()), Sudo: int(h.sudo.Load()), Logins: int(h.logins.Load()),
@@ -265,9 +273,6 @@ func (c *capture) manifest() *Manifest {
 		Duration: c.duration,
 	}
 	m.Other = c.other
-	if len(c.opts.Recipients) > 0 {
-		m.Image.Encryption, m.Image.Recipients = encryptionAge, agefile.Names(c.opts.Recipients)
-	}
 	if c.clean != nil {
 		m.Footprint.TaintAfter, m.Footprint.Clean = c.clean.Taint, c.clean.Clean
 		m.Footprint.Left, m.Footprint.Fix = c.clean.Left, c.clean.Fix
@@ -292,6 +297,19 @@ func (c *capture) manifest() *Manifest {
 	m.Checks, m.Complete, m.Reasons = j.checks()
 	m.Anomalies = j.anomalies()
 	return m
+}
+
+// image is what was streamed, but for where it ended up.
+func (c *capture) image(name, format string) Image {
+	i := Image{
+		Name: name, Format: format, Compression: c.opts.Compression, Encryption: encryptionNone,
+		Raw:    Digest{c.out.Raw.Bytes, c.out.Raw.SHA256.String()},
+		Stored: Digest{c.out.Stored.Bytes, c.out.Stored.SHA256.String()},
+	}
+	if len(c.opts.Recipients) > 0 {
+		i.Encryption, i.Recipients = encryptionAge, agefile.Names(c.opts.Recipients)
+	}
+	return i
 }
 
 // writeFrames stores the frame index beside the image.

@@ -61,6 +61,10 @@ type VerifyReport struct {
 	Pieces     int      `json:"pieces,omitempty"`
 	Decoded    bool     `json:"decoded"`
 	NotChecked []string `json:"not_checked,omitempty"`
+
+	// Swap are the swap areas that the manifest lists. What is wrong with them is in Problems,
+	// and so in Verdict; that one is partial is not: Verdict is of the image.
+	Swap []SwapReport `json:"swap,omitempty"`
 }
 
 // SignatureState is what the manifest's signature is worth.
@@ -77,6 +81,7 @@ type SignatureState struct {
 // A Mismatch is one thing that does not agree with the manifest.
 type Mismatch struct {
 	What         string `json:"what"`              // one of the constants below
+	File         string `json:"file,omitempty"`    // of a swap area; empty: it is about the image or its manifest
 	Frame        int    `json:"frame"`             // -1 when it is not about one frame
 	StoredOffset int64  `json:"stored_offset"`     // of the frame, -1 when unknown
 	RawOffset    int64  `json:"raw_offset"`        // of the frame, -1 when unknown
@@ -100,6 +105,7 @@ const (
 	mismatchComplete  = "complete"      // called complete, and records are not whole
 	mismatchRanges    = "ranges"        // called complete, and not the target's System RAM
 	mismatchBanner    = "banner"        // the kernel's banner is elsewhere
+	mismatchSwap      = "swap"          // a swap area is not there, or its record contradicts itself
 )
 
 // Verify re-reads the image called name against its manifest and signature, which
@@ -129,8 +135,18 @@ func Verify(ctx context.Context, where sink.Opener, name string, opts VerifyOpti
 	return v.rep, err
 }
 
-// imageOf returns the image that a file of its set belongs to.
+// imageOf returns the image that a file of its set belongs to. The image that a swap area belongs to is
+// known if it has the name that an image gets by itself.
 func imageOf(name string) string {
+	name = fileOf(name)
+	if image, ok := swapOwner(name); ok {
+		return image
+	}
+	return name
+}
+
+// fileOf returns the file that a file beside it is about.
+func fileOf(name string) string {
 	for _, suffix := range []string{PartialManifestSuffix + SignatureSuffix, PartialManifestSuffix, ManifestSuffix + SignatureSuffix, SignatureSuffix, ManifestSuffix, FramesSuffix, sink.PartialSuffix} {
 		if base, ok := strings.CutSuffix(name, suffix); ok {
 			return base
@@ -159,6 +175,7 @@ type verification struct {
 	opts  VerifyOptions
 	m     *Manifest
 	rep   *VerifyReport
+	flat  bool // a swap area: its raw bytes have no records
 }
 
 func (v *verification) run(ctx context.Context) error {
@@ -187,7 +204,20 @@ func (v *verification) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer r.Close()
+	err = v.bytes(ctx, r)
+	r.Close()
+	var locked *IdentityError
+	if err != nil && !errors.As(err, &locked) {
+		return err
+	}
+	if serr := v.swap(ctx); serr != nil {
+		return serr
+	}
+	return err
+}
+
+// bytes checks what is stored.
+func (v *verification) bytes(ctx context.Context, r sink.Reader) error {
 	if v.m.Image.Encryption == encryptionAge {
 		return v.encrypted(ctx, r)
 	}

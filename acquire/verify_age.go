@@ -106,6 +106,10 @@ func (v *verification) encrypted(ctx context.Context, r sink.Reader) error {
 
 // undecoded says what was not checked, and checks what the manifest says of it against itself.
 func (v *verification) undecoded(why string) {
+	if v.flat {
+		v.rep.NotChecked = append(v.rep.NotChecked, "the raw bytes of "+v.name+": "+why)
+		return
+	}
 	v.rep.NotChecked = append(v.rep.NotChecked,
 		"the raw image: "+why+", so its SHA-256, its structure and the kernel's banner in it are the manifest's word, as its signer saw them when the image was taken",
 		"who can decrypt the image: the recipients are the manifest's word")
@@ -208,7 +212,7 @@ type content struct {
 	x       *frame.Index
 	guessed bool
 	f       *frame.VerifyReport
-	walker  *lime.Walker
+	walker  *lime.Walker // nil: of a swap area
 }
 
 // contentOf finds the frames of a decrypted image; nil if it is not.
@@ -228,11 +232,15 @@ func (v *verification) contentOf(ctx context.Context, plain *agefile.Reader) (*c
 			}
 		}
 	}
-	return &content{plain: plain, x: x, guessed: guessed, walker: lime.NewWalker(lime.WalkerOptions{Needles: v.needles()})}, nil
+	return &content{plain: plain, x: x, guessed: guessed, walker: v.walker()}, nil
 }
 
 func (c *content) verify(ctx context.Context, r io.ReaderAt, workers int) (err error) {
-	c.f, err = frame.Verify(ctx, r, c.plain.Size(), c.x, frame.VerifyOptions{Workers: workers, Raw: c.walker})
+	o := frame.VerifyOptions{Workers: workers}
+	if c.walker != nil {
+		o.Raw = c.walker
+	}
+	c.f, err = frame.Verify(ctx, r, c.plain.Size(), c.x, o)
 	return err
 }
 
@@ -255,7 +263,7 @@ func (r afterFrames) ReadAt(p []byte, off int64) (int, error) {
 // judge reports what is wrong with the content. recorded says that the file is what a failed
 // capture left, byte for byte.
 func (c *content) judge(v *verification, recorded bool) {
-	walked, _ := c.walker.Finish()
+	walked := finish(c.walker)
 	v.rep.Frames, v.rep.Raw, v.rep.Decoded = c.f.Frames, c.f.Raw.Bytes, true
 	if tail := c.plain.Tail(); tail != nil && !recorded {
 		v.report(Mismatch{What: mismatchStructure, Frame: -1, StoredOffset: tail.Offset, RawOffset: -1, Detail: tail.Error()})
@@ -272,7 +280,7 @@ func (c *content) judge(v *verification, recorded bool) {
 		}
 	}
 	v.structure(walked)
-	if v.m.Complete {
+	if v.m.Complete && !v.flat {
 		v.complete(walked)
 	}
 }

@@ -58,8 +58,11 @@ func (v *verification) image(ctx context.Context, r sink.Reader) error {
 		return err
 	}
 	size := r.Size()
-	walker := lime.NewWalker(lime.WalkerOptions{Needles: v.needles()})
-	o := frame.VerifyOptions{Workers: v.opts.Workers, Raw: walker}
+	o := frame.VerifyOptions{Workers: v.opts.Workers}
+	walker := v.walker()
+	if walker != nil {
+		o.Raw = walker
+	}
 	if v.opts.Progress != nil {
 		o.Progress = func(stored, _ int64) { v.opts.Progress(stored, size) }
 	}
@@ -67,7 +70,7 @@ func (v *verification) image(ctx context.Context, r sink.Reader) error {
 	if err != nil {
 		return fmt.Errorf("read image: %w", err)
 	}
-	walked, _ := walker.Finish()
+	walked := finish(walker)
 	v.rep.Frames, v.rep.Stored, v.rep.Raw = f.Frames, f.Stored.Bytes, f.Raw.Bytes
 	if v.opts.Progress != nil {
 		v.opts.Progress(f.Stored.Bytes, size)
@@ -83,10 +86,26 @@ func (v *verification) image(ctx context.Context, r sink.Reader) error {
 		v.end(f, x, size)
 	}
 	v.structure(walked)
-	if v.m.Complete {
+	if v.m.Complete && !v.flat {
 		v.complete(walked)
 	}
 	return nil
+}
+
+// walker looks at the records of memory; nil for a swap area.
+func (v *verification) walker() *lime.Walker {
+	if v.flat {
+		return nil
+	}
+	return lime.NewWalker(lime.WalkerOptions{Needles: v.needles()})
+}
+
+func finish(w *lime.Walker) *lime.Report {
+	if w == nil {
+		return &lime.Report{}
+	}
+	rep, _ := w.Finish() // what is wrong is in the report
+	return rep
 }
 
 // intact says that the file is, byte for byte, what was stored.

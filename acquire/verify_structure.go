@@ -20,29 +20,12 @@ func (v *verification) claims() {
 	if m.Image.Name != v.name {
 		v.mismatch(mismatchName, "the manifest beside %s is that of %q", v.name, m.Image.Name)
 	}
-	if f := m.Image.Frames; f != nil && f.Name != m.Image.Name+FramesSuffix {
-		v.mismatch(mismatchName, "the manifest names %q as the frame index of %q", f.Name, m.Image.Name)
-	}
-	if m.Image.Format != "lime" {
-		bad("format %q is not known", m.Image.Format)
-	}
-	if c := m.Image.Compression; !slices.Contains(frame.Compressions, c) {
-		bad("compression %q is not known: the image was not decoded", c)
-	}
-	if e := m.Image.Encryption; e != encryptionNone && e != encryptionAge {
-		bad("encryption %q is not known: the image was taken as not encrypted", e)
-	}
+	v.imageClaims(formatLime)
 	if !m.Complete {
 		return
 	}
 	if v.paper == v.name+PartialManifestSuffix {
 		v.mismatch(mismatchName, "the manifest says complete, and its name, %s, partial", v.paper)
-	}
-	if m.Image.Partial {
-		bad("it says complete, and that the image is partial")
-	}
-	if len(m.Reasons) > 0 {
-		bad("it says complete, and why not: %q", m.Reasons)
 	}
 	if m.Stream == nil {
 		bad("it says complete, and not what the image holds")
@@ -55,6 +38,30 @@ func (v *verification) claims() {
 		if c.Result == Fail && c.Name != checkParameter {
 			bad("it says complete, and that the check %q failed: %q", c.Name, c.Detail)
 		}
+	}
+}
+
+// imageClaims checks what it says of one file and its state.
+func (v *verification) imageClaims(format string) {
+	m := v.m
+	bad := func(format string, args ...any) { v.mismatch(mismatchManifest, format, args...) }
+	if f := m.Image.Frames; f != nil && f.Name != m.Image.Name+FramesSuffix {
+		v.mismatch(mismatchName, "the manifest names %q as the frame index of %q", f.Name, m.Image.Name)
+	}
+	if m.Image.Format != format {
+		bad("format %q is not known", m.Image.Format)
+	}
+	if c := m.Image.Compression; !slices.Contains(frame.Compressions, c) {
+		bad("compression %q is not known: the image was not decoded", c)
+	}
+	if e := m.Image.Encryption; e != encryptionNone && e != encryptionAge {
+		bad("encryption %q is not known: the image was taken as not encrypted", e)
+	}
+	if m.Complete && m.Image.Partial {
+		bad("it says complete, and that the image is partial")
+	}
+	if m.Complete && len(m.Reasons) > 0 {
+		bad("it says complete, and why not: %q", m.Reasons)
 	}
 }
 

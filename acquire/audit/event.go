@@ -53,7 +53,11 @@ func entries(e acquire.Event) []Entry {
 	case acquire.Preparing:
 		return []Entry{{Event: "preparing", Message: e.What}}
 	case acquire.Streaming:
-		return []Entry{{Event: "streaming", Message: fmt.Sprintf("streaming, %d bytes expected", e.Expected), ExpectedBytes: e.Expected}}
+		what := "streaming"
+		if e.What != "" {
+			what += " " + e.What
+		}
+		return []Entry{{Event: "streaming", Message: fmt.Sprintf("%s, %d bytes expected", what, e.Expected), ExpectedBytes: e.Expected}}
 	case acquire.Stalled:
 		return []Entry{{Event: "stalled", Message: fmt.Sprintf("no byte came for %s", e.For.Round(time.Second)), DurationMicros: e.For.Microseconds()}}
 	case acquire.Resumed:

@@ -74,10 +74,7 @@ func Open(r io.ReaderAt, size int64) (*Reader, error) {
 	if err := readFullAt(r, head, 0); err != nil {
 		return nil, fmt.Errorf("read image: %w", err)
 	}
-	f := &Reader{r: r, size: size}
-	for i := range f.recent {
-		f.recent[i].frame = -1
-	}
+	f := newReader(r, size)
 	var magic uint32
 	if len(head) >= 4 {
 		magic = binary.LittleEndian.Uint32(head)
@@ -101,6 +98,21 @@ func Open(r io.ReaderAt, size int64) (*Reader, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// OpenPlain returns a Reader of what is stored as it is, whatever it is.
+func OpenPlain(r io.ReaderAt, size int64) *Reader {
+	f := newReader(r, size)
+	f.format = FormatRaw
+	return f
+}
+
+func newReader(r io.ReaderAt, size int64) *Reader {
+	f := &Reader{r: r, size: size}
+	for i := range f.recent {
+		f.recent[i].frame = -1
+	}
+	return f
 }
 
 // limeMagic is lime.Magic; the two packages do not need each other.
