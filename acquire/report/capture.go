@@ -14,7 +14,7 @@ import (
 func (c *Case) view(x *Capture, anchor string, from, to time.Time) captureView {
 	m, ph := x.Manifest, phasesOf(x.Manifest)
 	v := captureView{
-		Anchor: anchor, Host: x.host(), When: clock(ph.begin), Trouble: x.Trouble, Reasons: m.Reasons, Anomalies: m.Anomalies,
+		Anchor: anchor, Host: x.host(), When: clock(ph.begin), Trouble: x.Trouble, Reasons: append(m.Reasons[:len(m.Reasons):len(m.Reasons)], x.swapReasons()...), Anomalies: m.Anomalies,
 		Left: m.Footprint.Left, Fix: m.Footprint.Fix, Checks: m.Checks,
 	}
 	v.State, v.Class = x.state()
@@ -143,6 +143,7 @@ func (x *Capture) targetPairs() pairs {
 	for _, s := range x.Swap {
 		p.add("Swap", "%s, %s, %s used: not in the image", s.Name, bytesText(s.Bytes), bytesText(s.Used))
 	}
+	p = append(p, x.swapPairs()...)
 	for _, k := range slices.Sorted(maps.Keys(x.Labels)) {
 		p.text("Label "+k, x.Labels[k])
 	}
@@ -271,5 +272,6 @@ func (c *Case) commands(x *Capture) string {
 	case unpack != "":
 		fmt.Fprintf(&b, "%s%s %s | sha256sum      # %s\n", piped, unpack, img, raw)
 	}
+	x.swapCommands(&b)
 	return b.String()
 }

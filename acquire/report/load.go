@@ -99,6 +99,9 @@ func (c *Case) capture(ctx context.Context, f File, o Options) error {
 	if err := x.findImage(ctx, f); err != nil {
 		return err
 	}
+	if err := x.findSwap(ctx, f); err != nil {
+		return err
+	}
 	if o.ReRead && !x.empty() {
 		if err := x.reread(ctx, f, o); err != nil {
 			return err
@@ -193,6 +196,9 @@ func (x *Capture) reread(ctx context.Context, f File, o Options) error {
 		text := p.What + ": " + p.Detail
 		if p.Frame >= 0 {
 			text = fmt.Sprintf("%s %d: %s", p.What, p.Frame, p.Detail) // only frames and pieces have a number
+		}
+		if p.File != "" {
+			text = p.File + ": " + text
 		}
 		if !slices.Contains(x.Trouble, text) {
 			x.Trouble = append(x.Trouble, text)

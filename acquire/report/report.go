@@ -123,7 +123,7 @@ func (c *Capture) verdict() string {
 		return acquire.VerdictMismatch
 	case !c.Signature.Trusted:
 		return acquire.VerdictUntrusted
-	case !c.Complete:
+	case !c.Complete || len(c.swapReasons()) > 0:
 		return acquire.VerdictPartial
 	}
 	return acquire.VerdictOK

@@ -347,6 +347,32 @@ func TestPages(t *testing.T) {
 }
 
 // TestOrder: what needs a look comes first.
+// TestSwap: swap areas are listed, with what checks them; one that is missing, or partial, is told.
+func TestSwap(t *testing.T) {
+	l := newLab(t)
+	sum := strings.Repeat("ab", 32)
+	m := l.capture(1, func(m *acquire.Manifest) {
+		name := acquire.SwapName(m.Image.Name, 1, "zstd", false)
+		m.SwapImages = []acquire.SwapImage{
+			{Swap: acquire.Swap{Name: "/dev/vda3", Type: "partition"}, Mapping: "cryptswap (CRYPT-PLAIN-x)", Complete: true, Begun: epoch, Header: &acquire.SwapHeader{Magic: "SWAPSPACE2", UUID: "0123"},
+				Image: acquire.Image{Name: name, Location: l.path(name), Compression: "zstd", Raw: acquire.Digest{Bytes: 1 << 30, SHA256: sum}, Stored: acquire.Digest{Bytes: 4, SHA256: sum}}},
+			{Swap: acquire.Swap{Name: "/swapfile", Type: "file"}, Reasons: []string{"there is no device"}},
+		}
+	})
+	c := l.trusted()
+	if x := c.Captures[0]; !slices.ContainsFunc(x.Trouble, func(s string) bool { return strings.Contains(s, "-swap-1.raw.zst is not beside its manifest") }) {
+		t.Errorf("trouble %q", x.Trouble)
+	}
+	l.write(acquire.SwapName(m.Image.Name, 1, "zstd", false), []byte("area"))
+	c = l.trusted()
+	if len(c.Captures[0].Trouble) > 0 || c.Verdict() != acquire.VerdictPartial {
+		t.Errorf("trouble %q, verdict %s", c.Captures[0].Trouble, c.Verdict())
+	}
+	page := render(t, c)
+	check(t, page)
+	want(t, text(t, page), "complete, not its swap", "swap /swapfile: there is no device", "cryptswap (CRYPT-PLAIN-x)", "sha256sum "+acquire.SwapName(m.Image.Name, 1, "zstd", false))
+}
+
 func TestOrder(t *testing.T) {
 	l := newLab(t)
 	l.capture(1, nil)

@@ -295,6 +295,8 @@ func (x *Capture) state() (word, class string) {
 		return "no image", "bad"
 	case !x.Complete:
 		return "partial", "warn"
+	case len(x.swapReasons()) > 0:
+		return "complete, not its swap", "warn"
 	}
 	return "complete", "good"
 }
