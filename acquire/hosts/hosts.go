@@ -71,6 +71,8 @@ type Defaults struct {
 
 	CompressOnTarget string `yaml:"compress_on_target" is:"zip" doc:"Let the host compress what it sends: auto for what it has, zstd, lz4, gzip, or off."`
 
+	Swap *bool `yaml:"swap" doc:"Read the swap areas, too, after memory."`
+
 	LimitRate string `yaml:"limit_rate" is:"rate" doc:"How fast the memory of the host is read at most, such as 50MB/s; without it as fast as can be."`
 
 	Output         string  `yaml:"output" is:"place" doc:"The folder for images and manifests, or s3://BUCKET/PREFIX/."`

@@ -222,6 +222,12 @@ func resultLine(r acquire.Result) string {
 	return printable(r.Host) + "\t" + stateOf(r) + "\t" + raw + "\t" + stored + "\t" + sum + "\t" + place
 }
 
+// missesSwap reports whether swap was asked for and is not all there.
+func missesSwap(r acquire.Result) bool {
+	_, misses := errors.AsType[*acquire.SwapError](r.Err)
+	return misses
+}
+
 // captureCode is the exit code of a capture. Complete images stand, even if a
 // signal came after them.
 func captureCode(results []acquire.Result, cause error) int {
@@ -229,6 +235,10 @@ func captureCode(results []acquire.Result, cause error) int {
 	for _, r := range results {
 		switch r.State {
 		case acquire.StateComplete:
+			if missesSwap(r) { // it was asked for, too
+				partial++
+				break
+			}
 			complete++
 		case acquire.StatePartial:
 			partial++

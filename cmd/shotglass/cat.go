@@ -6,17 +6,21 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"slices"
+	"strings"
 
 	"filippo.io/age"
 	"github.com/urfave/cli/v2"
 
+	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/agefile"
 	"github.com/shotglass-ir/shotglass/acquire/frame"
+	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/sink/s3"
 )
 
-const catText = `Prints the memory image as LiME made it, whatever way it is stored. No manifest is needed, and none is checked: see
+const catText = `Prints the memory image as LiME made it, or a swap area as it was, whatever way it is stored. No manifest is needed, and none is checked: see
 verify. FILE may be s3://bucket/key. An encrypted image takes --identity. Of a file that was cut short everything whole is printed, and the exit code is 3.`
 
 func catCommand(c *console) *cli.Command {
@@ -127,11 +131,26 @@ func (i *image) open(r io.ReaderAt, ids []age.Identity) (err error) {
 		}
 		r, size = i.encrypted, i.encrypted.Size()
 	}
+	if _, plain := acquire.IsSwap(strings.TrimSuffix(path.Base(i.name), sink.PartialSuffix)); plain || isSwap(r, size) {
+		i.Reader = frame.OpenPlain(r, size)
+		return nil
+	}
 	i.Reader, err = frame.Open(r, size)
 	if tail := i.tail(); tail != nil && err != nil {
 		return fmt.Errorf("%w; and %w", err, tail)
 	}
 	return err
+}
+
+// isSwap reports whether what is stored as it is begins as a swap area does.
+func isSwap(r io.ReaderAt, size int64) bool {
+	return swapHeaderOf(r, size) != nil
+}
+
+func swapHeaderOf(r io.ReaderAt, size int64) *acquire.SwapHeader {
+	head := make([]byte, min(acquire.MaxSwapPage, size))
+	n, _ := r.ReadAt(head, 0) // what is wrong with it is met again
+	return acquire.ParseSwapHeader(head[:n])
 }
 
 // tail says why the encrypted file is not whole, or is nil.

@@ -72,6 +72,8 @@ func TestCaptureCode(t *testing.T) {
 		{nil, nil, 1},
 		{r("complete", "failed"), signal, 130},
 		{interrupted, nil, 130},
+		{[]acquire.Result{{State: acquire.StateComplete}, {State: acquire.StateComplete, Err: &acquire.SwapError{}}}, nil, 3},
+		{[]acquire.Result{{State: acquire.StateComplete, Err: &acquire.SwapError{}}}, signal, 130},
 	} {
 		if have := captureCode(c.results, c.cause); have != c.want {
 			t.Errorf("captureCode(%v, %v) = %d, want %d", c.results, c.cause, have, c.want)
@@ -81,6 +83,9 @@ func TestCaptureCode(t *testing.T) {
 		if have := verdictCode(&acquire.VerifyReport{Verdict: v}, nil); have != want {
 			t.Errorf("verdict %q: code %d, want %d", v, have, want)
 		}
+	}
+	if have := verdictCode(&acquire.VerifyReport{Verdict: acquire.VerdictOK, Swap: []acquire.SwapReport{{Verdict: acquire.VerdictOK}, {Verdict: acquire.VerdictPartial}}}, nil); have != exitPartial {
+		t.Errorf("a swap area that is partial: code %d", have)
 	}
 	if verdictCode(&acquire.VerifyReport{Verdict: acquire.VerdictOK}, errors.New("x")) != exitFailed {
 		t.Error("a verdict counts in spite of an error")

@@ -87,7 +87,7 @@ func captureFlagSet() []cli.Flag {
 	threads := &cli.IntFlag{Name: "compress-threads", Usage: "compress on at most `N` cores, all hosts together", Category: groupRun, EnvVars: env("COMPRESS_THREADS"), DefaultText: "all"}
 	method := str(groupMethod, "method", "", "METHOD", "read memory with a LiME module, through /proc/kcore with nothing loaded, or with the first of them that can be used: `auto|lime|kcore`")
 	method.Value = acquire.MethodAuto
-	connections := str(groupMethod, "connections", "", "CONNECTIONS", "read /proc/kcore over `N|auto` connections at once; each is a login")
+	connections := str(groupMethod, "connections", "", "CONNECTIONS", "read /proc/kcore, and swap, over `N|auto` connections at once; each is a login")
 	connections.Value = "auto"
 	zip := str(groupMethod, "compress-on-target", "", "COMPRESS_ON_TARGET", "let the target compress what it sends, with what it has: `off|auto|zstd|lz4|gzip`. For slow links: it takes CPU time of the target and starts processes there")
 	zip.Value = acquire.ZipOff
@@ -142,6 +142,7 @@ func captureFlagSet() []cli.Flag {
 		file(groupAuth, "key-passphrase-file", "", "KEY_PASSPHRASE_FILE", "read the passphrase of keys from the first line of `FILE`; or set SHOTGLASS_KEY_PASSPHRASE; else it is asked for on the terminal"),
 
 		method, connections, zip,
+		yes(groupMethod, "swap", "SWAP", "read the host's swap areas, too, after its memory: each becomes a file beside the image, in the same manifest"),
 		&cli.Int64Flag{Name: "accept-unreadable", Usage: "call an image complete although /proc/kcore did not give up to `N` of its pages, which are zeros in it. The manifest lists them", Category: groupMethod, EnvVars: env("ACCEPT_UNREADABLE"), DefaultText: "none"},
 
 		list(groupModule, "module", "", "MODULE", "LiME module, or folder with modules: `FILE|DIR`", true),

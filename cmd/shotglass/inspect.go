@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -19,7 +21,7 @@ import (
 	"github.com/shotglass-ir/shotglass/sink/s3"
 )
 
-const inspectText = `Reads a LiME image of any origin, plain or compressed with zstd, s2 or gzip, and tells what it holds. It needs no manifest
+const inspectText = `Reads a LiME image of any origin, or a swap area, plain or compressed with zstd, s2 or gzip, and tells what it holds. It needs no manifest
 and proves nothing about integrity: see verify. FILE may be s3://bucket/key. An encrypted image takes
 --identity. If a manifest lies beside the image, it tells when memory was read, unchecked.
 
@@ -47,6 +49,8 @@ func inspectCommand(c *console) *cli.Command {
 					if err := c.message("inspection", in); err != nil {
 						return err
 					}
+				} else if in.Swap != nil {
+					printSwapInspection(c, in)
 				} else if in.Report != nil {
 					printInspection(c, in)
 				}
@@ -80,6 +84,8 @@ type inspection struct {
 	Error     string       `json:"error,omitempty"`
 	Report    *lime.Report `json:"structure,omitempty"`
 	Reading   *readTimes   `json:"reading,omitempty"`
+	// Swap is the header of a swap area, which has no other structure.
+	Swap *acquire.SwapHeader `json:"swap,omitempty"`
 
 	err error
 }
@@ -138,6 +144,13 @@ func inspect(ctx context.Context, c *console, name string, access s3.Options, id
 	whole, _ := img.Size()
 	m := newMeter(c, name)
 	defer m.close()
+	if in.Swap = img.swapHeader(); in.Swap != nil {
+		n := &counter{total: whole, show: m.show}
+		_, err := img.WriteTo(n)
+		in.Raw = n.n
+		m.close()
+		return in.swapFound(err)
+	}
 	walker, texts := lime.NewWalker(lime.WalkerOptions{}), newBannerFinder()
 	readErr := func() error {
 		_, err := img.WriteTo(io.MultiWriter(walker, texts, &counter{total: whole, show: m.show}))
@@ -149,23 +162,57 @@ func inspect(ctx context.Context, c *console, name string, access s3.Options, id
 	in.Banners = texts.found(rep)
 	in.Reading = readingOf(ctx, name, access)
 	m.close()
-
-	var chunk *agefile.ChunkError
-	var damaged *frame.FrameError
-	switch {
-	case cutShort(readErr):
-		in.fail(exitPartial, fmt.Errorf("%s: %w", name, readErr))
-	case errors.As(readErr, &damaged), errors.As(readErr, &chunk):
-		in.fail(exitMismatch, fmt.Errorf("%s: %w", name, readErr))
-	case errors.Is(readErr, io.ErrUnexpectedEOF):
-		in.fail(exitPartial, fmt.Errorf("%s: %w", name, readErr))
-	case readErr != nil:
-		in.fail(exitFailed, fmt.Errorf("%s: %w", name, readErr))
-	}
+	in.read(readErr)
 	if code := structureCode(rep, walkErr); in.err == nil || code == exitMismatch {
 		in.Code = worse(in.Code, code)
 	}
 	return in
+}
+
+// read says what an error in reading means.
+func (in *inspection) read(err error) {
+	var chunk *agefile.ChunkError
+	var damaged *frame.FrameError
+	switch {
+	case cutShort(err):
+		in.fail(exitPartial, fmt.Errorf("%s: %w", in.File, err))
+	case errors.As(err, &damaged), errors.As(err, &chunk):
+		in.fail(exitMismatch, fmt.Errorf("%s: %w", in.File, err))
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		in.fail(exitPartial, fmt.Errorf("%s: %w", in.File, err))
+	case err != nil:
+		in.fail(exitFailed, fmt.Errorf("%s: %w", in.File, err))
+	}
+}
+
+// swapFound ends the inspection of a swap area; err is of reading it.
+func (in *inspection) swapFound(err error) *inspection {
+	in.read(err)
+	if in.err == nil && in.Raw < in.Swap.Bytes() {
+		in.fail(exitPartial, fmt.Errorf("%s: it has %d bytes, and its header speaks of %d", in.File, in.Raw, in.Swap.Bytes()))
+	}
+	return in
+}
+
+// swapHeader is that of a swap area; nil if it is none.
+func (i *image) swapHeader() *acquire.SwapHeader {
+	head := make([]byte, acquire.MaxSwapPage)
+	n, _ := i.ReadAt(head, 0) // what is wrong is met again
+	if n >= 4 && binary.LittleEndian.Uint32(head) == lime.Magic {
+		return nil
+	}
+	return acquire.ParseSwapHeader(head[:n])
+}
+
+// printSwapInspection prints what is known of a swap area.
+func printSwapInspection(out io.Writer, in *inspection) {
+	h, format := in.Swap, string(in.Format)
+	if in.Encrypted {
+		format += " encrypted with age"
+	}
+	fmt.Fprintf(out, "%s: a swap area, %s, %d bytes stored, %d bytes raw\n", printable(in.File), format, in.Stored, in.Raw)
+	fmt.Fprintf(out, "  header: %s, version %d, %d pages of %d bytes, %d of them bad\n", h.Magic, h.Version, h.Pages, h.PageSize, h.BadPages)
+	fmt.Fprintf(out, "  uuid: %s, label: %q\n", cmp.Or(h.UUID, "none"), h.Label)
 }
 
 // structureCode maps what the walker found: an image that only stops too early is partial.

@@ -229,6 +229,9 @@ func (m *jobMaker) job(name string, h hostsfile.Host, arg hostSpec) acquire.Job 
 	if fromFile("compress-on-target", h.CompressOnTarget) {
 		j.CompressOnTarget = h.CompressOnTarget
 	}
+	if h.Swap != nil && fromFile("swap", strconv.FormatBool(*h.Swap)) {
+		j.Swap = h.Swap
+	}
 	var err error
 	j.ModulePins = pins
 	if j.Modules, err = m.store(modules, pins); err != nil {

@@ -29,7 +29,7 @@ func (l look) words(now time.Time) string {
 		if l.Stalled {
 			return stallWords(l, now)
 		}
-		return "streaming"
+		return "streaming" + after(" ", l.What)
 	case phaseCleaning:
 		return lasting("cleaning the target")
 	case phaseFinished:
@@ -54,6 +54,9 @@ func endWords(r *acquire.Result) string {
 	words := string(r.State)
 	if r.State == acquire.StateComplete {
 		words += ", " + size(r.Image.Raw.Bytes) + " in " + short(r.Duration) + averageOf(r)
+		if missesSwap(*r) {
+			words += ", but not its swap"
+		}
 	} else if why := whyNot(r); why != "" {
 		words += ": " + why
 	}

@@ -58,7 +58,7 @@ func (v *jsonView) event(host string, e acquire.Event, at time.Time) {
 	case acquire.Preparing:
 		m.State, m.What = "preparing", e.What
 	case acquire.Streaming:
-		m.State, m.Expected = "streaming", e.Expected
+		m.State, m.Expected, m.What = "streaming", e.Expected, e.What
 	case acquire.Stalled:
 		m.State, m.For, m.GivesUp = "stalled", e.For, e.GivesUp
 	case acquire.Resumed:

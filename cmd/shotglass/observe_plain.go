@@ -129,7 +129,7 @@ func eventLines(e acquire.Event) []string {
 	case acquire.Preparing:
 		return []string{e.What}
 	case acquire.Streaming:
-		return []string{"streaming, " + size(e.Expected) + " expected"}
+		return []string{"streaming" + after(" ", e.What) + ", " + size(e.Expected) + " expected"}
 	case acquire.Stalled:
 		return []string{fmt.Sprintf("no byte came for %s; giving up after %s", short(e.For), short(e.GivesUp))}
 	case acquire.Resumed:
@@ -139,6 +139,14 @@ func eventLines(e acquire.Event) []string {
 	default:
 		return nil
 	}
+}
+
+// after is what with sep before it, or nothing.
+func after(sep, what string) string {
+	if what == "" {
+		return ""
+	}
+	return sep + what
 }
 
 func plannedLines(s *acquire.Step) []string {
@@ -156,6 +164,13 @@ func plannedLines(s *acquire.Step) []string {
 		line += fmt.Sprintf(", at least %s at this round trip", short(s.Estimate))
 	}
 	lines := []string{line}
+	if len(s.Swap) > 0 {
+		total := int64(0)
+		for _, a := range s.Swap {
+			total += a.Bytes
+		}
+		lines = append(lines, fmt.Sprintf("then %s of swap in %s", size(total), plural(len(s.Swap), "area")))
+	}
 	if s.Prior != nil {
 		lines = append(lines, priorLine(s.Prior))
 	}

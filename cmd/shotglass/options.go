@@ -153,6 +153,7 @@ var (
 // readMethod reads how memory is to be read.
 func readMethod(e *acquire.Options, ctx *cli.Context) (err error) {
 	e.Method, e.AcceptUnreadable = ctx.String("method"), ctx.Int64("accept-unreadable")
+	e.Swap = ctx.Bool("swap")
 	if n := ctx.String("connections"); n != "auto" {
 		if e.Connections, err = strconv.Atoi(n); err != nil || e.Connections < 1 || e.Connections > acquire.MaxConnections {
 			return usagef("--connections %q: want auto, or a number from 1 to %d", n, acquire.MaxConnections)

@@ -189,6 +189,9 @@ func printStep(out io.Writer, s *acquire.Step) {
 	if s.Second != "" {
 		row("", "should its content be rejected, a second one through kcore: %s", s.Second)
 	}
+	for _, a := range s.Swap {
+		row("swap", "%q (%s), %s, %s used: into %s", a.Name, a.Type, size(a.Bytes), size(a.Used), a.File)
+	}
 	if len(s.Recipients) > 0 {
 		row("encrypted", "to %s", shortList(s.Recipients))
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/pem"
 	"os"
 	"strconv"
@@ -40,6 +41,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"code":   codeCmd,
 			"mklime": mklimeCmd,
+			"mkarea": mkareaCmd,
 			"mkkey":  mkkeyCmd,
 			"mkage":  mkageCmd,
 			"seal":   sealCmd,
@@ -124,6 +126,33 @@ func codeCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if have != want {
 		ts.Fatalf("exit code %d, want %d", have, want)
 	}
+}
+
+// mkareaCmd makes a swap area of 3 MiB: mkarea FILE raw|zstd.
+func mkareaCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: mkarea FILE raw|zstd")
+	}
+	raw := make([]byte, 3<<20)
+	binary.LittleEndian.PutUint32(raw[1024:], 1)
+	binary.LittleEndian.PutUint32(raw[1028:], 3<<8-1)
+	copy(raw[1036:], "0123456789abcdef")
+	copy(raw[1052:], "a\x1blabel")
+	copy(raw[4086:], "SWAPSPACE2")
+	copy(raw[2<<20:], "swapped out\n")
+	var out bytes.Buffer
+	if args[1] == "raw" {
+		out.Write(raw)
+	} else {
+		pool := frame.NewPool(frame.PoolOptions{})
+		defer pool.Close()
+		w, err := frame.NewWriter(&out, frame.Options{Pool: pool})
+		ts.Check(err)
+		_, err = w.Write(raw)
+		ts.Check(err)
+		ts.Check(w.Close())
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), out.Bytes(), 0o600))
 }
 
 // mklimeCmd makes an image of two ranges: mklime FILE raw|zstd|gzip. The first page

@@ -19,7 +19,7 @@ import (
 )
 
 const verifyText = `FILE is an image, its partial form or its manifest; image, manifest, signature and frame index lie in one folder.
-It may be s3://bucket/key too. The image is read again in full. Every mismatch is told, with its frame and its offsets.
+It may be s3://bucket/key too. The image is read again in full, and the swap areas beside it. Every mismatch is told, with its frame and its offsets.
 FILE may also be the audit log of a run: its chain, its end, its signature and the manifests beside it are checked.
 
 Whom to trust is said by --signers, never by the manifest: a file of allowed signers as in ssh-keygen(1), such as
@@ -29,7 +29,7 @@ Whom to trust is said by --signers, never by the manifest: a file of allowed sig
 Of an encrypted image everything is checked that can be without the key: signature, manifest, and all stored bytes; what was
 not is told. With --identity it is decrypted and checked as any other.
 
-Exit code 0: complete, intact and signed by one of them. 3: intact, and known to be partial. 4: a mismatch, or no
+Exit code 0: complete, intact and signed by one of them. 3: intact, and known to be partial, or its swap is. 4: a mismatch, or no
 trusted signature.`
 
 func verifyCommand(c *console) *cli.Command {
@@ -183,6 +183,11 @@ func verdictCode(r *acquire.VerifyReport, err error) int {
 	}
 	switch r.Verdict {
 	case acquire.VerdictOK, acquire.VerdictIntact:
+		for _, s := range r.Swap {
+			if s.Verdict == acquire.VerdictPartial {
+				return exitPartial
+			}
+		}
 		return exitOK
 	case acquire.VerdictPartial:
 		return exitPartial
@@ -214,6 +219,12 @@ func printVerdict(out io.Writer, name string, r *acquire.VerifyReport) {
 			fmt.Fprintf(out, "  not complete: %s\n", printable(reason))
 		}
 	}
+	for _, s := range r.Swap {
+		fmt.Fprintf(out, "  swap %q: %s; %s, %d bytes raw, %d bytes stored, read in %s\n", s.Device, s.Verdict, printable(s.File), s.Raw, s.Stored, short(s.Duration))
+		for _, reason := range s.Reasons {
+			fmt.Fprintf(out, "    not complete: %s\n", printable(reason))
+		}
+	}
 	for _, p := range r.Problems {
 		fmt.Fprintf(out, "  mismatch: %s\n", printable(mismatchLine(p)))
 	}
@@ -242,6 +253,9 @@ func detail(s string) string {
 // mismatchLine names the place of a mismatch, as far as it is known.
 func mismatchLine(m acquire.Mismatch) string {
 	line := m.What
+	if m.File != "" {
+		line = m.File + ": " + line
+	}
 	if m.Frame >= 0 && (m.What == "frame" || m.What == "piece") {
 		line += fmt.Sprintf(" %d", m.Frame)
 	} else if m.Frame >= 0 {

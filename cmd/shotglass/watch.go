@@ -141,7 +141,7 @@ func (h *hosts) apply(name string, e acquire.Event, now time.Time) bool {
 		enter(phasePreparing, e.What)
 		s.Agentless = e.Agentless
 	case acquire.Streaming:
-		enter(phaseStreaming, "")
+		enter(phaseStreaming, e.What)
 		s.Expected, s.Progress, s.began, s.samples = e.Expected, e.Progress, now, nil
 	case acquire.Stalled: // comes every second
 		news := !s.Stalled || now.Sub(s.stallTold) >= heartbeat
