@@ -124,6 +124,7 @@ func TestKcore(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	marker := "shotglass-kcore-" + strings.Repeat("0123456789abcdef", 4)
+	r.swapOn()
 	r.ssh("printf %s " + marker[:20] + " >/dev/shm/marker; printf %s " + marker[20:] + " >>/dev/shm/marker")
 	before := r.ssh(names)
 
@@ -141,7 +142,7 @@ func TestKcore(t *testing.T) {
 		return openMemory(t, path, false)
 	}
 
-	p := start(t, nil, r.kcore("ops", "--connections", "2")...)
+	p := start(t, nil, r.kcore("ops", "--connections", "2", "--swap")...)
 	p.want(0, 5*time.Minute, "memory is read through kcore")
 	truth := dump("after-kcore")
 	m := r.manifest()
@@ -177,6 +178,7 @@ func TestKcore(t *testing.T) {
 			t.Errorf("%d records of sudo, the manifest says %d", n, f.Sudo)
 		}
 	})
+	t.Run("swap", func(t *testing.T) { r.swapTaken(m) })
 	raw := r.raw(m.Image.Location)
 	t.Run("verify", func(t *testing.T) {
 		start(t, nil, "verify", "--signers", r.signers(), m.Image.Location).want(0, time.Minute)
