@@ -22,6 +22,9 @@ var kcoreScript string
 //go:embed kcorelook.sh
 var kcoreLookScript string
 
+//go:embed processes.sh
+var processesScript string
+
 // kcoreSource captures through /proc/kcore with what every target has: nothing is loaded
 // into its kernel and no file of ours is written. It is for one step.
 type kcoreSource struct {
@@ -164,7 +167,7 @@ type kcoreLook struct {
 func (k *kcoreSource) look(ctx context.Context, h *remote, head int, mark string, patience time.Duration) (*kcoreLook, error) {
 	nonce := newNonce()
 	pages := (head + page - 1) / page
-	out, err := h.root(ctx, kcoreLookScript, nonce, k.path, strconv.Itoa(pages), mark, strconv.Itoa(int(patience.Seconds())))
+	out, err := h.root(ctx, processesScript+kcoreLookScript, nonce, k.path, strconv.Itoa(pages), mark, strconv.Itoa(int(patience.Seconds())))
 	if err != nil {
 		return nil, fmt.Errorf("look at /proc/kcore: %w", err)
 	}

@@ -7,13 +7,6 @@ export LC_ALL PATH
 n=$1 mark=$2 patience=$3
 shift 3
 s() { printf '\n@@%s %s\n' "$n" "$1"; }
-find_all() { printf '%s\n' "$1" | grep -l -F -f - /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null; }
-ours() {
-	for p in $(find_all "$mark"); do
-		p=${p#/proc/}
-		printf '%s ' "${p%/*}"
-	done
-}
 # size FILE: its bytes, without reading it.
 size() {
 	set -- $(ls -lnLd -- "$1")
@@ -46,23 +39,5 @@ for p; do
 	# Around the page cache, which may be older than what the kernel swapped out.
 	dd if="$p" of=/dev/null iflag=direct bs=4096 count=1 2>/dev/null && echo direct=yes
 done
-if [ -n "$mark" ]; then
-	# The search must find this very script, or it proves nothing.
-	s search
-	[ -z "$(find_all "$BOOT")" ] || echo works
-	i=0
-	pids=$(ours)
-	while [ -n "$pids" ] && [ "$i" -lt "$patience" ]; do
-		sleep 1
-		i=$((i + 1))
-		pids=$(ours)
-	done
-	for sig in TERM KILL; do
-		[ -n "$pids" ] || break
-		kill -"$sig" $pids 2>/dev/null
-		sleep 1
-		pids=$(ours)
-	done
-	s pids; echo $pids
-fi
+[ -z "$mark" ] || processes "$mark" "$patience"
 s end

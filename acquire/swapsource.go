@@ -50,7 +50,7 @@ func lookAtSwap(ctx context.Context, h *remote, areas []Swap, mark string, patie
 	for _, a := range areas {
 		args = append(args, a.Name)
 	}
-	out, err := h.root(ctx, swapLookScript, args...)
+	out, err := h.root(ctx, processesScript+swapLookScript, args...)
 	if err != nil {
 		return nil, fmt.Errorf("look at the swap areas: %w", err)
 	}
