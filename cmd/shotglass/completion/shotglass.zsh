@@ -69,8 +69,9 @@ _shotglass() {
 			'--ask-sudo-password[ask for sudo’s password on the terminal]' \
 			'--key-passphrase-file[read the passphrase of keys from the first line of FILE; or set SHOTGLASS_KEY_PASSPHRASE; else it is asked for on the terminal]:file:_files' \
 			'--method[read memory with a LiME module, through /proc/kcore with nothing loaded, or with the first of them that can be used]:value: ' \
-			'--connections[read /proc/kcore over N|auto connections at once; each is a login]:value: ' \
+			'--connections[read /proc/kcore, and swap, over N|auto connections at once; each is a login]:value: ' \
 			'--compress-on-target[let the target compress what it sends, with what it has\: off|auto|zstd|lz4|gzip. For slow links\: it takes CPU time of the target and starts processes there]:value: ' \
+			'--swap[read the host’s swap areas, too, after its memory\: each becomes a file beside the image, in the same manifest]' \
 			'--accept-unreadable[call an image complete although /proc/kcore did not give up to N of its pages, which are zeros in it. The manifest lists them]:value: ' \
 			'*--module[LiME module, or folder with modules]:file:_files' \
 			'*--module-sha256[a module with this digest may be loaded, also one that is installed on the target]:value: ' \
@@ -163,8 +164,9 @@ _shotglass() {
 			'--ask-sudo-password[ask for sudo’s password on the terminal]' \
 			'--key-passphrase-file[read the passphrase of keys from the first line of FILE; or set SHOTGLASS_KEY_PASSPHRASE; else it is asked for on the terminal]:file:_files' \
 			'--method[read memory with a LiME module, through /proc/kcore with nothing loaded, or with the first of them that can be used]:value: ' \
-			'--connections[read /proc/kcore over N|auto connections at once; each is a login]:value: ' \
+			'--connections[read /proc/kcore, and swap, over N|auto connections at once; each is a login]:value: ' \
 			'--compress-on-target[let the target compress what it sends, with what it has\: off|auto|zstd|lz4|gzip. For slow links\: it takes CPU time of the target and starts processes there]:value: ' \
+			'--swap[read the host’s swap areas, too, after its memory\: each becomes a file beside the image, in the same manifest]' \
 			'--accept-unreadable[call an image complete although /proc/kcore did not give up to N of its pages, which are zeros in it. The manifest lists them]:value: ' \
 			'*--module[LiME module, or folder with modules]:file:_files' \
 			'*--module-sha256[a module with this digest may be loaded, also one that is installed on the target]:value: ' \
