@@ -223,15 +223,21 @@ func TestCapture(t *testing.T) {
 	})
 }
 
-// TestSudoPassword captures as a user whom sudo asks for a password, without compression.
+// TestSudoPassword captures as a user whom sudo asks for a password, without compression, and with a module that
+// modules build made.
 func TestSudoPassword(t *testing.T) {
 	t.Parallel()
+	module := builtModule(t)
 	r := newRig(t)
+	r.module = module
 	start(t, []string{"SHOTGLASS_SUDO_PASSWORD=" + parts.Password}, r.capture("opspw", "--compress", "none")...).want(0, 5*time.Minute)
 	r.clean(30 * time.Second)
 	m := r.manifest()
 	if !m.Complete || m.Method.Privilege != "sudo with password" || m.Image.Raw != m.Image.Stored {
 		t.Errorf("complete %t, privilege %q, raw %v, stored %v", m.Complete, m.Method.Privilege, m.Image.Raw, m.Image.Stored)
+	}
+	if m.Module == nil || m.Module.SHA256 != sha256File(t, module) || m.Module.Origin != module {
+		t.Errorf("module %+v", m.Module)
 	}
 	start(t, nil, "verify", "--signers", r.signers(), m.Image.Location).want(0, time.Minute)
 	for _, f := range r.files() {

@@ -6,6 +6,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,6 +61,8 @@ type rig struct {
 	guest *lab.Guest
 	dir   string // of the evidence
 	home  string // known_hosts, keys
+
+	module string // that capture names; empty: parts.Module
 }
 
 // newRig boots a guest; it is gone when the test ends.
@@ -120,9 +123,10 @@ func (r *rig) target(user string) []string {
 
 // capture are the flags of a good capture.
 func (r *rig) capture(user string, more ...string) []string {
+	module := cmp.Or(r.module, parts.Module)
 	args := append([]string{"capture"}, r.target(user)...)
 	args = append(args, "--output", r.dir, "--case", "e2e", "--sign-key", r.signKey(),
-		"--module", parts.Module, "--module-sha256", sha256File(r.t, parts.Module), "--progress", "lines")
+		"--module", module, "--module-sha256", sha256File(r.t, module), "--progress", "lines")
 	return append(append(args, more...), "127.0.0.1")
 }
 

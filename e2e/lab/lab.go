@@ -56,6 +56,7 @@ type Lab struct {
 	Module        string // LiME for the guest's kernel: modules/lime-RELEASE.ko
 	OtherModule   string // LiME for a kernel that the guest does not run
 	KernelRelease string // the guest's uname -r
+	Debs          string // folder of the packages that LiME is compiled from, for the guest's kernel
 
 	Volatility   string          // the executable vol
 	HostKeys     []ssh.PublicKey // the guest's, as every guest has them
@@ -114,6 +115,7 @@ func read(dir string) (*Lab, error) {
 		Password:     Password,
 		Passphrase:   Passphrase,
 		Volatility:   filepath.Join(dir, "volatility", "venv", "bin", "vol"),
+		Debs:         filepath.Join(dir, "guest", "debs"),
 		guest:        filepath.Join(dir, "guest"),
 	}
 	release, err := os.ReadFile(filepath.Join(l.guest, "release"))
