@@ -20,8 +20,8 @@ import (
 )
 
 const modulesBuildText = `Compiles LiME for kernels, as uname -r names them, from their headers, on this machine. Headers come from --headers, or
-from the packages of this machine's apt. Each module is checked against the headers (vermagic, the CRC of every symbol, parameters,
-machine), and written to the folder as lime-RELEASE-MACHINE.ko with a record of how it was made, RELEASE-MACHINE.ko.json. Without RELEASE, it is every
+from the packages of this machine's apt or dnf. Each module is checked against the headers (vermagic, the CRC of every symbol, parameters,
+machine), and written to the folder as lime-RELEASE-MACHINE.ko with a record of how it was made, lime-RELEASE-MACHINE.ko.json. Without RELEASE, it is every
 kernel that --headers has. Standard output gets one line per module, with tabs: kernel release, machine, SHA-256, place.
 Compiling runs what the headers hold: take them from whom you trust. docs/modules.md has more.`
 
@@ -207,19 +207,12 @@ func (b *builder) source(ctx context.Context) (*build.Source, error) {
 // trees gets the headers of the kernels ready. Kernels without any are told, and passed over.
 func (b *builder) trees(ctx context.Context, paths []string) ([]*headers.Tree, error) {
 	if len(paths) == 0 {
-		if !headers.HaveAPT() {
-			for _, k := range b.kernels {
-				b.fail(fmt.Errorf("no headers of %s are given, and this machine has no apt: %s", k.Release, headers.Advice(k, build.HostMachine())))
-			}
-			return nil, nil
-		}
 		for i, k := range b.kernels {
 			if k.Machine == "" {
 				b.kernels[i].Machine = build.HostMachine()
 			}
 		}
-		b.c.info("shotglass: getting headers from apt")
-		dir, missing, err := b.apt.Headers(ctx, b.kernels)
+		dir, missing, err := b.fetch(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -260,6 +253,23 @@ func (b *builder) trees(ctx context.Context, paths []string) ([]*headers.Tree, e
 		}
 	}
 	return trees, nil
+}
+
+// fetch gets the packages of the kernels with this machine's package manager.
+func (b *builder) fetch(ctx context.Context) (dir string, missing []*headers.NotPackagedError, err error) {
+	host := build.HostMachine()
+	switch {
+	case headers.HaveAPT():
+		b.c.info("shotglass: getting headers from apt")
+		return b.apt.Headers(ctx, b.kernels)
+	case headers.HaveDNF():
+		b.c.info("shotglass: getting headers from dnf")
+		return (&headers.DNF{Dir: b.dir, Host: host}).Headers(ctx, b.kernels)
+	}
+	for _, k := range b.kernels {
+		missing = append(missing, &headers.NotPackagedError{Kernel: k, Package: "with its headers", Manager: "this machine, without apt and dnf,", Host: host})
+	}
+	return "", missing, nil
 }
 
 // A noHeadersError is about a kernel that is not among those given.

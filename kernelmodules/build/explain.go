@@ -87,7 +87,7 @@ func explain(out []byte, t *headers.Tree, tc *toolchain) string {
 	case has("scripts/basic/fixdep: not found", "modpost: not found", "recordmcount: not found", "objtool: not found"):
 		return "the headers lack programs: they were not prepared, or a part of them is in another package"
 	case has("/lime/") && has("implicit declaration", "incompatible pointer", "has no member", "too few arguments", "too many arguments", "undeclared"):
-		s := "this LiME is not made for this kernel: LiME 1.12.0 compiles with kernels up to 6.19, older releases of it with older ones; see --lime"
+		s := "this LiME is not made for this kernel: newer kernels want a newer LiME (the tests of 1.12.0 go up to 6.19); see --lime"
 		if other != "" {
 			s += "; or else " + other
 		}

@@ -35,16 +35,7 @@ var kinds = []struct {
 		return fmt.Sprintf("Amazon Linux: on such an instance, dnf download %s; kernels 6.12 and newer have it in kernel6.12-devel and so on", rpmName("kernel-devel", k))
 	}},
 	{regexp.MustCompile(`\.el(\d+)`), func(k kernelmodules.Kernel, _ string, m []string) string {
-		name := "kernel-devel"
-		switch {
-		case strings.Contains(k.Release, ".rt") || strings.Contains(k.Release, "+rt"):
-			name = "kernel-rt-devel"
-		case strings.Contains(k.Release, "uek"):
-			name = "kernel-uek-devel"
-		case strings.Contains(k.Release, "+64k"):
-			name = "kernel-64k-devel"
-		}
-		return fmt.Sprintf("RHEL %s or a rebuild: there, dnf download %s (yumdownloader on 7); older ones are in the vault of the rebuild, or the customer portal", m[1], rpmName(name, k))
+		return fmt.Sprintf("RHEL %s or a rebuild: there, dnf download %s (yumdownloader on 7); older ones are in the vault of the rebuild, or the customer portal", m[1], rpmName(develPackage(k.Release), k))
 	}},
 	{regexp.MustCompile(`\.fc\d+`), func(k kernelmodules.Kernel, _ string, _ []string) string {
 		return fmt.Sprintf("Fedora: there, dnf download %s; older ones are on koji.fedoraproject.org", rpmName("kernel-devel", k))

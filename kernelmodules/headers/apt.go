@@ -35,11 +35,12 @@ func HaveAPT() bool {
 type NotPackagedError struct {
 	Kernel  kernelmodules.Kernel
 	Package string
+	Manager string // apt, dnf
 	Host    string // this machine
 }
 
 func (e *NotPackagedError) Error() string {
-	return fmt.Sprintf("headers of %s (%s): apt has no package %s", e.Kernel.Release, e.Kernel.Machine, e.Package)
+	return fmt.Sprintf("headers of %s (%s): %s has no package %s", e.Kernel.Release, e.Kernel.Machine, e.Manager, e.Package)
 }
 
 // Hint says where else the headers are.
@@ -57,7 +58,7 @@ func (a *APT) Headers(ctx context.Context, kernels []kernelmodules.Kernel) (dir 
 		var no *NotPackagedError
 		switch {
 		case errors.As(err, &no):
-			no.Kernel, no.Host = k, a.Host
+			no.Kernel, no.Host, no.Manager = k, a.Host, "apt"
 			missing = append(missing, no)
 		case err != nil:
 			return "", nil, err
@@ -226,12 +227,7 @@ func (a *APT) download(ctx context.Context, names []string) (string, error) {
 
 // run runs one of apt's programs with our configuration.
 func (a *APT) run(ctx context.Context, dir string, argv ...string) ([]byte, error) {
-	env := []string{"APT_CONFIG=" + filepath.Join(a.Dir, "apt.conf")}
-	for _, proxy := range []string{"http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"} {
-		if v := os.Getenv(proxy); v != "" {
-			env = append(env, proxy+"="+v)
-		}
-	}
+	env := append(proxies(), "APT_CONFIG="+filepath.Join(a.Dir, "apt.conf"))
 	return proc.Run(ctx, dir, proc.Environment(a.Dir, env...), argv)
 }
 
