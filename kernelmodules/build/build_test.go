@@ -169,6 +169,8 @@ func TestBuildFails(t *testing.T) {
 		"plugin":   {`echo "cc1: error: incompatible gcc/plugin versions"; exit 1`, "incompatible gcc/plugin", "plugins of gcc"},
 		"new LiME": {`echo "$M/disk.c:9:2: error: implicit declaration of function 'set_fs'"; echo "  CC [M]  $M/tcp.o"; exit 2`, "disk.c:9:2: error: implicit declaration", "this LiME is not made for this kernel"},
 		"library":  {`echo "objtool: error while loading shared libraries: libelf.so.1"; exit 127`, "libelf.so.1", "libelf1"},
+		"make":     {`echo "make: *** No rule to make target 'modules'.  Stop."; exit 2`, "No rule to make target", ""},
+		"twice":    {`echo "a.c:1: error: x"; echo "make[1]: *** [a.o] Error 1"; echo "a.c:1: error: x"; exit 2`, "exit status 2:\na.c:1: error: x", ""},
 		"silent":   {`echo one; echo two; exit 3`, "two", ""},
 		"nothing":  {"exit 0", "without lime.ko", ""},
 	} {
@@ -177,6 +179,9 @@ func TestBuildFails(t *testing.T) {
 		o.Compiler = map[string]string{"x86_64": "gcc"}
 		_, err := build.Build(t.Context(), tree(t), o)
 		if err == nil || !strings.Contains(err.Error(), tt.message) || !strings.Contains(err.Error(), release) || strings.Contains(err.Error(), "CC [M]") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err != nil && strings.Count(err.Error(), "a.c:1") > 1 {
 			t.Errorf("%s: %v", name, err)
 		}
 		var failed *build.CompileError

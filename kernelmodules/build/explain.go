@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/shotglass-ir/shotglass/kernelmodules"
@@ -47,11 +48,11 @@ func messages(out []byte, dir string) []string {
 			continue
 		}
 		all = append(all, l)
-		if complaint.MatchString(l) {
+		if complaint.MatchString(l) && !strings.HasPrefix(l, "make") && !slices.Contains(picked, l) {
 			picked = append(picked, l)
 		}
 	}
-	if len(picked) == 0 {
+	if len(picked) == 0 { // make's own lines say where it was, and what it lacked
 		return all[max(0, len(all)-maxMessages):]
 	}
 	return picked[:min(len(picked), maxMessages)]
