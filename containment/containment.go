@@ -207,11 +207,11 @@ func (p *Plan) Risks() []string {
 type Options struct {
 	Case string `json:"case,omitempty"`
 
-	// Mode is the way of a role ("revoke" or "deny"); empty is the service's default.
+	// Mode is the way of a role ("revoke" or "deny") or of a function ("strict"); empty is the service's default.
 	Mode string `json:"mode,omitempty"`
 	// Without are stages to leave out.
 	Without []Stage `json:"without,omitempty"`
-	// Cuts are hard cuts asked for by name: "public-address", "nacl-subnet", "stop".
+	// Cuts are hard cuts asked for by name: "public-address", "nacl-subnet", "stop"; of roles, "trust-policy".
 	Cuts []string `json:"cuts,omitempty"`
 	// Addresses are remote addresses or prefixes to deny in the subnet's network ACL.
 	Addresses []string `json:"addresses,omitempty"`
@@ -225,7 +225,8 @@ type Options struct {
 	Irreversible []string `json:"irreversible,omitempty"`
 	// KeyOnly leaves the key's user as it is.
 	KeyOnly bool `json:"key_only,omitempty"`
-	// SCP has quarantine set by a tag that an organisation's policy acts on, in place of deny policies.
+	// QuarantineTag is a tag, as KEY or KEY=VALUE, that users and roles get beside the deny policies: an organisation's
+	// service control policy acts on it, which the attacker cannot take away. A KEY alone has the value "true".
 	QuarantineTag string `json:"quarantine_tag,omitempty"`
 }
 

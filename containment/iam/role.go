@@ -70,7 +70,7 @@ func (s *Service) planRole(ctx context.Context, t containment.Target, o containm
 	}
 
 	switch o.Mode {
-	case "", ModeDeny:
+	case "", ModeDeny, "strict": // which is one of functions
 		err = d.deny(ctx, api, RiskRole)
 	case ModeRevoke:
 		err = d.revoke(ctx, awsconfig.ServerTime(out.ResultMetadata), trust)
