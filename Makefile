@@ -31,9 +31,10 @@ lint:
 fuzz: ## every fuzz target for FUZZTIME
 	e2e/fuzz.sh $(FUZZTIME)
 
-setup: ## the lab's parts: packages, guest image, LiME module, Volatility 3, an S3 server, age, GnuPG, compilers
+setup: ## the lab's parts: packages, guest image, LiME module, Volatility 3, an S3 server, an AWS emulator, age, GnuPG, compilers
 	e2e/lab/setup.sh
 	e2e/lab/s3server.sh
+	e2e/lab/moto.sh
 	e2e/lab/tools.sh
 	e2e/lab/compilers.sh
 
