@@ -131,6 +131,7 @@ type applying struct {
 	residuals []Residual
 	flowsSeen bool
 	tampering int
+	tampered  time.Time // last
 }
 
 // adopt takes changes into the run that are new to it, and returns them.
@@ -227,6 +228,12 @@ func (a *applying) change(ctx context.Context, c Change) error {
 		return a.note(ctx, Entry{Kind: EntrySkip, Item: &c.Item, Stage: c.Stage, Call: c.Call, Error: why})
 	}
 	s, cur, want, err := a.look(ctx, c)
+	h := a.rec.byItem[c.Item]
+	for err == nil && Same(cur, want) && h != nil && h.released && a.late(h) { // a release just undid it
+		if err = a.e.sleep(ctx, time.Second); err == nil {
+			s, cur, want, err = a.look(ctx, c)
+		}
+	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -242,7 +249,6 @@ func (a *applying) change(ctx context.Context, c Change) error {
 	}
 	if Same(cur, want) {
 		status := "already"
-		h := a.rec.byItem[c.Item]
 		if h != nil && !h.released && h.set(cur) {
 			status = "holds" // a run before this one made it
 			if h.open {

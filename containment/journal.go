@@ -161,6 +161,7 @@ type history struct {
 	// open says that the last intent has no result: the call may have been made.
 	open     bool
 	released bool
+	last     time.Time // of the last intent
 }
 
 // set reports whether s is a state that we set the item to, or may have.
@@ -205,7 +206,7 @@ func fold(entries []Entry) *record {
 					continue
 				}
 				if e.Kind == EntryIntent {
-					h.open = true
+					h.open, h.last = true, e.Time
 				} else if h.open = false; e.Error == "" {
 					h.released = true
 				}
@@ -225,7 +226,7 @@ func fold(entries []Entry) *record {
 				r.items = append(r.items, h)
 				r.byItem[h.item] = h
 			}
-			h.stage, h.call, h.open = e.Stage, e.Call, true
+			h.stage, h.call, h.open, h.last = e.Stage, e.Call, true, e.Time
 			h.sets = append(h.sets, e.Want)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // ReleaseOptions say what a release does.
@@ -74,6 +75,12 @@ func (r *run) release(ctx context.Context, o ReleaseOptions) (*Result, error) {
 	return res, errors.Join(failed, end)
 }
 
+// late reports whether what is read of an item may still be from before our last call for it.
+func (r *run) late(h *history) bool {
+	since := r.e.now().Sub(h.last)
+	return since >= 0 && since < settleTime
+}
+
 // undo releases one item. Its error ends the release, as that of change.
 func (r *run) undo(ctx context.Context, h *history, o ReleaseOptions) (ItemResult, error) {
 	ir := ItemResult{Item: h.item, Stage: h.stage, Summary: "as before: " + h.call}
@@ -87,6 +94,11 @@ func (r *run) undo(ctx context.Context, h *history, o ReleaseOptions) (ItemResul
 		return ir, nil
 	}
 	cur, err := s.Read(ctx, r.target, h.item)
+	for err == nil && Same(cur, h.prior) && r.late(h) { // it may be set all the same
+		if err = r.e.sleep(ctx, time.Second); err == nil {
+			cur, err = s.Read(ctx, r.target, h.item)
+		}
+	}
 	if ctx.Err() != nil {
 		ir.Status, ir.Error = "failed", "interrupted"
 		return ir, context.Cause(ctx)

@@ -82,6 +82,10 @@ func (a *applying) watch(ctx context.Context) error {
 			}
 		}
 	}
+	if !a.tampered.IsZero() && a.e.now().Sub(a.tampered) < settleTime {
+		a.residual(Residual{Path: "still-undone", What: "someone undid it until the watch was over, and may do so again now",
+			Do: "look in CloudTrail for who does it and contain them; use a quarantine tag with a service control policy; watch longer"})
+	}
 	return a.appeared(ctx)
 }
 
@@ -100,6 +104,7 @@ func (a *applying) again(ctx context.Context, c Change) error {
 	if !ours || a.e.now().Sub(first) > settleTime {
 		a.mu.Lock()
 		a.tampering++
+		a.tampered = a.e.now()
 		a.mu.Unlock()
 		if err := a.note(ctx, Entry{Kind: EntryTamper, Item: &c.Item, Stage: c.Stage, Want: want, Found: cur}); err != nil {
 			return err

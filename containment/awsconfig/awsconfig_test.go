@@ -161,7 +161,7 @@ func TestCaller(t *testing.T) {
 	t.Setenv("AWS_CONFIG_FILE", file)
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
 	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.URL)
-	t.Setenv("AWS_LAMBDA_FUNCTION_NAME", "lockdown")
+	t.Setenv("AWS_LAMBDA_FUNCTION_NAME", "")
 
 	base, err := awsconfig.Load(t.Context(), "desk", "eu-west-1")
 	if err != nil {
@@ -177,13 +177,20 @@ func TestCaller(t *testing.T) {
 	}
 	got.ARN = strings.Join(strings.Split(got.ARN, "/")[:2], "/")
 	want := containment.Identity{
-		ARN: "arn:aws:sts::111122223333:assumed-role/desk", Account: "111122223333", Instance: "i-0123456789abcdef0", Function: "lockdown",
+		ARN: "arn:aws:sts::111122223333:assumed-role/desk", Account: "111122223333", Instance: "i-0123456789abcdef0",
 		Chain:   []string{"arn:aws:iam::111122223333:user/ir", "arn:aws:sts::111122223333:assumed-role/hub"},
 		Assumes: []string{"arn:aws:iam:::role/ir/responder"},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
+
+	// In a function: its name, and no instance.
+	t.Setenv("AWS_LAMBDA_FUNCTION_NAME", "lockdown")
+	if id, err := (&awsconfig.Accounts{Base: base}).Caller(t.Context()); err != nil || id.Instance != "" || id.Function != "lockdown" {
+		t.Errorf("%+v, %v", id, err)
+	}
+	t.Setenv("AWS_LAMBDA_FUNCTION_NAME", "")
 
 	// Not asked; not answering, which takes a second; and keys of the environment, which have no chain.
 	if id, err := (&awsconfig.Accounts{Base: base, NoIMDS: true}).Caller(t.Context()); err != nil || id.Instance != "" {

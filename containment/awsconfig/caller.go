@@ -36,10 +36,10 @@ func (a *Accounts) Caller(ctx context.Context) (containment.Identity, error) {
 		}
 		own.Assumes = []string{role}
 	}
-	if !a.NoIMDS {
+	own.Function = os.Getenv("AWS_LAMBDA_FUNCTION_NAME")
+	if !a.NoIMDS && own.Function == "" { // functions run on no instance that can be asked
 		own.Instance = Instance(ctx, a.Base)
 	}
-	own.Function = os.Getenv("AWS_LAMBDA_FUNCTION_NAME")
 	return own, nil
 }
 

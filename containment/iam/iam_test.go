@@ -261,6 +261,50 @@ func TestCrashAnywhere(t *testing.T) {
 	}
 }
 
+// IAM shows changes late: a release just after a crash, and a containment just after a release, see it as it was before.
+// Neither takes that for how it is.
+func TestLateReads(t *testing.T) {
+	for n := 1; n <= 3; n++ {
+		w := newWorld(t)
+		before := w.states()
+		w.acct.IAM().Delay = 4 * time.Second
+		w.cloud.Fault = func(c *awsfake.Call) awsfake.Fault { return awsfake.Fault{Crash: c.Write == n, After: true} }
+		r, err := w.engine.Apply(t.Context(), w.plan("user/alice+ops", containment.Options{}), containment.ApplyOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.cloud.Edit(func() { w.cloud.Fault = nil })
+		w.cloud.Revive()
+		w.outcome(w.release(r.Journal, allKinds...), containment.Released)
+		same(t, w.states(), before)
+
+		w.outcome(w.contain("user/alice+ops", containment.Options{}, containment.ApplyOptions{}), containment.Held)
+		w.outcome(w.release(r.Journal, allKinds...), containment.Released)
+		again := w.contain("user/alice+ops", containment.Options{}, containment.ApplyOptions{Watch: 20 * time.Second})
+		w.outcome(again, containment.Held)
+		if !w.denied(&w.alice.Entity) || !w.off() || again.Tampering != 0 {
+			t.Errorf("tampering %d times: %s", again.Tampering, w.states())
+		}
+		w.outcome(w.release(r.Journal, allKinds...), containment.Released)
+		same(t, w.states(), before)
+	}
+}
+
+// An attacker who does not stop: told as such.
+func TestAttackerWhoDoesNotStop(t *testing.T) {
+	w := newWorld(t)
+	w.cloud.Attacker = func() {
+		delete(w.alice.Policies, iam.PolicyName)
+		w.alice.Attached = nil
+	}
+	r := w.contain("user/alice+ops", containment.Options{}, containment.ApplyOptions{Watch: time.Minute})
+	w.outcome(r, containment.Tampered)
+	told := slices.ContainsFunc(r.Residuals, func(r containment.Residual) bool { return r.Path == "still-undone" })
+	if r.Tampering < 90 || !told {
+		t.Errorf("tampering %d times: %+v", r.Tampering, r.Residuals)
+	}
+}
+
 // An attacker who undoes what is done, and IAM that shows it late: all is done again, and told.
 func TestTampering(t *testing.T) {
 	w := newWorld(t)

@@ -242,6 +242,28 @@ func TestPermissionMissing(t *testing.T) {
 	}
 }
 
+// An attacker who opens it again, for a while.
+func TestTampering(t *testing.T) {
+	w := newWorld(t)
+	start := w.cloud.Now()
+	w.cloud.Attacker = func() {
+		if at := w.cloud.LockedNow().Sub(start); at > 15*time.Second && at < 30*time.Second {
+			w.thumbs.Reserved, w.thumbs.URLs[""], w.thumbs.Sources[0].State = nil, "NONE", "Enabled"
+			delete(w.role.Policies, quiet)
+		}
+	}
+	before := w.states()
+	r := w.contain(containment.Options{}, containment.ApplyOptions{Watch: time.Minute})
+	w.outcome(r, containment.Tampered)
+	if r.Tampering < 4 || !w.stopped() {
+		t.Errorf("%d times: %s", r.Tampering, w.states())
+	}
+	w.outcome(w.release(r.Journal), containment.Released)
+	if d := cmp.Diff(before, w.states()); d != "" {
+		t.Errorf("after the release (-before +after):\n%s", d)
+	}
+}
+
 // Only 0 can be reserved where too little stays unreserved; going back to more may no longer be possible.
 func TestUnreserved(t *testing.T) {
 	w := newWorld(t)
