@@ -93,33 +93,39 @@ func (d *draft) change(ctx context.Context, name, id string, want containment.St
 
 // deny drafts the changes that deny the principal everything.
 func (d *draft) deny(ctx context.Context, api API, risk string) error {
-	user := map[bool]string{false: userPolicy, true: rolePolicy}
-	set := "deny " + d.arn
 	managed := "arn:" + d.partition + ":iam::aws:policy/" + denyAll
-
 	room, err := d.room(ctx, api, managed)
 	if err != nil {
 		return err
 	}
-	c, err := d.change(ctx, user[d.role], PolicyName, Deny(), fmt.Sprintf("deny the %s everything, by the inline policy %s", d, PolicyName))
-	if err != nil {
-		return err
+	type way struct {
+		kind, id string
+		want     containment.State
+		by       string
 	}
-	c.OneOf, c.Risk = set, risk
-	user = map[bool]string{false: userAttachment, true: roleAttachment}
-	if c, err = d.change(ctx, user[d.role], managed, containment.State("true"), fmt.Sprintf("deny the %s everything, by AWS's policy %s", d, denyAll)); err != nil {
-		return err
+	ways := []way{
+		{d.either(userPolicy, rolePolicy), PolicyName, Deny(), "the inline policy " + PolicyName},
+		{d.either(userAttachment, roleAttachment), managed, containment.State("true"), "AWS's policy " + denyAll},
 	}
-	c.OneOf, c.Risk = set, risk
-	if room {
-		return nil
+	if !room {
+		ways = append(ways, way{d.either(userBoundary, roleBoundary), "", state(managed), denyAll + " as its permissions boundary"})
 	}
-	user = map[bool]string{false: userBoundary, true: roleBoundary}
-	if c, err = d.change(ctx, user[d.role], "", state(managed), fmt.Sprintf("deny the %s everything, by %s as its permissions boundary", d, denyAll)); err != nil {
-		return err
+	for _, w := range ways {
+		c, err := d.change(ctx, w.kind, w.id, w.want, fmt.Sprintf("deny the %s everything, by %s", d, w.by))
+		if err != nil {
+			return err
+		}
+		c.OneOf, c.Risk = "deny "+d.arn, risk
 	}
-	c.OneOf, c.Risk = set, risk
 	return nil
+}
+
+// either is the kind of an item of the principal: a user's, or a role's.
+func (d *draft) either(user, role string) string {
+	if d.role {
+		return role
+	}
+	return user
 }
 
 // quarantine drafts the tag that a policy of the organisation acts on: KEY, or KEY=VALUE.
@@ -131,8 +137,7 @@ func (d *draft) quarantine(ctx context.Context, tag string) error {
 	if !ok {
 		value = "true"
 	}
-	name := map[bool]string{false: userTag, true: roleTag}[d.role]
-	c, err := d.change(ctx, name, key, state(value), fmt.Sprintf("tag the %s %s=%s, for the organisation's policy", d, key, value))
+	c, err := d.change(ctx, d.either(userTag, roleTag), key, state(value), fmt.Sprintf("tag the %s %s=%s, for the organisation's policy", d, key, value))
 	if err != nil {
 		return err
 	}

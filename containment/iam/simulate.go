@@ -40,7 +40,7 @@ func (s *Service) Simulate(ctx context.Context, p *containment.Plan) (denied []c
 	if err != nil {
 		return unknown(fmt.Errorf("who is calling: %w", err))
 	}
-	api := awsiam.NewFromConfig(cfg)
+	var api API = awsiam.NewFromConfig(cfg)
 	source, err := policySource(ctx, api, aws.ToString(who.Arn))
 	if err != nil {
 		return unknown(err)
@@ -86,7 +86,7 @@ func judge(r types.EvaluationResult) (denied bool, unknown string) {
 
 // policySource is the principal whose policies count: for a session, its role, with the path that the session's
 // ARN does not tell.
-func policySource(ctx context.Context, api *awsiam.Client, arn string) (string, error) {
+func policySource(ctx context.Context, api API, arn string) (string, error) {
 	t, ok := containment.PrincipalOf(arn)
 	switch {
 	case !ok:
@@ -132,7 +132,7 @@ func questions(p *containment.Plan) []question {
 	return qs
 }
 
-func (q question) ask(ctx context.Context, api *awsiam.Client, source string) ([]types.EvaluationResult, error) {
+func (q question) ask(ctx context.Context, api API, source string) ([]types.EvaluationResult, error) {
 	in := &awsiam.SimulatePrincipalPolicyInput{PolicySourceArn: &source, ActionNames: q.actions, ResourceArns: []string{q.resource}}
 	if q.managed != "" {
 		in.ContextEntries = []types.ContextEntry{{ContextKeyName: aws.String("iam:PolicyARN"), ContextKeyType: types.ContextKeyTypeEnumString, ContextKeyValues: []string{q.managed}}}
