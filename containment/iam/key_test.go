@@ -148,6 +148,25 @@ func TestTemporaryKey(t *testing.T) {
 	}
 }
 
+// A question that IAM does not take leaves the others asked.
+func TestSimulateOneRefused(t *testing.T) {
+	w := newWorld(t)
+	if err := w.cloud.Restrict(responder, []byte(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},
+		{"Effect":"Deny","Action":"iam:AttachUserPolicy","Resource":"*"}]}`)); err != nil {
+		t.Fatal(err)
+	}
+	w.cloud.Fault = func(c *awsfake.Call) awsfake.Fault {
+		if c.Operation == "SimulatePrincipalPolicy" && c.Form.Get("ActionNames.member.1") == "iam:GetUserPolicy" {
+			return awsfake.Fault{Error: &awsfake.Error{Code: "InvalidInput", Message: "no such resource"}}
+		}
+		return awsfake.Fault{}
+	}
+	p := w.plan("user/alice+ops", containment.Options{})
+	if len(p.Missing) != 1 || p.Missing[0].Action != "iam:AttachUserPolicy" || len(p.Unchecked) != 1 || !strings.Contains(p.Unchecked[0], "iam:PutUserPolicy") {
+		t.Errorf("missing %v, unchecked %q", p.Missing, p.Unchecked)
+	}
+}
+
 // What the responder may not do is known before anything is done. What cannot be known is not taken for allowed.
 func TestSimulate(t *testing.T) {
 	policy := func(statements string) []byte {

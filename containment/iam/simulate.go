@@ -2,6 +2,7 @@ package iam
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/shotglass-ir/shotglass/containment"
+	"github.com/shotglass-ir/shotglass/containment/awsconfig"
 )
 
 // Simulate asks IAM whether whoever the target's configuration calls as may do what the plan needs, one question per resource. What
@@ -48,10 +50,14 @@ func (s *Service) Simulate(ctx context.Context, p *containment.Plan) (denied []c
 	for len(asked) > 0 {
 		q := asked[0]
 		results, err := q.ask(ctx, api, source)
-		if err != nil {
+		if ctx.Err() != nil || errors.Is(awsconfig.Explain(err), containment.ErrDenied) {
 			return unknown(err)
 		}
 		asked = asked[1:]
+		if err != nil {
+			unchecked = append(unchecked, fmt.Sprintf("%s on %s: %v", strings.Join(q.actions, ", "), q.resource, err))
+			continue
+		}
 		for _, action := range q.actions {
 			i := slices.IndexFunc(results, func(r types.EvaluationResult) bool { return strings.EqualFold(aws.ToString(r.EvalActionName), action) })
 			if i < 0 {
