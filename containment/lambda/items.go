@@ -108,7 +108,7 @@ func read(ctx context.Context, api API, i containment.Item) (any, error) {
 		}
 		return ended, nil
 	}
-	return nil, fmt.Errorf("Lambda has no items of the kind %q", i.Kind)
+	return nil, fmt.Errorf("no items of the kind %q are Lambda's", i.Kind)
 }
 
 // The states of durable executions.
@@ -143,7 +143,7 @@ func (s *Service) Set(ctx context.Context, t containment.Target, i containment.I
 func explain(err error) error {
 	switch awsconfig.Code(err) {
 	case "InvalidParameterValueException":
-		return fmt.Errorf("Lambda does not take it; of an account's concurrency 100 must stay unreserved, and what is reserved must cover what is provisioned: %w", err)
+		return fmt.Errorf("not taken by Lambda; of an account's concurrency 100 must stay unreserved, and what is reserved must cover what is provisioned: %w", err)
 	case "ResourceConflictException", "ResourceInUseException":
 		return fmt.Errorf("the function is being updated; again in a minute: %w", err)
 	}
@@ -204,7 +204,7 @@ func set(ctx context.Context, api API, i containment.Item, to containment.State)
 		}
 		return awsconfig.Reply(out.ResultMetadata), nil
 	}
-	return containment.Reply{}, fmt.Errorf("Lambda has no items of the kind %q", i.Kind)
+	return containment.Reply{}, fmt.Errorf("no items of the kind %q are Lambda's", i.Kind)
 }
 
 func setProvisioned(ctx context.Context, api API, function string, qualifier *string, to containment.State) (containment.Reply, error) {

@@ -52,7 +52,7 @@ func (s *Service) Plan(ctx context.Context, t containment.Target, o containment.
 	arn := aws.ToString(cfg.FunctionArn)
 	found, err := containment.ParseTarget(arn)
 	if err != nil {
-		return nil, fmt.Errorf("Lambda says that the function %s is %w", t.Name, err)
+		return nil, fmt.Errorf("the function %s is, says Lambda, %w", t.Name, err)
 	}
 	if t.Account != "" && found.Account != t.Account || t.Region != "" && found.Region != t.Region {
 		return nil, fmt.Errorf("%s was looked for, and %s was found", t, found)
