@@ -378,7 +378,10 @@ func (l *kcoreLane) order(offset uint64, buf []byte, how string) (*answer, error
 // wait waits for an answer.
 func (a *answer) wait() (ok bool, err error) {
 	<-a.done
-	return a.ok, a.err
+	if a.err != nil { // the reading goroutine may still be at it
+		return false, a.err
+	}
+	return a.ok, nil
 }
 
 // Ask implements stripe.Lane.
