@@ -111,13 +111,14 @@ workers: auto
 repository:
   enabled:    true
   url:        %s/
+  ca:         %s
   gpg_verify: true
   manifest:   primary
-`, r.guest.Port(), parts.Key, server.URL), 0o600); err != nil {
+`, r.guest.Port(), parts.Key, server.URL, ca), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	run := func(cache, command string, args ...string) *run {
-		return start(t, []string{"SSL_CERT_FILE=" + ca, "SHOTGLASS_MODULE_CACHE=" + cache}, append([]string{command, "-c", config,
+		return start(t, []string{"SHOTGLASS_MODULE_CACHE=" + cache}, append([]string{command, "-c", config,
 			"--ssh-config", "none", "--no-agent", "--known-hosts", r.known()}, args...)...)
 	}
 	cache := t.TempDir()

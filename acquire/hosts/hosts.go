@@ -126,6 +126,7 @@ type Repository struct {
 	Enabled   bool    `yaml:"enabled" doc:"Download a module that fits."`
 	URL       Strings `yaml:"url" is:"repository" doc:"Where the repository is: https://, s3:// or a folder."`
 	Key       Strings `yaml:"key" is:"openpgp" doc:"The OpenPGP keys that may vouch for it: full fingerprints, or files."`
+	CA        string  `yaml:"ca" is:"file" doc:"The CAs, in a PEM file, that alone may vouch for servers of https; else the system's."`
 	GPGVerify *bool   `yaml:"gpg_verify" doc:"Check the repository's signatures; true unless said otherwise. Unchecked modules are unverified."`
 	Manifest  string  `yaml:"manifest" doc:"Which list of the repository to use; primary unless said otherwise."`
 }
@@ -182,6 +183,12 @@ func Load(path string) (*File, error) {
 		}
 	}
 	return file, nil
+}
+
+// Warn adds a warning about a key of the file, such as repository.key.
+func (f *File) Warn(key, message string) {
+	f.Warnings = append(f.Warnings, f.places[key].problem(f.Path, f.lines, message))
+	sortProblems(f.Warnings)
 }
 
 // Merged returns the hosts with the defaults applied.

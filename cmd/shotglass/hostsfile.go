@@ -11,6 +11,7 @@ import (
 
 	"github.com/shotglass-ir/shotglass/acquire"
 	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
+	"github.com/shotglass-ir/shotglass/kernelmodules/repository"
 )
 
 // readHostsFile reads the file of --config.
@@ -115,6 +116,26 @@ type hostsMessage struct {
 	Warnings []hostsfile.Problem `json:"warnings,omitempty"`
 }
 
+// warnRepository warns of a repository for which capture would ask for a key, or refuse the one that is there.
+func warnRepository(f *hostsfile.File) {
+	r := f.Repository
+	switch {
+	case !r.Enabled:
+	case len(r.Key) == 0 && (r.GPGVerify == nil || *r.GPGVerify):
+		f.Warn("repository", "no key is pinned for the repository: a capture wants --repository-key, or key here")
+	case len(r.Key) > 0:
+		if _, err := repository.ParsePins(r.Key); err != nil {
+			f.Warn("repository.key", "a capture will refuse it: "+err.Error())
+		}
+	}
+	if r.CA == "" {
+		return
+	}
+	if _, err := readCA(r.CA); err != nil {
+		f.Warn("repository.ca", "a capture will refuse it: "+err.Error())
+	}
+}
+
 func checkHosts(c *console, files []string) error {
 	code := exitOK
 	for _, name := range files {
@@ -123,6 +144,7 @@ func checkHosts(c *console, files []string) error {
 		var p hostsfile.Problems
 		switch {
 		case err == nil:
+			warnRepository(f)
 			m.Hosts, m.Warnings = len(f.Hosts), f.Warnings
 		case errors.As(err, &p):
 			m.Problems = p

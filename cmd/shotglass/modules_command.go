@@ -53,12 +53,12 @@ func modulesCommand(c *console) *cli.Command {
 		}
 	}
 	return &cli.Command{
-		Name: "modules", Usage: "list, fetch, check, build, add and publish LiME modules", ArgsUsage: "list|fetch|check|build|add|publish", Description: modulesText,
+		Name: "modules", Usage: "list, fetch, check, build, add and publish LiME modules", ArgsUsage: "list|fetch|check|build|add|publish|prune", Description: modulesText,
 		Action: func(ctx *cli.Context) error {
 			if name := ctx.Args().First(); name != "" {
 				return usagef("unknown command \"modules %s\"", name)
 			}
-			return usagef("modules wants a command: list, fetch, check, build, add or publish")
+			return usagef("modules wants a command: list, fetch, check, build, add, publish or prune")
 		},
 		Subcommands: []*cli.Command{
 			sub("list", "", "list what repositories and folders have", modulesListText, modulesList),
@@ -71,6 +71,7 @@ func modulesCommand(c *console) *cli.Command {
 			modulesBuildCommand(c),
 			modulesAddCommand(c),
 			modulesPublish(c),
+			modulesPrune(c),
 		},
 	}
 }

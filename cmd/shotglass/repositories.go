@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -33,6 +34,7 @@ func repositoryFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "gpg-no-verify", Usage: "leave signatures of repositories unchecked: their modules are unverified", Category: groupModule, DisableDefaultText: true},
 		&cli.BoolFlag{Name: "offline", Usage: "take what repositories have from the cache only", EnvVars: env("OFFLINE"), Category: groupModule, DisableDefaultText: true},
 		&cli.StringFlag{Name: "module-cache", Usage: "keep what repositories have in this `DIR`, or none", EnvVars: env("MODULE_CACHE"), Category: groupModule, TakesFile: true, DefaultText: "shotglass/modules in the user's cache folder"},
+		&cli.StringFlag{Name: "repository-ca", Usage: "accept repositories behind https by the CAs of this PEM `FILE` only, not by the system's", EnvVars: env("REPOSITORY_CA"), Category: groupModule, TakesFile: true},
 		&cli.BoolFlag{Name: "insecure-repository-http", Usage: "take a repository without TLS on another machine: anybody in between sees which kernels are asked for", Category: groupModule, DisableDefaultText: true},
 	}
 }
@@ -89,8 +91,19 @@ func readRepositories(c *console, ctx *cli.Context, file *hostsfile.File) (*repo
 	if o.Offline && o.Cache == "" {
 		return nil, usagef("--offline needs the cache of modules").fix("leave --module-cache none out")
 	}
+	web := repository.WebOptions{InsecureHTTP: ctx.Bool("insecure-repository-http")}
+	ca := ctx.String("repository-ca")
+	if !ctx.IsSet("repository-ca") && file.Repository.CA != "" {
+		ca = file.Repository.CA
+		from("repository-ca", ca, "file "+file.Path)
+	}
+	if ca != "" {
+		if web.Roots, err = readCA(ca); err != nil {
+			return nil, usagef("--repository-ca: %v", err).fix("the file holds certificates in PEM: -----BEGIN CERTIFICATE-----")
+		}
+	}
 	for _, u := range urls {
-		fetcher, err := repositoryAt(ctx, u)
+		fetcher, err := repositoryAt(ctx, u, web)
 		if err != nil {
 			return nil, err
 		}
@@ -150,8 +163,21 @@ func moduleCache(dir string) (string, error) {
 	return filepath.Abs(dir)
 }
 
+// readCA reads certificates of CAs.
+func readCA(path string) (*x509.CertPool, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(data) {
+		return nil, fmt.Errorf("%s holds no certificate", path)
+	}
+	return pool, nil
+}
+
 // repositoryAt is the repository at a URL or in a folder.
-func repositoryAt(ctx *cli.Context, address string) (repository.Fetcher, error) {
+func repositoryAt(ctx *cli.Context, address string, web repository.WebOptions) (repository.Fetcher, error) {
 	scheme, _, isURL := strings.Cut(address, "://")
 	bad := func(err error) error {
 		return usagef("--repository %s: %v", printable(address), err)
@@ -164,7 +190,7 @@ func repositoryAt(ctx *cli.Context, address string) (repository.Fetcher, error) 
 		}
 		return f, nil
 	case isURL && (scheme == "https" || scheme == "http"):
-		f, err := repository.NewWeb(address, repository.WebOptions{InsecureHTTP: ctx.Bool("insecure-repository-http")})
+		f, err := repository.NewWeb(address, web)
 		if err != nil {
 			// The address may hold a password.
 			return nil, usagef("--repository: the URL %v", err)

@@ -51,7 +51,17 @@ func (c *cache) blob(digest string, limit int64) []byte {
 		os.Remove(c.blobPath(digest))
 		return nil
 	}
+	touch(c.blobPath(digest))
 	return data
+}
+
+// touch notes that a file is used, once a day: its time is what Prune goes by. A cache that cannot be
+// written to keeps its times.
+func touch(path string) {
+	if info, err := os.Lstat(path); err == nil && time.Since(info.ModTime()) > 24*time.Hour {
+		now := time.Now()
+		os.Chtimes(path, now, now)
+	}
 }
 
 func (c *cache) putBlob(data []byte) error {
@@ -115,7 +125,11 @@ func (c *cache) snapshotPath(url string, signed bool, revision uint64) string {
 }
 
 func (c *cache) snapshot(url string, signed bool, revision uint64) (*snapshot, error) {
-	data, err := readCached(c.snapshotPath(url, signed, revision), 2*(maxRepomd+maxSignature+maxKey))
+	return readSnapshot(c.snapshotPath(url, signed, revision))
+}
+
+func readSnapshot(path string) (*snapshot, error) {
+	data, err := readCached(path, 2*(maxRepomd+maxSignature+maxKey))
 	if err != nil {
 		return nil, err
 	}
@@ -181,6 +195,7 @@ func readCached(path string, limit int64) ([]byte, error) {
 // writeFile writes what has one content for ever under its name.
 func writeFile(path string, data []byte) error {
 	if info, err := os.Lstat(path); err == nil && info.Size() == int64(len(data)) && info.Mode().IsRegular() {
+		touch(path)
 		return nil
 	}
 	return replaceFile(path, data)

@@ -5,10 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
-	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 
 	"github.com/shotglass-ir/shotglass/kernelmodules"
@@ -174,6 +172,11 @@ const maxPending = maxSignatures - 2
 // looked at: signatures that others added meanwhile are never dropped, and of two who publish at once only the
 // first gets through step 2.
 func (p *publisher) commit(ctx context.Context) error {
+	name := repomdFile + ".sig"
+	both, err := p.joined(ctx)
+	if err != nil {
+		return err
+	}
 	keys, err := composeKeyJSON(p.key)
 	if err != nil {
 		return err
@@ -185,11 +188,6 @@ func (p *publisher) commit(ctx context.Context) error {
 		if _, err := p.replace(ctx, f.name, f.data); err != nil {
 			return err
 		}
-	}
-	name := repomdFile + ".sig"
-	both, err := p.joined(ctx)
-	if err != nil {
-		return err
 	}
 	version, err := p.replace(ctx, name, both)
 	if err != nil {
@@ -231,36 +229,41 @@ func (p *publisher) joined(ctx context.Context) ([]byte, error) {
 			return nil, err
 		}
 	}
-	raw, err := dearmor(old, "PGP SIGNATURE")
+	pending, err := splitSignatures(old)
 	if err != nil && p.was != nil {
-		return nil, err
-	}
-	var out bytes.Buffer
-	var pending [][]byte
-	packets := packet.NewOpaqueReader(bytes.NewReader(raw))
-	for {
-		one, err := packets.Next()
-		if err != nil {
-			if err != io.EOF && p.was != nil {
-				return nil, err
-			}
-			break
-		}
-		var b bytes.Buffer
-		if err := one.Serialize(&b); err != nil {
-			return nil, err
-		}
-		pending = append(pending, b.Bytes())
+		return nil, err // it was read before, so that cannot be
 	}
 	// More of them are from publications that were cut off long ago.
 	for len(pending) > maxPending {
 		i := slices.IndexFunc(pending, func(sig []byte) bool { return p.was == nil || !p.vouches(sig) })
 		pending = slices.Delete(pending, max(0, i), max(0, i)+1)
 	}
-	for _, sig := range append(pending, p.signature) {
-		out.Write(sig)
+	both := bytes.Join(append(pending, p.signature), nil)
+	err = p.ours(p.repomd, both)
+	if err == nil && p.was != nil {
+		_, err = p.old.vouched(repomdFile, p.there[repomdFile].data, both, p.there[keyFile].data)
 	}
-	return out.Bytes(), nil
+	if err != nil {
+		return nil, fmt.Errorf("nothing is published: the signature file would not be good for the old state and the new: %w", err)
+	}
+	return both, nil
+}
+
+// splitSignatures takes a signature file apart, into those that a reader finds in it. It is safe to use on any
+// bytes.
+func splitSignatures(data []byte) (list [][]byte, err error) {
+	sigs, err := readSignatures(data)
+	if err != nil {
+		return nil, err
+	}
+	for _, sig := range sigs {
+		var b bytes.Buffer
+		if err := sig.Serialize(&b); err != nil {
+			return nil, err
+		}
+		list = append(list, b.Bytes())
+	}
+	return list, nil
 }
 
 // vouches says whether a signature is good for the state before.

@@ -2,6 +2,8 @@ package repository
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -102,6 +104,8 @@ type WebOptions struct {
 	// InsecureHTTP takes http to other machines: anybody in between sees which kernels are
 	// asked for, and can withhold newer lists. Signatures are checked all the same.
 	InsecureHTTP bool
+	// Roots are the CAs that may vouch for the server; nil means the system's.
+	Roots *x509.CertPool
 	// Transport is for tests; nil means one with time limits and the system's CAs.
 	Transport http.RoundTripper
 }
@@ -136,6 +140,7 @@ func NewWeb(address string, o WebOptions) (*Web, error) {
 		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.ResponseHeaderTimeout = answerTimeout
 		t.MaxResponseHeaderBytes = 64 << 10
+		t.TLSClientConfig = &tls.Config{RootCAs: o.Roots}
 		rt = t
 	}
 	w.client = &http.Client{Transport: rt, Timeout: fileTimeout, CheckRedirect: w.redirect}

@@ -3,9 +3,12 @@ package repository_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
+	"io"
 	"io/fs"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -276,4 +279,27 @@ func TestPins(t *testing.T) {
 	sub := key.Subkeys[0].PublicKey.Fingerprint
 	_, err := open(t, repo, repository.Options{Pins: pins(t, strings.ToUpper(hex.EncodeToString(sub)))}).Find(t.Context(), kernel)
 	says(t, err, "is a subkey of "+repositorytest.Fingerprint(key))
+}
+
+// TestPrivateCA: with a CA of its own a repository is believed by that alone.
+func TestPrivateCA(t *testing.T) {
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("good")) }))
+	defer srv.Close()
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	pool := x509.NewCertPool()
+	pool.AddCert(srv.Certificate())
+	for name, tt := range map[string]struct {
+		roots *x509.CertPool
+		ok    bool
+	}{"its own": {pool, true}, "the system's": {nil, false}, "others": {x509.NewCertPool(), false}} {
+		w, err := repository.NewWeb(srv.URL, repository.WebOptions{Roots: tt.roots})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.SetWait(0)
+		data, err := w.Fetch(t.Context(), "x", 100)
+		if tt.ok != (err == nil) || tt.ok != (string(data) == "good") {
+			t.Errorf("%s: %q, %v", name, data, err)
+		}
+	}
 }

@@ -105,7 +105,37 @@ func TestPublishCutOff(t *testing.T) {
 	}
 }
 
-// TestPublishTogether: a second publisher does all of its work, or dies at any of its calls, at any call of the
+// TestPublishCutOffOften: signatures of publications that were cut off do not add up for ever.
+func TestPublishCutOffOften(t *testing.T) {
+	key := repositorytest.NewKey(t, nil)
+	o := repository.PublishOptions{Signer: repositorytest.Signer{Private: key}}
+	d := newMemory()
+	mustPublish(t, d, o, module(t, "6.1.0-1", "a"))
+	one := len(d.files["repodata/repomd.xml.sig"])
+	for range 40 {
+		cut := shadow{of: d, on: func(op string) error {
+			if op == "put repodata/repomd.xml" {
+				return errDead
+			}
+			return nil
+		}}.memory()
+		if _, err := repository.Publish(t.Context(), cut, nil, o); !errors.Is(err, errDead) {
+			t.Fatal(err)
+		}
+		if _, _, err := readAll(t, d, repositorytest.Fingerprint(key)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(d.files["repodata/repomd.xml.sig"]); n < 10*one || n > 17*one {
+		t.Errorf("the signature file has %d bytes, one signature %d", n, one)
+	}
+	mustPublish(t, d, o)
+	if n := len(d.files["repodata/repomd.xml.sig"]); n > one+10 {
+		t.Errorf("the signature file still has %d bytes", n)
+	}
+}
+
+// TestPublishTogether: a second publisher does all of its work, or dies before any of its writes, at any call of the
 // first; at each moment the repository can be read, nothing that a publisher reported is lost, and who loses says so.
 func TestPublishTogether(t *testing.T) {
 	t.Parallel()
@@ -122,7 +152,7 @@ func TestPublishTogether(t *testing.T) {
 			}
 			d := newMemory()
 			mustPublish(t, d, o, base)
-			where := fmt.Sprintf("the second began at call %d of the first and ended at its call %d", i, j)
+			where := fmt.Sprintf("the second began at call %d of the first and ended at its write %d", i, j)
 			check := func(string) error {
 				if _, sums, err := readAll(t, d.keep(), fpr); err != nil || sums["6.1.0-1"] == "" {
 					t.Fatalf("%s: %v, %v", where, sums, err)
@@ -135,8 +165,11 @@ func TestPublishTogether(t *testing.T) {
 			first.on = func(string) error {
 				if calls++; calls == i {
 					second := shadow{of: d, after: check}.memory()
-					second.on = func(string) error {
-						if bCalls++; bCalls >= j {
+					second.on = func(op string) error {
+						if strings.HasPrefix(op, "put ") {
+							bCalls++
+						}
+						if bCalls >= j {
 							return errDead
 						}
 						return nil

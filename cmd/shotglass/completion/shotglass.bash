@@ -59,6 +59,7 @@ _shotglass() {
 		--repository-key) return ;;
 		--repository-manifest) return ;;
 		--module-cache) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--repository-ca) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--s3-region) return ;;
 		--s3-profile) return ;;
 		--s3-endpoint) return ;;
@@ -73,7 +74,7 @@ _shotglass() {
 		--s3-lock) return ;;
 		--s3-retain) return ;;
 		esac
-		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --recipient --recipients-file --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --method --connections --compress-on-target --swap --accept-unreadable --module --module-sha256 --insecure-unverified-module --insecure-installed-module --stall-timeout --min-rate --cleanup-timeout --parallel --memory-budget --require-all --limit-rate --limit-total-rate --compress-threads --json --quiet -q --progress --log-dir --log-prefix --notify --notify-secret-file --insecure-notify-http --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --insecure-repository-http --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --spill --s3-segment-size --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
+		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --recipient --recipients-file --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --method --connections --compress-on-target --swap --accept-unreadable --module --module-sha256 --insecure-unverified-module --insecure-installed-module --stall-timeout --min-rate --cleanup-timeout --parallel --memory-budget --require-all --limit-rate --limit-total-rate --compress-threads --json --quiet -q --progress --log-dir --log-prefix --notify --notify-secret-file --insecure-notify-http --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --repository-ca --insecure-repository-http --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --spill --s3-segment-size --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
 		words="" hosts=1
 		;;
 	plan)
@@ -126,6 +127,7 @@ _shotglass() {
 		--repository-key) return ;;
 		--repository-manifest) return ;;
 		--module-cache) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--repository-ca) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--s3-region) return ;;
 		--s3-profile) return ;;
 		--s3-endpoint) return ;;
@@ -140,7 +142,7 @@ _shotglass() {
 		--s3-lock) return ;;
 		--s3-retain) return ;;
 		esac
-		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --recipient --recipients-file --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --method --connections --compress-on-target --swap --accept-unreadable --module --module-sha256 --insecure-unverified-module --insecure-installed-module --stall-timeout --min-rate --cleanup-timeout --parallel --memory-budget --require-all --limit-rate --limit-total-rate --compress-threads --json --quiet -q --progress --log-dir --log-prefix --notify --notify-secret-file --insecure-notify-http --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --insecure-repository-http --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --spill --s3-segment-size --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
+		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --recipient --recipients-file --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --method --connections --compress-on-target --swap --accept-unreadable --module --module-sha256 --insecure-unverified-module --insecure-installed-module --stall-timeout --min-rate --cleanup-timeout --parallel --memory-budget --require-all --limit-rate --limit-total-rate --compress-threads --json --quiet -q --progress --log-dir --log-prefix --notify --notify-secret-file --insecure-notify-http --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --repository-ca --insecure-repository-http --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --spill --s3-segment-size --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
 		words="" hosts=1
 		;;
 	verify)
@@ -229,6 +231,7 @@ _shotglass() {
 		--repository-key) return ;;
 		--repository-manifest) return ;;
 		--module-cache) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--repository-ca) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--config|-c) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--s3-region) return ;;
 		--s3-profile) return ;;
@@ -252,9 +255,11 @@ _shotglass() {
 		--key-passphrase-file) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--withdraw) return ;;
 		--packager) return ;;
+		--unused) return ;;
+		--max-size) return ;;
 		esac
-		flags="--module --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --insecure-repository-http --config -c --json --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --machine --all --output -o --insecure-accept-rollback --headers --lime --lime-sha256 --apt-sources --compiler --kernel-key --kernel-cert --kernel-hash --symvers --insecure-unchecked-symbols --to --sign-with --key-passphrase-file --replace --withdraw --packager --help -h"
-		words="list fetch check build add publish" files=1
+		flags="--module --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --repository-ca --insecure-repository-http --config -c --json --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --machine --all --output -o --insecure-accept-rollback --headers --lime --lime-sha256 --apt-sources --compiler --kernel-key --kernel-cert --kernel-hash --symvers --insecure-unchecked-symbols --to --sign-with --key-passphrase-file --replace --withdraw --packager --unused --max-size --dry-run --help -h"
+		words="list fetch check build add publish prune" files=1
 		;;
 	version)
 		case "$prev" in

@@ -101,6 +101,7 @@ _shotglass() {
 			'--gpg-no-verify[leave signatures of repositories unchecked\: their modules are unverified]' \
 			'--offline[take what repositories have from the cache only]' \
 			'--module-cache[keep what repositories have in this DIR, or none]:file:_files' \
+			'--repository-ca[accept repositories behind https by the CAs of this PEM FILE only, not by the system’s]:file:_files' \
 			'--insecure-repository-http[take a repository without TLS on another machine\: anybody in between sees which kernels are asked for]' \
 			'--s3-region[REGION of the bucket]:value: ' \
 			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
@@ -196,6 +197,7 @@ _shotglass() {
 			'--gpg-no-verify[leave signatures of repositories unchecked\: their modules are unverified]' \
 			'--offline[take what repositories have from the cache only]' \
 			'--module-cache[keep what repositories have in this DIR, or none]:file:_files' \
+			'--repository-ca[accept repositories behind https by the CAs of this PEM FILE only, not by the system’s]:file:_files' \
 			'--insecure-repository-http[take a repository without TLS on another machine\: anybody in between sees which kernels are asked for]' \
 			'--s3-region[REGION of the bucket]:value: ' \
 			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
@@ -326,6 +328,7 @@ _shotglass() {
 			'--gpg-no-verify[leave signatures of repositories unchecked\: their modules are unverified]' \
 			'--offline[take what repositories have from the cache only]' \
 			'--module-cache[keep what repositories have in this DIR, or none]:file:_files' \
+			'--repository-ca[accept repositories behind https by the CAs of this PEM FILE only, not by the system’s]:file:_files' \
 			'--insecure-repository-http[take a repository without TLS on another machine\: anybody in between sees which kernels are asked for]' \
 			'--config[take the repository of this hosts file]:file:_files' \
 			'-c[take the repository of this hosts file]:file:_files' \
@@ -359,9 +362,12 @@ _shotglass() {
 			'--replace[list modules in place of others for the same kernels]' \
 			'*--withdraw[list no modules for this kernel RELEASE any more]:value: ' \
 			'--packager[what the list says of who made the modules]:value: ' \
+			'--unused[remove modules that were not used for this TIME, such as 180d or 720h]:value: ' \
+			'--max-size[remove those used least lately until the rest has this SIZE, such as 500MiB]:value: ' \
+			'--dry-run[say what would be removed]' \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
-			'1:command:(list fetch check build add publish)' '*:argument:_files'
+			'1:command:(list fetch check build add publish prune)' '*:argument:_files'
 		;;
 	version)
 		_arguments -S \
