@@ -38,7 +38,8 @@ setup: ## the lab's parts: packages, guest image, LiME module, Volatility 3, an 
 	e2e/lab/tools.sh
 	e2e/lab/compilers.sh
 
-e2e: setup ## real kernel, real LiME, real OpenSSH, Volatility 3
+e2e: setup ## real kernels, real LiME, real OpenSSH, Volatility 3
+	e2e/lab/guests.sh
 	e2e/noskip.sh ./transport/... ./sink/... ./kernelmodules/... ./acquire/... ./cmd/...
 	$(GO) test -tags e2e -count=1 -timeout 75m ./e2e/...
 

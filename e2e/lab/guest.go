@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 )
@@ -20,6 +19,14 @@ type Options struct {
 	MemoryMiB int
 	// CPUs is the number of processors; 0 is 2, so that LiME and sshd run at once.
 	CPUs int
+	// LowMiB of the memory lie below 4 GiB, the rest above; 0 is all. Only for x86-64.
+	LowMiB int
+	// FiveLevel gives the processor five-level page tables (la57), which Volatility
+	// does not read. Only for x86-64.
+	FiveLevel bool
+	// ModuleKey is a certificate in DER that the kernel trusts for modules: the guest boots
+	// through UEFI firmware that has it. Only for x86-64.
+	ModuleKey []byte
 	// KernelArgs is appended to the kernel's command line.
 	KernelArgs string
 	// LogDir is where console.log goes; empty is a folder that Close removes.
@@ -46,6 +53,7 @@ type Guest struct {
 	Lab       *Lab
 	MemoryMiB int
 
+	banks   []bank
 	dir     string // removed by Close
 	console string
 	addr    string
@@ -79,7 +87,7 @@ func (l *Lab) Boot(ctx context.Context, o Options) (*Guest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("boot the guest: %w", err)
 	}
-	g := &Guest{Lab: l, MemoryMiB: o.MemoryMiB, dir: dir, console: filepath.Join(dir, "console.log")}
+	g := &Guest{Lab: l, MemoryMiB: o.MemoryMiB, banks: l.banks(o), dir: dir, console: filepath.Join(dir, "console.log")}
 	if o.LogDir != "" {
 		g.console = filepath.Join(o.LogDir, "console.log")
 	}
@@ -96,7 +104,15 @@ func (g *Guest) start(ctx context.Context, o Options) error {
 			return err
 		}
 	}
-	m, conn, err := startQEMU(g.Lab.arguments(o, g.console))
+	args := g.Lab.arguments(o, g.console)
+	if o.ModuleKey != nil {
+		more, err := firmware(g.dir, o.ModuleKey)
+		if err != nil {
+			return err
+		}
+		args = append(args, more...)
+	}
+	m, conn, err := startQEMU(g.Lab.qemu(), args)
 	if err != nil {
 		return err
 	}
@@ -108,32 +124,6 @@ func (g *Guest) start(ctx context.Context, o Options) error {
 		return m.explain(ctx, err)
 	}
 	return g.Ready(ctx)
-}
-
-// arguments is QEMU's command line. QEMU chooses the loopback port itself, which
-// Boot then asks for: no other process can take it in between.
-func (l *Lab) arguments(o Options, console string) []string {
-	return []string{
-		"-no-user-config", "-nodefaults", "-nographic",
-		"-accel", "tcg,thread=multi",
-		// Without la57, which Volatility does not read.
-		"-cpu", "max,-la57",
-		"-smp", fmt.Sprint(o.CPUs),
-		"-m", fmt.Sprint(o.MemoryMiB),
-		"-kernel", filepath.Join(l.guest, "vmlinuz"),
-		"-initrd", filepath.Join(l.guest, "initrd.img"),
-		// Mitigations cost an emulated processor much and protect nothing here.
-		"-append", strings.TrimSpace("root=/dev/vda console=ttyS0 net.ifnames=0 mitigations=off audit=0 " +
-			"loglevel=5 systemd.show_status=0 " + o.KernelArgs),
-		"-drive", "if=virtio,format=raw,snapshot=on,file=" + strings.ReplaceAll(filepath.Join(l.guest, "root.img"), ",", ",,"),
-		"-netdev", "user,id=" + netdev + ",restrict=on,hostfwd=tcp:127.0.0.1:0-:22",
-		"-device", "virtio-net-pci,romfile=,netdev=" + netdev,
-		"-device", "virtio-rng-pci",
-		"-chardev", "file,id=console,path=" + strings.ReplaceAll(console, ",", ",,"),
-		"-serial", "chardev:console",
-		"-chardev", "socket,id=qmp,fd=3",
-		"-mon", "chardev=qmp,mode=control",
-	}
 }
 
 // Addr is the guest's sshd: "127.0.0.1:PORT".

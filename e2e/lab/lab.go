@@ -62,7 +62,9 @@ type Lab struct {
 	HostKeys     []ssh.PublicKey // the guest's, as every guest has them
 	Fingerprints []string        // of HostKeys, as ssh-keygen -l prints them
 
+	dir   string // of all parts
 	guest string // folder of the disk, kernel and initramfs
+	arm64 bool   // what the kernel is for; else x86-64
 }
 
 // Cache returns the folder that setup.sh builds into.
@@ -99,10 +101,14 @@ func Open() (*Lab, error) {
 				ErrNotBuilt, filepath.Join(dir, part))
 		}
 	}
-	if _, err := exec.LookPath(qemu); err != nil {
+	l, err := read(dir)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := exec.LookPath(l.qemu()); err != nil {
 		return nil, fmt.Errorf("%w: %w: run e2e/lab/setup.sh (make e2e does)", ErrNotBuilt, err)
 	}
-	return read(dir)
+	return l, nil
 }
 
 func read(dir string) (*Lab, error) {
@@ -116,6 +122,7 @@ func read(dir string) (*Lab, error) {
 		Passphrase:   Passphrase,
 		Volatility:   filepath.Join(dir, "volatility", "venv", "bin", "vol"),
 		Debs:         filepath.Join(dir, "guest", "debs"),
+		dir:          dir,
 		guest:        filepath.Join(dir, "guest"),
 	}
 	release, err := os.ReadFile(filepath.Join(l.guest, "release"))

@@ -12,8 +12,6 @@ import (
 	"syscall"
 )
 
-const qemu = "qemu-system-x86_64"
-
 // machine is a QEMU process.
 type machine struct {
 	cmd    *exec.Cmd
@@ -21,9 +19,9 @@ type machine struct {
 	done   chan struct{} // closed when the process has been waited for
 }
 
-// startQEMU starts QEMU with one end of a unix socket pair as its descriptor 3,
+// startQEMU starts a QEMU with one end of a unix socket pair as its descriptor 3,
 // and returns the other end: no path, no waiting for it to appear.
-func startQEMU(args []string) (*machine, net.Conn, error) {
+func startQEMU(program string, args []string) (*machine, net.Conn, error) {
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("make QEMU's monitor: %w", err)
@@ -37,7 +35,7 @@ func startQEMU(args []string) (*machine, net.Conn, error) {
 		return nil, nil, fmt.Errorf("make QEMU's monitor: %w", err)
 	}
 
-	m := &machine{cmd: exec.Command(qemu, args...), done: make(chan struct{})}
+	m := &machine{cmd: exec.Command(program, args...), done: make(chan struct{})}
 	m.cmd.Stderr = &m.stderr
 	m.cmd.ExtraFiles = []*os.File{theirs}
 	// QEMU must not outlive us even if we are killed. Its own group, so that a

@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"regexp"
 	"sync"
 	"time"
@@ -105,12 +108,38 @@ func (g *Guest) Resume(ctx context.Context) error {
 }
 
 // Dump writes the guest's physical memory to path, where byte n is physical
-// address n: the truth that an image can be held against. Pause first for one
-// moment's memory.
+// address n: the truth that an image can be held against. What is no memory is a hole
+// in the file. Pause first for one moment's memory.
 func (g *Guest) Dump(ctx context.Context, path string) error {
-	_, err := g.QMP(ctx, "pmemsave", map[string]any{
-		"val": 0, "size": int64(g.MemoryMiB) << 20, "filename": path,
-	})
+	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	for _, b := range g.banks {
+		if err = g.dumpBank(ctx, b, out); err != nil {
+			break
+		}
+	}
+	return errors.Join(err, out.Close())
+}
+
+// dumpBank has QEMU write a file of its own: it takes no offset.
+func (g *Guest) dumpBank(ctx context.Context, b bank, out *os.File) error {
+	name := filepath.Join(g.dir, "bank")
+	defer os.Remove(name)
+	_, err := g.QMP(ctx, "pmemsave", map[string]any{"val": b.start, "size": b.size, "filename": name})
+	if err != nil {
+		return err
+	}
+	in, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	n, err := io.Copy(io.NewOffsetWriter(out, b.start), in)
+	if err == nil && n != b.size {
+		err = fmt.Errorf("QEMU wrote %d of %d bytes", n, b.size)
+	}
 	return err
 }
 
