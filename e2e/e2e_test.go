@@ -68,9 +68,15 @@ type rig struct {
 // newRig boots a guest; it is gone when the test ends.
 func newRig(t *testing.T) *rig {
 	t.Helper()
+	return bootRig(t, parts, lab.Options{})
+}
+
+// bootRig is newRig with another guest.
+func bootRig(t *testing.T, l *lab.Lab, o lab.Options) *rig {
+	t.Helper()
 	slots <- struct{}{}
 	t.Cleanup(func() { <-slots })
-	g, err := parts.Boot(t.Context(), lab.Options{})
+	g, err := l.Boot(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +129,7 @@ func (r *rig) target(user string) []string {
 
 // capture are the flags of a good capture.
 func (r *rig) capture(user string, more ...string) []string {
-	module := cmp.Or(r.module, parts.Module)
+	module := cmp.Or(r.module, r.guest.Lab.Module)
 	args := append([]string{"capture"}, r.target(user)...)
 	args = append(args, "--output", r.dir, "--case", "e2e", "--sign-key", r.signKey(),
 		"--module", module, "--module-sha256", sha256File(r.t, module), "--progress", "lines")

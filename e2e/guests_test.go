@@ -1,0 +1,88 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/shotglass-ir/shotglass/acquire"
+	"github.com/shotglass-ir/shotglass/e2e/lab"
+)
+
+// bothWays captures an idle guest through kcore and with LiME, and holds the images against each
+// other, against QEMU and against Volatility 3.
+func (r *rig) bothWays() (k, l taken) {
+	r.t.Helper()
+	k = r.take(r.kcore("ops", "--connections", "2")...)
+	r.noReaders(time.Second)
+	other := rigOf(r.t, r.guest)
+	l = other.take(other.capture("ops")...)
+	r.clean(time.Second)
+	if k.manifest.Method.Source != acquire.MethodKcore || l.manifest.Method.Source != acquire.MethodLime {
+		r.t.Errorf("methods %s and %s", k.manifest.Method.Source, l.manifest.Method.Source)
+	}
+	agree(r.t, k, l)
+	r.volatility(k)
+	r.volatility(l)
+	return k, l
+}
+
+// TestDebian13: a kernel of 2024, on a processor with five-level page tables, and a module that
+// is packed as Debian 13 packs its own.
+func TestDebian13(t *testing.T) {
+	t.Parallel()
+	l, err := parts.Debian13()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := bootRig(t, l, lab.Options{FiveLevel: true})
+	k, _ := r.bothWays()
+	f := k.manifest.Target.Facts
+	if !f.LA57 || !strings.Contains(f.OS, "trixie") || !strings.HasPrefix(f.Kernel, "6.12.") {
+		t.Errorf("la57 %t, %s, %s", f.LA57, f.OS, f.Kernel)
+	}
+	if !strings.Contains(strings.Join(k.manifest.Anomalies, "\n"), "la57") {
+		t.Errorf("anomalies %q", k.manifest.Anomalies)
+	}
+}
+
+// TestHole: RAM below a hole of 3.9 GiB and above it, as every machine with more than 4 GiB has.
+func TestHole(t *testing.T) {
+	t.Parallel()
+	// The kernel would keep half of the low memory for devices that reach no other.
+	r := bootRig(t, parts, lab.Options{MemoryMiB: 224, LowMiB: 128, KernelArgs: "swiotlb=1024"})
+	k, _ := r.bothWays()
+	var low, high uint64
+	for _, m := range k.manifest.RAM {
+		if m.Start < 4<<30 {
+			low += m.Size()
+		} else {
+			high += m.Size()
+		}
+	}
+	if low < 126<<20 || low > 128<<20 || high != 96<<20 {
+		t.Errorf("%d bytes of RAM below 4 GiB, %d above: %v", low, high, k.manifest.RAM)
+	}
+}
+
+// TestArm64 captures an arm64 guest that has busybox and sshd and nothing else.
+func TestArm64(t *testing.T) {
+	t.Parallel()
+	l, err := parts.Arm64()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := bootRig(t, l, lab.Options{MemoryMiB: 128})
+	k := r.take(r.kcore("root", "--connections", "2")...)
+	r.noReaders(time.Second)
+	f := k.manifest.Target.Facts
+	if f.Machine != "aarch64" || k.manifest.Method.Source != acquire.MethodKcore {
+		t.Errorf("machine %s, method %s", f.Machine, k.manifest.Method.Source)
+	}
+	// kallsyms of this kernel does not list linux_banner, so nobody knows its place.
+	r.volatility(k)
+	second := rigOf(t, r.guest)
+	agree(t, k, second.take(second.kcore("root")...))
+}
