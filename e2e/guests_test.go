@@ -74,7 +74,7 @@ func TestArm64(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := bootRig(t, l, lab.Options{MemoryMiB: 128})
+	r := bootRig(t, l, lab.Options{MemoryMiB: 160})
 	k := r.take(r.kcore("root", "--connections", "2")...)
 	r.noReaders(time.Second)
 	f := k.manifest.Target.Facts
