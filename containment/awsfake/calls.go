@@ -14,6 +14,7 @@ import (
 // A Call is one call that reached the cloud, with what came of it.
 type Call struct {
 	Seq       int    // from 1, of all calls
+	Attempt   int    // from 1, as the SDK counts them for one call of the program
 	Write     int    // from 1, of the calls that change something; 0: it does not, or it is a dry run
 	Operation string // "DescribeInstances"
 	Action    string // of IAM: "ec2:DescribeInstances"

@@ -41,6 +41,8 @@ type ACL struct {
 	Default bool
 	Tags    map[string]string
 	Entries []ACLEntry // without the last ones, that deny all
+
+	token string // of the call that made it: a second one with it makes no other
 }
 
 // An ACLEntry allows or denies in one direction.
@@ -259,7 +261,13 @@ func createACL(r *Request) (any, error) {
 	if r.Region.VPCs[r.Form.Get("VpcId")] == nil {
 		return nil, fail("InvalidVpcID.NotFound", "The vpc ID '%s' does not exist", r.Form.Get("VpcId"))
 	}
-	a := &ACL{ID: r.Region.id("acl-"), VPC: r.Form.Get("VpcId"), Tags: r.tags("TagSpecification.1.Tag")}
+	token := r.Form.Get("ClientToken")
+	for _, a := range r.Region.ACLs {
+		if token != "" && a.token == token {
+			return []X{el("networkAcl", r.Region.describeACL(a))}, nil
+		}
+	}
+	a := &ACL{ID: r.Region.id("acl-"), VPC: r.Form.Get("VpcId"), Tags: r.tags("TagSpecification.1.Tag"), token: token}
 	r.Region.ACLs[a.ID] = a
 	return []X{el("networkAcl", r.Region.describeACL(a))}, nil
 }

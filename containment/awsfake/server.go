@@ -119,6 +119,7 @@ func (c *Cloud) call(r *Request, svc *service, key, region string) (any, error) 
 		Seq: len(c.calls) + 1, Operation: r.Action, Action: svc.prefix + ":" + r.Action, Resources: []string{"*"}, Account: r.Account.ID, Region: region,
 		Principal: r.Principal.ARN, Time: c.now, Form: r.Form, Writes: op.writes, DryRun: r.Form.Get("DryRun") == "true",
 	}
+	fmt.Sscanf(r.HTTP.Header.Get("Amz-Sdk-Request"), "attempt=%d", &call.Attempt) //nolint:errcheck // 0: the SDK did not say
 	if op.action != "" {
 		call.Action = op.action
 	}

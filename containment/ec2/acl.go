@@ -153,6 +153,9 @@ func setACLEntry(ctx context.Context, c *conn, id string, _, to containment.Stat
 			}
 			return r, nil
 		}
+		if len(denies) > 0 { // an answer was lost, or someone did the same
+			return containment.Reply{}, nil
+		}
 		number := firstAllow - 1
 		for number > 0 && slices.Contains(used, number) {
 			number--
