@@ -225,7 +225,7 @@ func (p *planner) closeInterface(e types.NetworkInterface, isolate string) {
 		p.warn("%s is managed by %s, which may not let its groups be changed", id, aws.ToString(e.Operator.Principal))
 	}
 	if p.facts.branches[id] {
-		p.warn("%s is a branch of the instance's trunk, which a container has: it is isolated too", id)
+		p.warn("%s is a branch of the instance's trunk, which a container has: its network is closed too", id)
 	}
 	if !p.facts.kind.xen {
 		p.change(containment.Timeouts, kindTimeouts, id, state(shortest), "forget idle connections of %s after 60 s", id)

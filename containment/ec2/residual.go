@@ -13,7 +13,7 @@ import (
 )
 
 // What to do about connections that stay tracked.
-const hardCut = "look whether connections live on; cut by --cut nacl-subnet, by the address in the network ACL, or by --cut stop"
+const hardCut = "look whether connections live on; cut by --deny-address, --cut nacl-subnet or --cut stop"
 
 // residuals are the ways that the two groups leave open, as far as they can be read. EC2's guide lists those
 // on which connections are tracked whatever the groups say ("Automatically tracked connections").
