@@ -225,10 +225,6 @@ func (w *world) whole(name string) []containment.Entry {
 	return entries
 }
 
-func (w *world) journal() string {
-	return containment.JournalName(caseID, w.plan(containment.Options{}).Target)
-}
-
 // all is everything that can be asked for.
 func (w *world) all() containment.Options {
 	return containment.Options{Cuts: []string{ec2.CutPublicAddress, ec2.CutSubnet}, Addresses: []string{home.String(), "2001:db8:bad::/48"}, Forensic: "192.0.2.9"}
@@ -274,7 +270,7 @@ func (w *world) snapshot() string {
 	return string(b) + policies
 }
 
-// c2 is a connection that the attacker holds, with a packet each period.
+// flow opens a connection, on the first interface unless another is named.
 func (w *world) flow(f awsfake.Flow) *awsfake.Flow {
 	var made *awsfake.Flow
 	w.cloud.Edit(func() {
@@ -306,5 +302,5 @@ func status(res *containment.Result) string {
 
 var errKilled = errors.New("killed")
 
-// minute is the wait of tests that do not need the longer one.
+// short is the wait of tests that do not need the longer one.
 var short = func() *time.Duration { d := 5 * time.Second; return &d }()
