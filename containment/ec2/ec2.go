@@ -85,11 +85,14 @@ func (s *Service) connect(ctx context.Context, t containment.Target) (*conn, err
 		if err != nil {
 			return nil, fmt.Errorf("credentials for %s: %w", t, err)
 		}
+		if cfg.RetryMaxAttempts == 0 { // who set it knows better
+			cfg.RetryMaxAttempts = tries
+		}
 		c = &clients{
-			ec2:       sdk.NewFromConfig(cfg, func(o *sdk.Options) { o.RetryMaxAttempts = tries }),
-			iam:       iam.NewFromConfig(cfg, func(o *iam.Options) { o.RetryMaxAttempts = tries }),
-			scaling:   autoscaling.NewFromConfig(cfg, func(o *autoscaling.Options) { o.RetryMaxAttempts = tries }),
-			balancing: elb.NewFromConfig(cfg, func(o *elb.Options) { o.RetryMaxAttempts = tries }),
+			ec2:       sdk.NewFromConfig(cfg),
+			iam:       iam.NewFromConfig(cfg),
+			scaling:   autoscaling.NewFromConfig(cfg),
+			balancing: elb.NewFromConfig(cfg),
 			types:     map[string]instanceType{}, of: map[string]string{},
 		}
 		s.mu.Lock()
