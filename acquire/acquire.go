@@ -201,6 +201,14 @@ type Job struct {
 
 	Labels   map[string]string // for the manifest
 	Settings []Setting         // for the manifest, in place of Options.Settings
+
+	// Before, if set, is called once it is this target's turn, before the first byte is asked for and before
+	// anything is changed there. It is not called for a target that is not captured. It cannot
+	// stop the capture: memory does not wait for anything else.
+	Before func(ctx context.Context)
+	// After, if set, is called when the target's result stands: manifest sealed, target cleaned, its connection
+	// closed, its place given to the next. Run waits for it. ctx is Run's: it has ended when the run was interrupted.
+	After func(ctx context.Context, r *Result)
 }
 
 // AutoConnections lets the round trip decide for one target.
@@ -309,6 +317,8 @@ type Step struct {
 	Err error `json:"-"`
 
 	opts    *Options // of its job
+	before  func(context.Context)
+	after   func(context.Context, *Result)
 	host    *remote
 	src     Source
 	others  []Source // that could be used in its place

@@ -9,7 +9,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -213,4 +215,37 @@ func TestNamesAreDistinct(t *testing.T) {
 	if j := Jobs(transport.Target{Name: "a"}, transport.Target{Name: "b"}); len(j) != 2 || j[1].Target.Name != "b" {
 		t.Errorf("jobs: %+v", j)
 	}
+}
+
+// What hangs on a host: before its first byte, and once everything of it is written. A host that is not
+// captured has no before.
+func TestHooks(t *testing.T) {
+	t.Parallel()
+	a, dead := newFake(t), newFake(t)
+	dead.server.Close()
+	dir := t.TempDir()
+	var calls []string
+	var mu sync.Mutex
+	hooked := func(name string, j Job) Job {
+		note := func(when string) {
+			files, _ := filepath.Glob(dir + "/" + name + "-*.json")
+			mu.Lock()
+			defer mu.Unlock()
+			calls = append(calls, fmt.Sprintf("%s %s, %d manifests", name, when, len(files)))
+		}
+		j.Before = func(context.Context) {
+			a.mu.Lock()
+			n := a.agents
+			a.mu.Unlock()
+			note(fmt.Sprintf("before, %d agents", n))
+		}
+		j.After = func(_ context.Context, r *Result) { note("after, " + string(r.State)) }
+		return j
+	}
+	runJobs(t.Context(), t, a.options(dir), hooked("a", a.job("a")), hooked("dead", dead.job("dead")))
+	slices.Sort(calls)
+	if d := cmp.Diff([]string{"a after, complete, 1 manifests", "a before, 0 agents, 0 manifests", "dead after, failed, 0 manifests"}, calls); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	a.clean()
 }

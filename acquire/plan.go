@@ -31,7 +31,7 @@ func NewPlan(ctx context.Context, jobs []Job, opts Options) (*Plan, error) {
 	opts.totalRate = newLimit(opts.LimitTotalRate)
 	p := &Plan{opts: opts}
 	for _, j := range jobs {
-		s := &Step{Target: j.Target, Host: j.Host, Name: j.Name, Labels: j.Labels, opts: j.options(opts)}
+		s := &Step{Target: j.Target, Host: j.Host, Name: j.Name, Labels: j.Labels, before: j.Before, after: j.After, opts: j.options(opts)}
 		s.Recipients = agefile.Names(s.opts.Recipients)
 		if s.Host == "" {
 			s.Host = j.Target.Name

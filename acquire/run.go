@@ -38,6 +38,9 @@ func (p *Plan) Run(ctx context.Context) []Result {
 			s.settle()
 			s.park() // hundreds of others may still run
 			opts.Observer(Finished{host(s.Host), res})
+			if s.after != nil {
+				s.after(ctx, res)
+			}
 			return nil
 		})
 	}
@@ -54,6 +57,9 @@ func (s *Step) fail(ctx context.Context, err error) Result {
 func (s *Step) run(ctx context.Context) Result {
 	if err := s.refresh(ctx); err != nil {
 		return s.fail(ctx, err)
+	}
+	if s.before != nil {
+		s.before(ctx)
 	}
 	c := &capture{step: s, h: s.host, opts: s.opts}
 	res := c.run(ctx)

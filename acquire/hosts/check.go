@@ -20,6 +20,7 @@ func (d *decoder) check(f *File) {
 	d.checkDistinct(f)
 	d.checkFilenames(f)
 	d.checkAWS(f.AWS)
+	d.checkContainment(f)
 }
 
 // checkRoute: there is one way to a host.

@@ -44,6 +44,11 @@ var formats = map[string]struct {
 	"account":     {`^[0-9]{12}$`, checkAccount},
 	"lock":        {`^(governance|compliance)$`, checkLock},
 	"retain":      {"", checkRetain},
+
+	"contained":    {contained.String(), checkContained},
+	"gate":         {`^(complete|always|never)$`, oneOf(Gates)},
+	"contain_mode": {`^(revoke|deny)$`, oneOf(ContainModes)},
+	"cut":          {`^(public-address|nacl-subnet|stop)$`, oneOf(Cuts)},
 }
 
 // OpenSSH's own rules: valid_hostname and valid_ruser of its ssh.c. User and host can

@@ -79,6 +79,8 @@ type Defaults struct {
 	Recipients     Strings `yaml:"recipients" is:"recipient" doc:"Encrypt the image with age to these keys: age1..., or public keys of SSH."`
 	RecipientsFile Strings `yaml:"recipients_file" is:"file" doc:"Encrypt the image to the keys in these files, one a line."`
 
+	Containment Containment `yaml:"containment" doc:"What to contain in AWS after the capture."`
+
 	Labels map[string]string `yaml:"labels" doc:"What to note about the host in its manifest."`
 }
 

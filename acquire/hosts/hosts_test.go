@@ -87,6 +87,29 @@ hosts:
 	}
 }
 
+// How is said for all, what for each.
+func TestContainmentIsMerged(t *testing.T) {
+	f := mustParse(t, `
+defaults: {containment: {gate: always, role_arn: "arn:aws:iam::111122223333:role/ir", lock_first: true, break_glass: role/fire}}
+hosts:
+- {addr: a, containment: {targets: [i-0123456789abcdef0, role/web], break_glass: user/x}}
+- {addr: b, containment: {targets: AKIAIOSFODNN7EXAMPLE, gate: complete, protect_first: false}}
+- addr: c
+`)
+	m := f.Merged()
+	no := false
+	want := []Containment{
+		{Targets: Strings{"i-0123456789abcdef0", "role/web"}, Gate: "always", LockFirst: true, RoleARN: "arn:aws:iam::111122223333:role/ir", BreakGlass: Strings{"role/fire", "user/x"}},
+		{Targets: Strings{"AKIAIOSFODNN7EXAMPLE"}, Gate: "complete", LockFirst: true, ProtectFirst: &no, RoleARN: "arn:aws:iam::111122223333:role/ir", BreakGlass: Strings{"role/fire"}},
+		{Gate: "always", LockFirst: true, RoleARN: "arn:aws:iam::111122223333:role/ir", BreakGlass: Strings{"role/fire"}},
+	}
+	for i := range want {
+		if d := cmp.Diff(want[i], m[i].Containment); d != "" {
+			t.Errorf("%s (-want +got):\n%s", m[i].Addr, d)
+		}
+	}
+}
+
 func TestDefaultsAreMerged(t *testing.T) {
 	f := mustParse(t, `
 defaults:
@@ -242,6 +265,16 @@ var faults = []struct {
 		`2:23: repository.enabled is a number, want true or false`,
 		`2:31: repository.url: "ftp://x" is not a URL of https, http or s3`,
 		`3:10: logging is a list, want a block of keys`,
+	}},
+	{"containment", "defaults: {containment: {targets: i-0123456789abcdef0, gate: later}}\nhosts:\n- {addr: a, containment: {targets: [role/web, web], mode: kill, cut: [all]}}\n- {addr: b, containment: {lock_first: true}}\n- {addr: c, containment: {targets: role/web, protect: true}}\n", []string{
+		`1:26: defaults.containment.targets: targets belong to a host each`,
+		`1:62: defaults.containment.gate: "later": want one of complete, always, never`,
+		`3:47: hosts[0].containment.targets[1]: "web" is nothing that can be contained`,
+		`3:59: hosts[0].containment.mode: "kill": want one of revoke, deny`,
+		`3:71: hosts[0].containment.cut[0]: "all": want one of public-address, nacl-subnet, stop`,
+		`4:13: hosts[1].containment has no targets`,
+		`5:27: "role/web" is contained with hosts[0] already`,
+		`5:46: unknown key "protect" in hosts[2].containment; known are targets, gate`,
 	}},
 	{"no map", "- a\n", []string{`1:1: the file is a list, want a block of keys`}},
 	{"aliases", "hosts:\n- addr: *x\n- &y {<<: *y, addr: b}\n- {addr: !!str c}\n", []string{

@@ -7,7 +7,7 @@ import (
 
 // over returns d, with what it leaves out taken from below. The ways to get there
 // (jump_host, jumps, proxy_command) are one choice, and so are those who can decrypt
-// (recipients, recipients_file); labels add up.
+// (recipients, recipients_file); labels add up, and containment is merged key by key.
 func (d Defaults) over(below Defaults) Defaults {
 	routed := d.JumpHost != nil || len(d.Jumps) > 0 || d.ProxyCommand != ""
 	sealed := len(d.Recipients) > 0 || len(d.RecipientsFile) > 0
@@ -28,6 +28,9 @@ func (d Defaults) over(below Defaults) Defaults {
 			if sealed {
 				continue
 			}
+		case "Containment":
+			d.Containment = d.Containment.over(below.Containment)
+			continue
 		}
 		if v.Field(i).IsZero() {
 			v.Field(i).Set(b.Field(i))

@@ -94,6 +94,9 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 		defer plan.Close()
 		o.prompts.close()
 		err = errors.Join(tellResume(c, plan), tellTotals(c, plan))
+		if err == nil {
+			err = o.follow.plan(ctx, w.say)
+		}
 	}
 	if err != nil {
 		nerr := tell.end(ctx, nil, exitCode(err))
@@ -138,7 +141,11 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 	if !c.json {
 		o.summary(c, results, time.Since(began)).print(c)
 	}
-	return exitWith(code)
+	contained, err := o.follow.tell(c)
+	if err != nil {
+		return err
+	}
+	return exitWith(worse(code, contained))
 }
 
 func targetNames(o *captureOptions) (names []string) {

@@ -28,7 +28,7 @@ var exitCodes = []struct {
 	{exitFailed, "failed: no image was captured, or the program could not do what was asked"},
 	{exitPartial, "some host failed, an image is partial, swap that was asked for is not all there, or the audit log or a notification failed"},
 	{exitMismatch, "verification found a mismatch, or no trusted signer"},
-	{exitContainment, "captured, but containment failed (reserved)"},
+	{exitContainment, "containment failed or was withheld, was tampered with, left something open, or its release met a conflict"},
 	{exitUsage, "wrong usage or configuration; nothing was done"},
 	{exitInterrupted, "interrupted by a signal"},
 }

@@ -39,6 +39,7 @@ type captureOptions struct {
 	LogDir    string
 	LogPrefix string
 
+	follow          *followUps                          // what is contained with the hosts; nil: nothing
 	terms           s3.Options                          // of evidence in S3
 	bucket          func(url string) (sink.Sink, error) // opens a place in S3; nil: none is asked for
 	prompts         *prompter
@@ -282,7 +283,7 @@ func (o *captureOptions) readHosts(c *console, ctx *cli.Context, name string) (e
 			o.Jobs[0].Settings = setSetting(s, "name", name, "flag")
 		}
 	}
-	return nil
+	return o.readFollowUps(c, ctx, file)
 }
 
 // readSecrets opens the sources of secrets that flags and variables name.

@@ -57,7 +57,14 @@ func planHosts(ctx context.Context, c *console, o *captureOptions) error {
 	if err := tellTotals(c, plan); err != nil {
 		return err
 	}
-	return printPlan(c, plan, o.All)
+	err = printPlan(c, plan, o.All)
+	if ferr := o.follow.plan(sctx, c.line); ferr != nil {
+		return ferr
+	}
+	if ferr := o.follow.tellPlans(c); ferr != nil {
+		return ferr
+	}
+	return err
 }
 
 func printPlan(c *console, plan *acquire.Plan, all bool) error {

@@ -12,6 +12,9 @@ _shotglass() {
 		'cat:print the raw image to standard output'
 		'inspect:tell what a LiME image holds, whoever made it'
 		'upload:bring to its bucket what a capture left in its --spill folder'
+		'contain:isolate instances, lock credentials; with a journal to undo it'
+		'status:say what is contained, and whether it holds'
+		'release:put back what contain changed'
 		'hosts:check hosts files'
 		'modules:list, fetch, check, build, add and publish LiME modules'
 		'version:print the version, the commit and the digest of this program'
@@ -119,6 +122,21 @@ _shotglass() {
 			'--s3-lock[lock every object\: governance|compliance; needs --s3-retain]:value: ' \
 			'--s3-retain[lock for this TIME, such as 90d or 720h, or until this date, such as 2031-01-31]:value: ' \
 			'--s3-legal-hold[put a legal hold on every object]' \
+			'--contain[contain what the hosts file names under containment\: complete|always|never, after a complete image, after any, or only plan it]:value: ' \
+			'--lock-first[lock credentials before the first byte of memory; if the capture fails they stay locked]' \
+			'--protect-first[protect instances from termination and from Auto Scaling before the first byte]' \
+			'--watch[after containment see for this TIME whether someone undoes it, and do it again]:value: ' \
+			'--despite-denied[begin although permissions for containment seem to be missing]' \
+			'--journal[folder of the journals]:file:_files' \
+			'--journal-to[keep the journals here too]:value: ' \
+			'--aws-region[REGION of targets that are not named by ARN]:value: ' \
+			'--aws-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--aws-endpoint[another server than AWS, such as an emulator]:value: ' \
+			'--aws-role[role to assume\: ARN, or the name of a role that each target’s account has]:value: ' \
+			'--aws-external-id[external ID for that role]:value: ' \
+			'--aws-source-identity[source identity of that role’s session, which CloudTrail shows]:value: ' \
+			'*--break-glass[never contain this TARGET, beside who calls and the machine that this runs on]:value: ' \
+			'--no-instance-metadata[do not ask the instance metadata service which instance this is]' \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
 			'*:argument:_hosts'
@@ -215,6 +233,21 @@ _shotglass() {
 			'--s3-lock[lock every object\: governance|compliance; needs --s3-retain]:value: ' \
 			'--s3-retain[lock for this TIME, such as 90d or 720h, or until this date, such as 2031-01-31]:value: ' \
 			'--s3-legal-hold[put a legal hold on every object]' \
+			'--contain[contain what the hosts file names under containment\: complete|always|never, after a complete image, after any, or only plan it]:value: ' \
+			'--lock-first[lock credentials before the first byte of memory; if the capture fails they stay locked]' \
+			'--protect-first[protect instances from termination and from Auto Scaling before the first byte]' \
+			'--watch[after containment see for this TIME whether someone undoes it, and do it again]:value: ' \
+			'--despite-denied[begin although permissions for containment seem to be missing]' \
+			'--journal[folder of the journals]:file:_files' \
+			'--journal-to[keep the journals here too]:value: ' \
+			'--aws-region[REGION of targets that are not named by ARN]:value: ' \
+			'--aws-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--aws-endpoint[another server than AWS, such as an emulator]:value: ' \
+			'--aws-role[role to assume\: ARN, or the name of a role that each target’s account has]:value: ' \
+			'--aws-external-id[external ID for that role]:value: ' \
+			'--aws-source-identity[source identity of that role’s session, which CloudTrail shows]:value: ' \
+			'*--break-glass[never contain this TARGET, beside who calls and the machine that this runs on]:value: ' \
+			'--no-instance-metadata[do not ask the instance metadata service which instance this is]' \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
 			'*:argument:_hosts'
@@ -312,6 +345,105 @@ _shotglass() {
 			'-h[print this help to standard output]' \
 			'*:argument: '
 		;;
+	contain)
+		_arguments -S \
+			'--mode[for roles\: revoke|deny, sessions of before now, or all]:value: ' \
+			'*--without[leave out this STAGE\: protect, detach, lock, prepare, timeouts, untrack, isolate, cut]:value: ' \
+			'*--cut[cut hard, too]:value: ' \
+			'*--deny-address[deny this ADDRESS or prefix in the network ACL of the subnet]:value: ' \
+			'--forensic[let this SOURCE in to an isolated instance\: a prefix such as 192.0.2.7/32, or a security group]:value: ' \
+			'--forensic-port[on this PORT]:value: ' \
+			'--untrack-wait[let this TIME pass until the groups isolate, so that flows become untracked]:value: ' \
+			'--watch[see for this TIME whether someone undoes it, and do it again]:value: ' \
+			'*--irreversible[also do this CHANGE, which cannot be undone\: durable-executions]:value: ' \
+			'--key-only[of an access key\: leave its user as it is]' \
+			'--quarantine-tag[tag users and roles with KEY=VALUE, which a service control policy of your organisation denies everything to]:value: ' \
+			'--dry-run[say what would be done, and whether it is allowed; change nothing]' \
+			'--yes[do not ask]' \
+			'*--accept-risk[do not ask about this RISK]:value: ' \
+			'--resume[go on with what was interrupted, with the options of its journal]' \
+			'--despite-denied[begin although permissions seem to be missing]' \
+			'--require-verified[exit with 5 for an instance whose flows nobody looked at, too]' \
+			'--case[ID of the case; a target has one journal in a case]:value: ' \
+			'--journal[folder of the journals]:file:_files' \
+			'--journal-to[keep the journals here too]:value: ' \
+			'--aws-region[REGION of targets that are not named by ARN]:value: ' \
+			'--aws-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--aws-endpoint[another server than AWS, such as an emulator]:value: ' \
+			'--aws-role[role to assume\: ARN, or the name of a role that each target’s account has]:value: ' \
+			'--aws-external-id[external ID for that role]:value: ' \
+			'--aws-source-identity[source identity of that role’s session, which CloudTrail shows]:value: ' \
+			'*--break-glass[never contain this TARGET, beside who calls and the machine that this runs on]:value: ' \
+			'--no-instance-metadata[do not ask the instance metadata service which instance this is]' \
+			'--json[print JSON Lines to standard output]' \
+			'--s3-region[REGION of the bucket]:value: ' \
+			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--s3-endpoint[another server than AWS]:value: ' \
+			'--s3-path-style[name the bucket in the path, as most other servers want]' \
+			'--s3-insecure-http[take an endpoint without TLS on another machine\: anybody in between can read and forge the evidence]' \
+			'--s3-role-arn[role to assume]:value: ' \
+			'--s3-external-id[external ID for that role]:value: ' \
+			'--s3-bucket-owner[ACCOUNT that must own the bucket]:value: ' \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'*:argument: '
+		;;
+	status)
+		_arguments -S \
+			'--case[ID of the case; a target has one journal in a case]:value: ' \
+			'--journal[folder of the journals]:file:_files' \
+			'--journal-to[keep the journals here too]:value: ' \
+			'--aws-region[REGION of targets that are not named by ARN]:value: ' \
+			'--aws-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--aws-endpoint[another server than AWS, such as an emulator]:value: ' \
+			'--aws-role[role to assume\: ARN, or the name of a role that each target’s account has]:value: ' \
+			'--aws-external-id[external ID for that role]:value: ' \
+			'--aws-source-identity[source identity of that role’s session, which CloudTrail shows]:value: ' \
+			'*--break-glass[never contain this TARGET, beside who calls and the machine that this runs on]:value: ' \
+			'--no-instance-metadata[do not ask the instance metadata service which instance this is]' \
+			'--json[print JSON Lines to standard output]' \
+			'--s3-region[REGION of the bucket]:value: ' \
+			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--s3-endpoint[another server than AWS]:value: ' \
+			'--s3-path-style[name the bucket in the path, as most other servers want]' \
+			'--s3-insecure-http[take an endpoint without TLS on another machine\: anybody in between can read and forge the evidence]' \
+			'--s3-role-arn[role to assume]:value: ' \
+			'--s3-external-id[external ID for that role]:value: ' \
+			'--s3-bucket-owner[ACCOUNT that must own the bucket]:value: ' \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'*:argument: '
+		;;
+	release)
+		_arguments -S \
+			'--reactivate-keys[also make keys active again that contain made inactive\: AWS strongly advises against it for keys that leaked]' \
+			'*--also[also put back items of this KIND, such as those that the plan said would stay]:value: ' \
+			'--force[also overwrite what someone else changed meanwhile]' \
+			'*--stage[put back this STAGE alone]:value: ' \
+			'--case[ID of the case; a target has one journal in a case]:value: ' \
+			'--journal[folder of the journals]:file:_files' \
+			'--journal-to[keep the journals here too]:value: ' \
+			'--aws-region[REGION of targets that are not named by ARN]:value: ' \
+			'--aws-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--aws-endpoint[another server than AWS, such as an emulator]:value: ' \
+			'--aws-role[role to assume\: ARN, or the name of a role that each target’s account has]:value: ' \
+			'--aws-external-id[external ID for that role]:value: ' \
+			'--aws-source-identity[source identity of that role’s session, which CloudTrail shows]:value: ' \
+			'*--break-glass[never contain this TARGET, beside who calls and the machine that this runs on]:value: ' \
+			'--no-instance-metadata[do not ask the instance metadata service which instance this is]' \
+			'--json[print JSON Lines to standard output]' \
+			'--s3-region[REGION of the bucket]:value: ' \
+			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--s3-endpoint[another server than AWS]:value: ' \
+			'--s3-path-style[name the bucket in the path, as most other servers want]' \
+			'--s3-insecure-http[take an endpoint without TLS on another machine\: anybody in between can read and forge the evidence]' \
+			'--s3-role-arn[role to assume]:value: ' \
+			'--s3-external-id[external ID for that role]:value: ' \
+			'--s3-bucket-owner[ACCOUNT that must own the bucket]:value: ' \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'*:argument: '
+		;;
 	hosts)
 		_arguments -S \
 			'--json[print JSON Lines to standard output]' \
@@ -392,7 +524,7 @@ _shotglass() {
 		_arguments -S \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
-			'*:argument:(capture plan verify report cat inspect upload hosts modules version completion man help exit-codes environment secrets json evidence)'
+			'*:argument:(capture plan verify report cat inspect upload contain status release hosts modules version completion man help exit-codes environment secrets json evidence)'
 		;;
 	esac
 }

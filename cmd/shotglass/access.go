@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/shotglass-ir/shotglass/cmd/internal/journals"
+	"github.com/shotglass-ir/shotglass/containment"
+	"github.com/shotglass-ir/shotglass/sink/s3"
+	"github.com/shotglass-ir/shotglass/transport"
+)
+
+const groupAWS = "AWS account"
+
+func awsFlags() []cli.Flag {
+	str := func(name, envName, usage string) cli.Flag {
+		return &cli.StringFlag{Name: name, EnvVars: env(envName), Usage: usage, Category: groupAWS}
+	}
+	return []cli.Flag{
+		str("aws-region", "AWS_REGION", "`REGION` of targets that are not named by ARN"),
+		str("aws-profile", "AWS_PROFILE", "`NAME` of the profile in ~/.aws"),
+		str("aws-endpoint", "AWS_ENDPOINT", "another server than AWS, such as an emulator: `URL`"),
+		str("aws-role", "AWS_ROLE", "role to assume: `ARN`, or the name of a role that each target's account has"),
+		str("aws-external-id", "AWS_EXTERNAL_ID", "external `ID` for that role"),
+		str("aws-source-identity", "AWS_SOURCE_IDENTITY", "source identity of that role's session, which CloudTrail shows: `NAME`"),
+		&cli.StringSliceFlag{Name: "break-glass", EnvVars: env("BREAK_GLASS"), Usage: "never contain this `TARGET`, beside who calls and the machine that this runs on", Category: groupAWS},
+		&cli.BoolFlag{Name: "no-instance-metadata", EnvVars: env("NO_INSTANCE_METADATA"), Usage: "do not ask the instance metadata service which instance this is", Category: groupAWS, DisableDefaultText: true},
+	}
+}
+
+func journalFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "case", EnvVars: env("CASE"), Usage: "`ID` of the case; a target has one journal in a case", Category: groupContain},
+		&cli.StringFlag{Name: "journal", EnvVars: env("JOURNAL"), Usage: "folder of the journals: `DIR`", Value: ".", Category: groupContain, TakesFile: true},
+		&cli.StringFlag{Name: "journal-to", EnvVars: env("JOURNAL_TO"), Usage: "keep the journals here too: `s3://BUCKET/PREFIX/`", Category: groupContain},
+	}
+}
+
+// awsAccess is how AWS is called, and where journals lie.
+type awsAccess struct {
+	region, profile, endpoint        string
+	role, externalID, sourceIdentity string
+	noMetadata                       bool
+	glass                            []containment.Target
+	folder, bucket                   string
+	journals                         containment.Journals
+}
+
+func readAWSAccess(_ *console, ctx *cli.Context) (awsAccess, error) {
+	a := awsAccess{
+		region: ctx.String("aws-region"), profile: ctx.String("aws-profile"), endpoint: ctx.String("aws-endpoint"),
+		role: ctx.String("aws-role"), externalID: ctx.String("aws-external-id"), sourceIdentity: ctx.String("aws-source-identity"), noMetadata: ctx.Bool("no-instance-metadata"),
+		folder: ctx.String("journal"), bucket: ctx.String("journal-to"),
+	}
+	if a.externalID != "" && a.role == "" {
+		return a, usagef("--aws-external-id is for a role").fix("name it with --aws-role")
+	}
+	for _, s := range ctx.StringSlice("break-glass") {
+		t, err := containment.ParseTarget(s)
+		if err != nil {
+			return a, usagef("--break-glass: %v", err)
+		}
+		a.glass = append(a.glass, t)
+	}
+	if a.folder == "" || s3.IsURL(a.folder) {
+		return a, usagef("--journal is for a folder").fix("--journal DIR --journal-to s3://bucket/prefix/ keeps journals in both")
+	}
+	a.journals = containment.Dir(filepath.Clean(a.folder))
+	if a.bucket == "" {
+		return a, nil
+	}
+	o := s3Access(ctx)
+	var err error
+	if o.Bucket, o.Prefix, err = s3.ParseURL(a.bucket); err != nil {
+		return a, usagef("--journal-to: %v", err)
+	}
+	place, err := s3.New(ctx.Context, o)
+	if err != nil {
+		return a, usagef("--journal-to: %v", err)
+	}
+	a.journals = journals.Both{First: a.journals, Second: journals.Bucket{Place: place}}
+	return a, nil
+}
+
+// bare is an engine that reads journals and calls nobody.
+func (a awsAccess) bare() *containment.Engine {
+	return &containment.Engine{Journals: a.journals}
+}
+
+// engine is an engine for targets that are reached so.
+func (a awsAccess) engine(ctx context.Context, caseID string) (*containment.Engine, error) {
+	services, who, err := connectAWS(ctx, a, caseID)
+	if err != nil {
+		return nil, err
+	}
+	return &containment.Engine{
+		Services: services, Journals: a.journals, Guard: containment.Guard{BreakGlass: a.glass}, Caller: who, Tool: toolInfo().Name + " " + toolInfo().Version,
+	}, nil
+}
+
+// flagsText is what a command line needs to reach the same journals and account.
+func (a awsAccess) flagsText(caseID string) string {
+	var b strings.Builder
+	for _, f := range []struct{ name, value string }{
+		{"case", caseID}, {"journal", a.folder}, {"journal-to", a.bucket}, {"aws-region", a.region}, {"aws-profile", a.profile}, {"aws-role", a.role}, {"aws-external-id", a.externalID}, {"aws-source-identity", a.sourceIdentity},
+	} {
+		if f.value != "" && !(f.name == "journal" && f.value == ".") {
+			fmt.Fprintf(&b, "--%s %s ", f.name, transport.Quote(f.value))
+		}
+	}
+	return b.String()
+}
+
+// credentialKinds are the items that release leaves as they are: what leaked stays off.
+var credentialKinds = []string{"iam/access-key", "iam/service-credential", "iam/ssh-key", "iam/signing-certificate"}

@@ -1,0 +1,304 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/shotglass-ir/shotglass/containment"
+)
+
+const targetArgs = "TARGET..."
+
+const containText = `Takes EC2 instances, IAM users and roles, access keys and Lambda functions out of an attacker's hands: by ARN, or as i-..., user/NAME,
+role/NAME, function/NAME, AKIA.... It reads, prints what it would do, asks, does it, and reads it back. Each
+change is written to a journal with the state before it, before it is made; shotglass release puts everything back by it.
+Standard output gets one line per target, with tabs: target, outcome, journal. docs/containment.md says what is
+done to which target, in which order, and what stays open.`
+
+// A containRun is one run of the command contain.
+type containRun struct {
+	access  awsAccess
+	options containment.Options
+	apply   containment.ApplyOptions
+	targets []containment.Target
+
+	yes, dryRun, resume, denied, verified bool
+	risks                                 []string // accepted
+}
+
+// containParallel bounds the targets under way at once: each waits more than a minute for flows.
+const containParallel = 8
+
+func containCommand(c *console) *cli.Command {
+	return &cli.Command{
+		Name: "contain", Usage: "isolate instances, lock credentials; with a journal to undo it", ArgsUsage: targetArgs, Description: containText,
+		Flags: slices.Concat(containFlags(), journalFlags(), awsFlags(), []cli.Flag{jsonFlag()}, s3AccessFlags()),
+		Action: func(ctx *cli.Context) error {
+			c.json = ctx.Bool("json")
+			o, err := readContain(c, ctx)
+			if err != nil {
+				return err
+			}
+			return o.run(ctx.Context, c)
+		},
+	}
+}
+
+func containFlags() []cli.Flag {
+	list := func(name, envName, usage string) cli.Flag {
+		return &cli.StringSliceFlag{Name: name, EnvVars: env(envName), Usage: usage, Category: groupContain}
+	}
+	yes := func(name, usage string) cli.Flag {
+		return &cli.BoolFlag{Name: name, Usage: usage, Category: groupContain, DisableDefaultText: true}
+	}
+	return []cli.Flag{
+		&cli.StringFlag{Name: "mode", EnvVars: env("CONTAIN_MODE"), Usage: "for roles: `revoke|deny`, sessions of before now, or all", Category: groupContain},
+		list("without", "CONTAIN_WITHOUT", "leave out this `STAGE`: "+stageNames()),
+		list("cut", "CONTAIN_CUT", "cut hard, too: `public-address|nacl-subnet|stop`"),
+		list("deny-address", "CONTAIN_DENY_ADDRESS", "deny this `ADDRESS` or prefix in the network ACL of the subnet"),
+		&cli.StringFlag{Name: "forensic", EnvVars: env("CONTAIN_FORENSIC"), Usage: "let this `SOURCE` in to an isolated instance: a prefix such as 192.0.2.7/32, or a security group", Category: groupContain},
+		&cli.IntFlag{Name: "forensic-port", EnvVars: env("CONTAIN_FORENSIC_PORT"), Usage: "on this `PORT`", Value: 22, Category: groupContain},
+		&cli.DurationFlag{Name: "untrack-wait", EnvVars: env("CONTAIN_UNTRACK_WAIT"), Usage: "let this `TIME` pass until the groups isolate, so that flows become untracked", Value: 75 * time.Second, Category: groupContain},
+		&cli.DurationFlag{Name: "watch", EnvVars: env("CONTAIN_WATCH"), Usage: "see for this `TIME` whether someone undoes it, and do it again", Value: time.Minute, Category: groupContain},
+		list("irreversible", "", "also do this `CHANGE`, which cannot be undone: durable-executions"),
+		yes("key-only", "of an access key: leave its user as it is"),
+		&cli.StringFlag{Name: "quarantine-tag", EnvVars: env("CONTAIN_QUARANTINE_TAG"), Usage: "tag users and roles with `KEY=VALUE`, which a service control policy of your organisation denies everything to", Category: groupContain},
+		yes("dry-run", "say what would be done, and whether it is allowed; change nothing"),
+		yes("yes", "do not ask"),
+		list("accept-risk", "", "do not ask about this `RISK`"),
+		yes("resume", "go on with what was interrupted, with the options of its journal"),
+		yes("despite-denied", "begin although permissions seem to be missing"),
+		yes("require-verified", "exit with 5 for an instance whose flows nobody looked at, too"),
+	}
+}
+
+const groupContain = "Containment"
+
+func stageNames() string {
+	var names []string
+	for _, s := range containment.Stages {
+		names = append(names, string(s))
+	}
+	return strings.Join(names, ", ")
+}
+
+func readContain(c *console, ctx *cli.Context) (*containRun, error) {
+	o := &containRun{
+		options: containment.Options{
+			Mode: ctx.String("mode"), Cuts: ctx.StringSlice("cut"), Addresses: ctx.StringSlice("deny-address"), Forensic: ctx.String("forensic"),
+			ForensicPort: ctx.Int("forensic-port"), Irreversible: ctx.StringSlice("irreversible"), KeyOnly: ctx.Bool("key-only"),
+			QuarantineTag: ctx.String("quarantine-tag"), Case: ctx.String("case"),
+		},
+		apply: containment.ApplyOptions{Watch: ctx.Duration("watch")},
+		yes:   ctx.Bool("yes"), dryRun: ctx.Bool("dry-run"), resume: ctx.Bool("resume"), denied: ctx.Bool("despite-denied"),
+		verified: ctx.Bool("require-verified"), risks: ctx.StringSlice("accept-risk"),
+	}
+	if ctx.IsSet("untrack-wait") {
+		w := ctx.Duration("untrack-wait")
+		o.options.UntrackWait = &w
+	}
+	if m := o.options.Mode; m != "" && m != "revoke" && m != "deny" {
+		return nil, usagef("--mode %q: want revoke or deny", m)
+	}
+	for _, s := range ctx.StringSlice("without") {
+		if !slices.Contains(containment.Stages, containment.Stage(s)) {
+			return nil, usagef("--without %q: the stages are %s", s, stageNames())
+		}
+		o.options.Without = append(o.options.Without, containment.Stage(s))
+	}
+	for _, cut := range o.options.Cuts {
+		if !slices.Contains([]string{"public-address", "nacl-subnet", "stop"}, cut) {
+			return nil, usagef("--cut %q: want public-address, nacl-subnet or stop", cut)
+		}
+	}
+	if o.dryRun && o.resume {
+		return nil, usagef("--dry-run and --resume exclude each other").fix("shotglass status says what was done")
+	}
+	if ctx.NArg() == 0 {
+		return nil, usagef("no target").fix("name one: an ARN, i-..., user/NAME, role/NAME, function/NAME or AKIA...")
+	}
+	for _, a := range ctx.Args().Slice() {
+		t, err := containment.ParseTarget(a)
+		if err != nil {
+			return nil, usagef("%v", err)
+		}
+		if slices.Contains(o.targets, t) {
+			return nil, usagef("%s is named twice", t)
+		}
+		o.targets = append(o.targets, t)
+	}
+	var err error
+	o.access, err = readAWSAccess(c, ctx)
+	return o, err
+}
+
+// planned is a target with what would be done to it.
+type planned struct {
+	target containment.Target
+	engine *containment.Engine
+	plan   *containment.Plan
+	name   string // of the journal to resume
+	err    error
+}
+
+func (o *containRun) run(ctx context.Context, c *console) error {
+	sctx, stop := catchSignals(ctx, c.exit, func(name string) {
+		c.line("shotglass: " + name + ": finishing the call under way; press Ctrl-C again to leave at once")
+	}, func() {})
+	defer stop()
+	all := o.plan(sctx, c)
+	if sctx.Err() != nil {
+		return context.Cause(sctx)
+	}
+	code, failed := exitOK, 0
+	for _, p := range all {
+		if p.err != nil {
+			failed++
+			c.fail("", p.err)
+			continue
+		}
+		if err := tellContainmentPlan(c, p.plan, o.dryRun); err != nil {
+			return err
+		}
+		if len(p.plan.Missing) > 0 && !o.denied && !o.dryRun {
+			failed++
+			c.fail("", &usageError{Msg: fmt.Sprintf("%s: not contained: permissions are missing, see the plan", p.target),
+				Fix: "call as a role that has them (docs/containment.md has the policy), or begin all the same with --despite-denied"})
+		} else if len(p.plan.Missing) > 0 {
+			code = exitContainment
+		}
+	}
+	// All or nothing, before the first change: a person who must decide sees the whole.
+	if failed > 0 {
+		code = exitFailed
+	}
+	if failed > 0 || o.dryRun {
+		return endContain(c, code, 0, failed)
+	}
+	if err := o.ask(sctx, c, all); err != nil {
+		return err
+	}
+	return o.make(sctx, c, all)
+}
+
+// plan plans all targets at once.
+func (o *containRun) plan(ctx context.Context, c *console) []*planned {
+	all := make([]*planned, len(o.targets))
+	var g errgroup.Group
+	g.SetLimit(containParallel)
+	for i, t := range o.targets {
+		p := &planned{target: t}
+		all[i] = p
+		g.Go(func() error {
+			if p.engine, p.err = o.access.engine(ctx, o.options.Case); p.err != nil {
+				return nil
+			}
+			p.engine.Observe = func(e containment.Event) { tellContainment(c, e) }
+			options := o.options
+			if o.resume {
+				var was *containment.Plan
+				if p.name, was, p.err = oneJournal(ctx, p.engine, t, o.options.Case); p.err != nil {
+					return nil
+				}
+				options, p.target = was.Options, was.Target
+			}
+			p.plan, p.err = p.engine.Plan(ctx, p.target, options)
+			return nil
+		})
+	}
+	g.Wait()
+	return all
+}
+
+// oneJournal finds the one journal of a target.
+func oneJournal(ctx context.Context, e *containment.Engine, t containment.Target, caseID string) (string, *containment.Plan, error) {
+	names, err := e.Find(ctx, t, caseID)
+	switch {
+	case err != nil:
+		return "", nil, err
+	case len(names) == 0:
+		return "", nil, &usageError{Msg: fmt.Sprintf("%s has no journal in %s", t, e.Journals), Fix: "name the folder with --journal, or the case with --case", Err: containment.ErrNoJournal}
+	case len(names) > 1:
+		return "", nil, &usageError{Msg: fmt.Sprintf("%s has several journals in %s: %s", t, e.Journals, strings.Join(names, ", ")), Fix: "name the case with --case, or the journal in place of the target"}
+	}
+	p, err := e.Journaled(ctx, names[0])
+	return names[0], p, err
+}
+
+// make applies all plans, several at once.
+func (o *containRun) make(ctx context.Context, c *console, all []*planned) error {
+	var mu sync.Mutex
+	code, good, bad := exitOK, 0, 0
+	var g errgroup.Group
+	g.SetLimit(containParallel)
+	for _, p := range all {
+		g.Go(func() error {
+			var r *containment.Result
+			var err error
+			if o.resume {
+				r, err = p.engine.Resume(ctx, p.name, o.apply)
+			} else {
+				r, err = p.engine.Apply(ctx, p.plan, o.apply)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				c.fail("", err)
+				c.hint(o.undoHint(p, r))
+			}
+			one := containCode(r, err, o.verified)
+			if one == exitOK {
+				good++
+			} else {
+				bad++
+			}
+			code = worse(code, one)
+			return tellContained(c, r)
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return endContain(c, code, good, bad)
+}
+
+// containCode is the exit code of one target.
+func containCode(r *containment.Result, err error, verified bool) int {
+	var s *signalError
+	switch {
+	case errors.As(err, &s):
+		return exitInterrupted
+	case err != nil, !r.Outcome.Good(), verified && r.Outcome == containment.Unverified:
+		return exitContainment
+	}
+	return exitOK
+}
+
+func (o *containRun) undoHint(p *planned, r *containment.Result) string {
+	if r == nil || r.Journal == "" {
+		return ""
+	}
+	flags := o.access.flagsText(o.options.Case)
+	return fmt.Sprintf("the journal %s has what was done: go on with shotglass contain --resume %s%s, or put it back with shotglass release %s%s", r.Journal, flags, p.target, flags, p.target)
+}
+
+func endContain(c *console, code, good, bad int) error {
+	if c.json {
+		if err := c.message("summary", struct {
+			Code    int `json:"code"`
+			Targets int `json:"targets"`
+			Failed  int `json:"failed"`
+		}{code, good + bad, bad}); err != nil {
+			return err
+		}
+	}
+	return exitWith(code)
+}

@@ -1,0 +1,289 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/shotglass-ir/shotglass/acquire"
+	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
+	"github.com/shotglass-ir/shotglass/cmd/internal/flows"
+	"github.com/shotglass-ir/shotglass/containment"
+	"github.com/shotglass-ir/shotglass/transport"
+)
+
+// followUps are what is contained with the hosts of a capture.
+type followUps struct {
+	o      *captureOptions
+	watch  time.Duration
+	denied bool // go on although permissions are missing
+	hosts  []*followUp
+	say    func(string) // a line of the story; set by plan
+}
+
+// A followUp is what is contained with one host: its targets are locked and protected before its memory is
+// read, if asked, and contained after it, if the gate lets them.
+type followUp struct {
+	all     *followUps
+	host    string
+	job     *acquire.Job
+	spec    hostsfile.Containment
+	access  awsAccess
+	targets []*planned
+
+	early  []containment.Stage // that Before applied
+	locked bool                // and with that, credentials
+
+	mu      sync.Mutex
+	results []*containment.Result
+	errs    []error
+	why     string // withheld; empty: it was not
+	place   string // of the record
+	code    int
+}
+
+// gate is when to contain.
+func (f *followUp) gate() string {
+	if f.spec.Gate == "" {
+		return "complete"
+	}
+	return f.spec.Gate
+}
+
+// hook hangs the containment of a host on its job. The job must not move afterwards.
+func (all *followUps) hook(j *acquire.Job, spec hostsfile.Containment, access awsAccess) error {
+	f := &followUp{all: all, host: hostOf(*j), job: j, spec: spec, access: access}
+	for _, s := range spec.Targets {
+		t, err := containment.ParseTarget(s)
+		if err != nil {
+			return fmt.Errorf("host %q: containment: %w", f.host, err)
+		}
+		f.targets = append(f.targets, &planned{target: t})
+	}
+	for _, s := range spec.BreakGlass {
+		t, err := containment.ParseTarget(s)
+		if err != nil {
+			return fmt.Errorf("host %q: containment: break_glass: %w", f.host, err)
+		}
+		f.access.glass = append(f.access.glass, t)
+	}
+	all.hosts = append(all.hosts, f)
+	j.Before, j.After = f.before, f.after
+	return nil
+}
+
+// plan plans every target of every host, before the first byte of any. say gets the lines of the story from now on.
+func (all *followUps) plan(ctx context.Context, say func(string)) error {
+	if all == nil {
+		return nil
+	}
+	all.say = func(line string) { say("shotglass: " + line) }
+	var g errgroup.Group
+	g.SetLimit(containParallel)
+	for _, f := range all.hosts {
+		options := containment.Options{
+			Case: all.o.Engine.Case, Mode: f.spec.Mode, Cuts: f.spec.Cut, Addresses: f.spec.DenyAddress, Forensic: f.spec.Forensic,
+			ForensicPort: f.job.Target.Port,
+		}
+		for _, p := range f.targets {
+			g.Go(func() error {
+				if p.engine, p.err = f.access.engine(ctx, options.Case); p.err != nil {
+					return nil
+				}
+				p.engine.Observe = func(e containment.Event) { all.say(f.host + ": " + containmentLine(e)) }
+				p.plan, p.err = p.engine.Plan(ctx, p.target, options)
+				return nil
+			})
+		}
+	}
+	g.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	var errs []error
+	for _, f := range all.hosts {
+		for _, p := range f.targets {
+			switch {
+			case p.err != nil:
+				errs = append(errs, fmt.Errorf("host %q: %w", f.host, p.err))
+			case len(p.plan.Missing) > 0 && !all.denied:
+				var missing []string
+				for _, m := range p.plan.Missing {
+					missing = append(missing, m.Action+" on "+m.Resource)
+				}
+				errs = append(errs, fmt.Errorf("host %q: to contain %s permissions are missing: %s", f.host, p.target, strings.Join(missing, ", ")))
+			}
+		}
+	}
+	if len(errs) > 0 {
+		return &usageError{Msg: errors.Join(errs...).Error(), Err: errors.Join(errs...),
+			Fix: "no memory was read and nothing was contained; correct it, capture alone with --contain never, or go on without the permissions with --despite-denied"}
+	}
+	return nil
+}
+
+// before protects and locks, as was asked, before the first byte. What fails is told, and tried again after the capture.
+func (f *followUp) before(ctx context.Context) {
+	if f.gate() == "never" {
+		return
+	}
+	if f.spec.ProtectFirst == nil || *f.spec.ProtectFirst {
+		f.early = append(f.early, containment.Protect, containment.Detach)
+	}
+	if f.spec.LockFirst {
+		f.early = append(f.early, containment.Lock)
+	}
+	if len(f.early) == 0 {
+		return
+	}
+	f.each(func(p *planned) {
+		has := slices.ContainsFunc(p.plan.Changes, func(c containment.Change) bool { return slices.Contains(f.early, c.Stage) })
+		if !has {
+			return
+		}
+		r, err := p.engine.Apply(ctx, p.plan, containment.ApplyOptions{Stages: f.early})
+		if err != nil {
+			f.all.say(fmt.Sprintf("%s: error: before the capture: %v", f.host, err))
+		} else if !r.Outcome.Good() {
+			f.all.say(fmt.Sprintf("%s: error: before the capture: %s: %s", f.host, p.target, outcomeText(r.Outcome)))
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.locked = f.locked || f.spec.LockFirst && r != nil && r.Outcome != containment.Failed
+	})
+}
+
+// each does something with all targets at once.
+func (f *followUp) each(do func(*planned)) {
+	var wg sync.WaitGroup
+	for _, p := range f.targets {
+		wg.Go(func() { do(p) })
+	}
+	wg.Wait()
+}
+
+// after contains, if the gate lets it, and writes the record.
+func (f *followUp) after(ctx context.Context, r *acquire.Result) {
+	switch gate := f.gate(); {
+	case gate == "never":
+		f.why = "the gate is never"
+		return
+	case ctx.Err() != nil:
+		f.why = "the run was interrupted"
+	case gate == "complete" && r.State != acquire.StateComplete:
+		f.why = fmt.Sprintf("the image is %s, and the gate is complete", r.State)
+	default:
+		f.each(func(p *planned) { f.contain(ctx, p) })
+	}
+	if f.why != "" {
+		f.code = exitContainment
+	}
+	if err := f.record(r); err != nil {
+		f.errs = append(f.errs, fmt.Errorf("record of the containment: %w", err))
+		f.code = exitContainment
+	}
+}
+
+func (f *followUp) contain(ctx context.Context, p *planned) {
+	o := containment.ApplyOptions{Watch: f.all.watch}
+	if p.target.Kind == containment.Instance {
+		o.Flows = f.flows
+	}
+	r, err := p.engine.Apply(ctx, p.plan, o)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err != nil {
+		f.errs = append(f.errs, err)
+	}
+	if r != nil {
+		f.results = append(f.results, r)
+	}
+	f.code = worse(f.code, containCode(r, err, false))
+}
+
+// flows looks at the host's connections over a new SSH connection: the one of the capture may be among
+// those that were cut.
+func (f *followUp) flows(ctx context.Context) ([]containment.Residual, error) {
+	dialer := f.all.o.Engine.Dialer
+	if dialer == nil {
+		dialer = &transport.SSH{}
+	}
+	dctx, cancel := context.WithTimeout(ctx, defaultConnectTimeout)
+	conn, err := dialer.Dial(dctx, f.job.Target)
+	cancel()
+	if err != nil {
+		return nil, fmt.Errorf("connect to see which flows still live: %w", err)
+	}
+	defer conn.Close()
+	alive, err := flows.Look(ctx, conn, flows.Interval)
+	if err != nil {
+		return nil, err
+	}
+	var out []containment.Residual
+	for _, a := range alive {
+		out = append(out, containment.Residual{
+			Path: "flow", What: fmt.Sprintf("tcp %q to %q moved %d bytes in %s", a.Local, a.Remote, a.Bytes, flows.Interval),
+			Do: "deny the remote address in the subnet's network ACL: shotglass contain --deny-address",
+		})
+	}
+	return out, nil
+}
+
+// tell says at the end of the run what became of each host's targets, and returns the exit code.
+func (all *followUps) tell(c *console) (int, error) {
+	code := exitOK
+	if all == nil {
+		return code, nil
+	}
+	for _, f := range all.hosts {
+		for _, err := range f.errs {
+			c.fail(f.host, err)
+		}
+		for _, r := range f.results {
+			if err := tellContained(c, r); err != nil {
+				return exitFailed, err
+			}
+		}
+		if f.why != "" && f.gate() != "never" {
+			var names []string
+			for _, p := range f.targets {
+				names = append(names, p.target.String())
+			}
+			c.line(fmt.Sprintf("shotglass: NOT CONTAINED: %s: %s: %s", f.host, strings.Join(names, ", "), f.why))
+			c.hint("to contain: shotglass contain " + f.access.flagsText(all.o.Engine.Case) + strings.Join(names, " "))
+			if f.locked {
+				c.line(fmt.Sprintf("shotglass: %s: credentials were locked before the capture and REMAIN LOCKED", f.host))
+				c.hint("to unlock: shotglass release " + f.access.flagsText(all.o.Engine.Case) + strings.Join(names, " "))
+			}
+		}
+		if f.place != "" && !c.json {
+			c.info("%s: record of the containment: %s", f.host, f.place)
+		}
+		code = worse(code, f.code)
+	}
+	return code, nil
+}
+
+// tellPlans prints what would be contained, for plan.
+func (all *followUps) tellPlans(c *console) error {
+	if all == nil {
+		return nil
+	}
+	for _, f := range all.hosts {
+		for _, p := range f.targets {
+			if !c.json {
+				fmt.Fprintf(c, "\nafter %s, by the gate %s:\n", printable(f.host), f.gate())
+			}
+			if err := tellContainmentPlan(c, p.plan, true); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

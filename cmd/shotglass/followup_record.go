@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/shotglass-ir/shotglass/acquire"
+	"github.com/shotglass-ir/shotglass/acquire/signature"
+	"github.com/shotglass-ir/shotglass/containment"
+	"github.com/shotglass-ir/shotglass/sink"
+)
+
+// containmentNamespace is the domain of signatures of containment records (PROTOCOL.sshsig).
+const containmentNamespace = "containment@shotglass-ir"
+
+// containmentRecord is what a capture says of the containment that followed it. It is signed like a manifest,
+// and names the manifest that came before it. Fields are only added.
+type containmentRecord struct {
+	Version  int                   `json:"v"`
+	Case     string                `json:"case,omitempty"`
+	Host     string                `json:"host"`
+	Written  time.Time             `json:"written"`
+	Tool     acquire.Tool          `json:"tool"`
+	Gate     string                `json:"gate"`
+	State    acquire.State         `json:"image_state"`
+	Image    string                `json:"image,omitempty"`
+	Manifest acquire.Digest        `json:"manifest,omitzero"`        // of the manifest's bytes
+	Place    string                `json:"manifest_place,omitempty"` // where it lies
+	Early    []containment.Stage   `json:"before_capture,omitempty"` // stages applied before the first byte
+	Withheld string                `json:"withheld,omitempty"`       // why nothing was contained
+	Locked   bool                  `json:"locked,omitempty"`         // credentials were locked before the capture, and remain so
+	Plans    []*containment.Plan   `json:"plans"`
+	Results  []*containment.Result `json:"results,omitempty"`
+	Errors   []string              `json:"errors,omitempty"`
+}
+
+// recordTimeout bounds the writing of a record after an interruption.
+const recordTimeout = 30 * time.Second
+
+// record writes what became of the containment beside the image, and signs it.
+func (f *followUp) record(r *acquire.Result) error {
+	ctx, cancel := context.WithTimeout(context.Background(), recordTimeout)
+	defer cancel()
+	o := f.all.o
+	rec := containmentRecord{
+		Version: 1, Case: o.Engine.Case, Host: f.host, Written: time.Now().UTC(), Tool: o.Engine.Tool, Gate: f.gate(), State: r.State,
+		Image: r.Image.Name, Manifest: r.ManifestDigest, Place: r.Manifest, Early: f.early, Withheld: f.why, Locked: f.locked, Results: f.results,
+	}
+	for _, p := range f.targets {
+		rec.Plans = append(rec.Plans, p.plan)
+	}
+	for _, e := range f.errs {
+		rec.Errors = append(rec.Errors, e.Error())
+	}
+	data, err := json.MarshalIndent(rec, "", "  ")
+	if err != nil {
+		return err
+	}
+	data = append(data, '\n')
+	name := r.Image.Name
+	if name == "" {
+		name = safeName(f.host) + rec.Written.Format("-20060102T150405Z")
+	}
+	name += ".containment"
+	where := o.Engine.Sink
+	if f.job.Sink != nil {
+		where = f.job.Sink
+	}
+	if f.place, err = store(ctx, where, name, data); err != nil {
+		return err
+	}
+	if o.Engine.Signer == nil {
+		return nil
+	}
+	sig, err := signature.SignIn(containmentNamespace, data, o.Engine.Signer)
+	if err != nil {
+		return fmt.Errorf("sign: %w", err)
+	}
+	_, err = store(ctx, where, name+".sig", sig)
+	return err
+}
+
+// store writes one small object.
+func store(ctx context.Context, where sink.Sink, name string, data []byte) (string, error) {
+	o, err := where.Create(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	if _, err = o.Write(data); err == nil {
+		var r sink.Receipt
+		if r, err = o.Commit(ctx); err == nil {
+			return r.Location, nil
+		}
+	}
+	return "", errors.Join(err, o.Abort(ctx))
+}
+
+// safeName makes a host's name one that a file can have.
+func safeName(host string) string {
+	b := []byte(host)
+	for i, c := range b {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '-') || i == 0 && c == '-' || i == 0 && c == '.' {
+			b[i] = '_'
+		}
+	}
+	return string(b)
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/shotglass-ir/shotglass/acquire"
+	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
+	"github.com/shotglass-ir/shotglass/acquire/signature"
+	"github.com/shotglass-ir/shotglass/containment"
+	"github.com/shotglass-ir/shotglass/sink"
+	"github.com/shotglass-ir/shotglass/transport"
+)
+
+// follow captures a host with containment of a role, as far as the containment sees a capture: planned, before, after. It returns the
+// exit code, the story and the record.
+func (c *cloudTest) follow(ctx context.Context, spec hostsfile.Containment, state acquire.State) (int, string, containmentRecord) {
+	c.Helper()
+	out := c.TempDir()
+	disk, err := sink.NewDisk(out)
+	if err != nil {
+		c.Fatal(err)
+	}
+	_, priv, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		c.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(priv)
+	if err != nil {
+		c.Fatal(err)
+	}
+	o := &captureOptions{Engine: acquire.Options{Case: "case-42", Sink: disk, Signer: signer, Tool: toolInfo()}}
+	all := &followUps{o: o}
+	spec.Targets = hostsfile.Strings{"role/web"}
+	job := &acquire.Job{Target: transport.Target{Name: "web-1"}}
+	if err := all.hook(job, spec, awsAccess{journals: containment.Dir(c.dir), folder: c.dir}); err != nil {
+		c.Fatal(err)
+	}
+	var story bytes.Buffer
+	if err := all.plan(c.Context(), func(s string) { story.WriteString(s + "\n") }); err != nil {
+		c.Fatal(err)
+	}
+	job.Before(ctx)
+	_, _, during := c.locked()
+	if during != spec.LockFirst {
+		c.Errorf("locked during the capture: %v", during)
+	}
+	r := &acquire.Result{Host: "web-1", State: state, Manifest: out + "/m.json", ManifestDigest: acquire.Digest{Bytes: 3, SHA256: strings.Repeat("a", 64)}}
+	r.Image.Name = "web-1-mem.lime.zst"
+	job.After(ctx, r)
+	code, err := all.tell(newConsole(strings.NewReader(""), &story, &story))
+	if err != nil {
+		c.Fatal(err)
+	}
+	var rec containmentRecord
+	data, err := os.ReadFile(out + "/web-1-mem.lime.zst.containment")
+	if spec.Gate == "never" {
+		if err == nil {
+			c.Error("a record of nothing")
+		}
+		return code, story.String(), rec
+	}
+	if err != nil {
+		c.Fatal(err)
+	}
+	sig, err := os.ReadFile(out + "/web-1-mem.lime.zst.containment.sig")
+	if err != nil {
+		c.Fatal(err)
+	}
+	allowed, err := signature.ParseAllowedSigners(strings.NewReader("alice "+string(ssh.MarshalAuthorizedKey(signer.PublicKey()))), "signers")
+	if err != nil {
+		c.Fatal(err)
+	}
+	if _, err := signature.VerifyIn(containmentNamespace, data, sig, allowed, time.Now()); err != nil {
+		c.Error(err)
+	}
+	if err := json.Unmarshal(data, &rec); err != nil {
+		c.Fatal(err)
+	}
+	return code, story.String(), rec
+}
+
+func TestFollowUp(t *testing.T) {
+	interrupted, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, tt := range []struct {
+		name      string
+		spec      hostsfile.Containment
+		state     acquire.State
+		ctx       context.Context
+		code      int
+		contained bool
+		story     []string
+	}{
+		{"complete", hostsfile.Containment{Mode: "deny"}, acquire.StateComplete, t.Context(), exitOK, true, []string{"contained"}},
+		{"partial", hostsfile.Containment{Mode: "deny"}, acquire.StatePartial, t.Context(), exitContainment, false,
+			[]string{"NOT CONTAINED: web-1: role/web: the image is partial", "shotglass contain --case case-42 --journal "}},
+		{"partial, always", hostsfile.Containment{Mode: "deny", Gate: "always"}, acquire.StatePartial, t.Context(), exitOK, true, []string{"contained"}},
+		{"failed, always", hostsfile.Containment{Mode: "deny", Gate: "always"}, acquire.StateFailed, t.Context(), exitOK, true, nil},
+		{"never", hostsfile.Containment{Mode: "deny", Gate: "never"}, acquire.StateComplete, t.Context(), exitOK, false, nil},
+		{"interrupted", hostsfile.Containment{Mode: "deny", Gate: "always"}, acquire.StatePartial, interrupted, exitContainment, false, []string{"the run was interrupted"}},
+		{"locked first", hostsfile.Containment{Mode: "deny", LockFirst: true}, acquire.StateComplete, t.Context(), exitOK, true, nil},
+		{"locked first, failed", hostsfile.Containment{Mode: "deny", LockFirst: true}, acquire.StateFailed, t.Context(), exitContainment, true,
+			[]string{"REMAIN LOCKED", "shotglass release --case case-42 --journal "}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newCloudTest(t)
+			code, story, rec := c.follow(tt.ctx, tt.spec, tt.state)
+			if code != tt.code {
+				t.Errorf("exit code %d, want %d:\n%s", code, tt.code, story)
+			}
+			c.want(false, false, tt.contained)
+			c.has("the story", story, tt.story...)
+			if tt.spec.Gate == "never" {
+				return
+			}
+			if rec.Manifest.SHA256 == "" || rec.State != tt.state || (rec.Withheld == "") != (len(rec.Results) == 1) || len(rec.Plans) != 1 {
+				t.Errorf("%+v", rec)
+			}
+		})
+	}
+}
+
+// Without the permission nothing is captured, as it would turn out only after the capture.
+func TestFollowUpDenied(t *testing.T) {
+	c := newCloudTest(t)
+	if err := c.cloud.Restrict(responderARN, []byte(`{"Statement":[{"Effect":"Allow","Action":["iam:Get*","iam:List*","iam:Simulate*","sts:*"],"Resource":"*"}]}`)); err != nil {
+		t.Fatal(err)
+	}
+	hosts := c.dir + "/hosts.yml"
+	if err := os.WriteFile(hosts, []byte("hosts:\n- {addr: 127.0.0.1, port: 1, containment: {targets: role/web}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, errs := c.run(exitUsage, "capture", "--unsigned", "--output", c.dir, "--progress", "none", "--connect-attempts", "1", "-c", hosts)
+	c.has("the refusal", errs, "permissions are missing: iam:PutRolePolicy", "no memory was read")
+	c.want(false, false, false)
+	_, errs = c.run(exitUsage, "capture", "--unsigned", "--contain", "always", "127.0.0.1:1")
+	c.has("the refusal", errs, "no host has targets")
+}
