@@ -50,4 +50,5 @@ hosts:
 		t.Errorf("db1: complete %t, %s", m.Complete, m.Method.Privilege)
 	}
 	start(t, nil, "verify", "--signers", a.signers(), m.Image.Location, b.manifest().Image.Location).want(0, time.Minute)
+	t.Run("runbook", func(t *testing.T) { runbook(t, a, b) })
 }

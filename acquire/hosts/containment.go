@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Containment says what is contained after the capture of a host, or of each host.
@@ -18,6 +19,7 @@ type Containment struct {
 	Cut          Strings `yaml:"cut" is:"cut" doc:"Cut hard, too: public-address, nacl-subnet, stop."`
 	DenyAddress  Strings `yaml:"deny_address" doc:"Addresses or prefixes to deny in the network ACL of the subnet."`
 	Forensic     string  `yaml:"forensic" doc:"What an isolated instance lets in on its SSH port: a prefix such as 192.0.2.7/32, or a security group."`
+	UntrackWait  string  `yaml:"untrack_wait" is:"wait" doc:"How long flows have to become untracked before instances are isolated: 75s unless said otherwise."`
 	Region       string  `yaml:"region" doc:"The region of instances and functions that are not named by ARN."`
 	Profile      string  `yaml:"profile" doc:"The profile in ~/.aws."`
 	RoleARN      string  `yaml:"role_arn" is:"arn" doc:"The role to assume."`
@@ -43,6 +45,13 @@ func oneOf(values []string) func(string) error {
 
 // contained is what a target begins with; the whole of it is read where it is used.
 var contained = regexp.MustCompile(`^(arn:|i-[0-9a-f]|(user|role|function)/.|AKIA|ASIA)`)
+
+func checkWait(s string) error {
+	if d, err := time.ParseDuration(s); err != nil || d < 0 || d > time.Hour {
+		return fmt.Errorf("%q: want a time from 0s to 1h, such as 75s", s)
+	}
+	return nil
+}
 
 func checkContained(s string) error {
 	if !contained.MatchString(s) {

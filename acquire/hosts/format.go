@@ -46,6 +46,7 @@ var formats = map[string]struct {
 	"retain":      {"", checkRetain},
 
 	"contained":    {contained.String(), checkContained},
+	"wait":         {`^[0-9]`, checkWait},
 	"gate":         {`^(complete|always|never)$`, oneOf(Gates)},
 	"contain_mode": {`^(revoke|deny)$`, oneOf(ContainModes)},
 	"cut":          {`^(public-address|nacl-subnet|stop)$`, oneOf(Cuts)},

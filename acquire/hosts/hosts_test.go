@@ -266,13 +266,14 @@ var faults = []struct {
 		`2:31: repository.url: "ftp://x" is not a URL of https, http or s3`,
 		`3:10: logging is a list, want a block of keys`,
 	}},
-	{"containment", "defaults: {containment: {targets: i-0123456789abcdef0, gate: later}}\nhosts:\n- {addr: a, containment: {targets: [role/web, web], mode: kill, cut: [all]}}\n- {addr: b, containment: {lock_first: true}}\n- {addr: c, containment: {targets: role/web, protect: true}}\n", []string{
+	{"containment", "defaults: {containment: {targets: i-0123456789abcdef0, gate: later}}\nhosts:\n- {addr: a, containment: {targets: [role/web, web], mode: kill, cut: [all]}}\n- {addr: b, containment: {lock_first: true, untrack_wait: 2h}}\n- {addr: c, containment: {targets: role/web, protect: true}}\n", []string{
 		`1:26: defaults.containment.targets: targets belong to a host each`,
 		`1:62: defaults.containment.gate: "later": want one of complete, always, never`,
 		`3:47: hosts[0].containment.targets[1]: "web" is nothing that can be contained`,
 		`3:59: hosts[0].containment.mode: "kill": want one of revoke, deny`,
 		`3:71: hosts[0].containment.cut[0]: "all": want one of public-address, nacl-subnet, stop`,
 		`4:13: hosts[1].containment has no targets`,
+		`4:59: hosts[1].containment.untrack_wait: "2h": want a time from 0s to 1h`,
 		`5:27: "role/web" is contained with hosts[0] already`,
 		`5:46: unknown key "protect" in hosts[2].containment; known are targets, gate`,
 	}},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/shotglass-ir/shotglass/containment"
 	"github.com/shotglass-ir/shotglass/containment/awsconfig"
+	"github.com/shotglass-ir/shotglass/containment/ec2"
 	"github.com/shotglass-ir/shotglass/containment/iam"
 	"github.com/shotglass-ir/shotglass/containment/lambda"
 )
@@ -29,5 +30,5 @@ func connectAWS(ctx context.Context, a awsAccess, caseID string) ([]containment.
 		return nil, who, err
 	}
 	roles := &iam.Service{Config: accounts.Config}
-	return []containment.Service{roles, &lambda.Service{Config: accounts.Config, Roles: roles}}, who, nil
+	return []containment.Service{&ec2.Service{Config: accounts.Config}, roles, &lambda.Service{Config: accounts.Config, Roles: roles}}, who, nil
 }

@@ -91,6 +91,9 @@ func (all *followUps) plan(ctx context.Context, say func(string)) error {
 			Case: all.o.Engine.Case, Mode: f.spec.Mode, Cuts: f.spec.Cut, Addresses: f.spec.DenyAddress, Forensic: f.spec.Forensic,
 			ForensicPort: f.job.Target.Port,
 		}
+		if w, err := time.ParseDuration(f.spec.UntrackWait); err == nil { // checked by the hosts file
+			options.UntrackWait = &w
+		}
 		for _, p := range f.targets {
 			g.Go(func() error {
 				if p.engine, p.err = f.access.engine(ctx, options.Case); p.err != nil {
