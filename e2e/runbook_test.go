@@ -53,7 +53,7 @@ func runbook(t *testing.T, a, b *rig) {
   key: %s
   module: %s
   module_sha256: %s
-  containment: {mode: deny, profile: ir, untrack_wait: 2s}
+  containment: {mode: deny, profile: ir, region: eu-west-1, untrack_wait: 2s}
 hosts:
 - {addr: 127.0.0.1, port: %s, name: web1, known_hosts: %s, containment: {targets: [%s, user/alice]}}
 - {addr: 127.0.0.1, port: %s, name: db1, known_hosts: %s, containment: {targets: %s}}
@@ -70,7 +70,7 @@ hosts:
 		"PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"), "HOME="+a.home, "AWS_CONFIG_FILE="+config,
 		"SHOTGLASS_S3_ENDPOINT="+srv.Endpoint, "SHOTGLASS_S3_PATH_STYLE=true", "SHOTGLASS_SIGN_KEY="+a.signKey(), "SHOTGLASS_SIGNERS="+a.signers(),
 		"SHOTGLASS_SSH_CONFIG=none", "SHOTGLASS_NO_AGENT=true", "SHOTGLASS_PROGRESS=lines", "SHOTGLASS_CONNECT_ATTEMPTS=1", "SHOTGLASS_CONTAIN_WATCH=3s",
-		"SHOTGLASS_AWS_PROFILE=ir", "SHOTGLASS_CASE=case-42", "SHOTGLASS_JOURNAL="+filepath.Join(a.home, "journals"),
+		"SHOTGLASS_AWS_PROFILE=ir", "SHOTGLASS_AWS_REGION=eu-west-1", "SHOTGLASS_CASE=case-42", "SHOTGLASS_JOURNAL="+filepath.Join(a.home, "journals"),
 	)
 	run := func(want int, name string, args ...string) (string, string) {
 		t.Helper()

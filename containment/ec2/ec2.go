@@ -57,6 +57,7 @@ type clients struct {
 	iam       iamAPI
 	scaling   scalingAPI
 	balancing balancingAPI
+	region    string
 
 	mu    sync.Mutex
 	types map[string]instanceType // what is known of them, by name
@@ -95,12 +96,16 @@ func (s *Service) connect(ctx context.Context, t containment.Target) (*conn, err
 			balancing: elb.NewFromConfig(cfg),
 			types:     map[string]instanceType{}, of: map[string]string{},
 		}
+		c.region = cfg.Region
 		s.mu.Lock()
 		if s.clients == nil {
 			s.clients = map[string]*clients{}
 		}
 		s.clients[key] = c
 		s.mu.Unlock()
+	}
+	if t.Region == "" {
+		t.Region = c.region // of the configuration; ARNs, also those of conditions, need it
 	}
 	return &conn{clients: c, s: s, t: t}, nil
 }
