@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/shotglass-ir/shotglass/containment"
 	"github.com/shotglass-ir/shotglass/containment/awsfake"
@@ -95,7 +96,7 @@ hosts:
 	}
 
 	out, errs := run(3, script, "case-42", hosts, "s3://"+srv.Bucket+"/runbook/")
-	if strings.Count(out, "\tcomplete\t") != 2 || !strings.Contains(errs, "NOT CONTAINED: dead: user/ops") || strings.Count(errs, "no flow was seen alive") != 2 {
+	if strings.Count(out, "\tcomplete\t") != 2 || !strings.Contains(errs, "NOT CONTAINED: dead: user/ops") || strings.Count(errs, "no flow was seen alive") != 4 /* by capture, by status */ {
 		t.Errorf("stdout:\n%s\nstderr:\n%s", out, errs)
 	}
 	if strings.Contains(errs, "REMAIN LOCKED") {
@@ -108,8 +109,8 @@ hosts:
 	if err != nil || !strings.Contains(string(page), "web1") {
 		t.Errorf("the page: %v", err)
 	}
-	a.clean(0)
-	b.clean(0)
+	a.clean(30 * time.Second)
+	b.clean(30 * time.Second)
 
 	// The records are signed, and name the manifests.
 	keys, err := srv.Keys(t.Context(), "runbook/")

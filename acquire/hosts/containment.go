@@ -15,8 +15,8 @@ type Containment struct {
 	Gate         string  `yaml:"gate" is:"gate" doc:"When: complete, only after a complete image, the default; always; never, which plans alone."`
 	LockFirst    bool    `yaml:"lock_first" doc:"Lock credentials before the first byte of memory. If the capture then fails they stay locked."`
 	ProtectFirst *bool   `yaml:"protect_first" doc:"Protect instances from termination, and from Auto Scaling, before the first byte of memory; true unless said otherwise."`
-	Mode         string  `yaml:"mode" is:"contain_mode" doc:"For roles: revoke, sessions of before now, or deny, all."`
-	Cut          Strings `yaml:"cut" is:"cut" doc:"Cut hard, too: public-address, nacl-subnet, stop."`
+	Mode         string  `yaml:"mode" is:"contain_mode" doc:"For roles: revoke, sessions of before now, or deny, all. For functions: strict, the sessions of their roles too."`
+	Cut          Strings `yaml:"cut" is:"cut" doc:"Cut hard, too: public-address, nacl-subnet, stop, trust-policy."`
 	DenyAddress  Strings `yaml:"deny_address" doc:"Addresses or prefixes to deny in the network ACL of the subnet."`
 	Forensic     string  `yaml:"forensic" doc:"What an isolated instance lets in on its SSH port: a prefix such as 192.0.2.7/32, or a security group."`
 	UntrackWait  string  `yaml:"untrack_wait" is:"wait" doc:"How long flows have to become untracked before instances are isolated: 75s unless said otherwise."`
@@ -30,8 +30,8 @@ type Containment struct {
 // Gates are when containment follows a capture, and ContainModes the ways of a role.
 var (
 	Gates        = []string{"complete", "always", "never"}
-	ContainModes = []string{"revoke", "deny"}
-	Cuts         = []string{"public-address", "nacl-subnet", "stop"}
+	ContainModes = []string{"revoke", "deny", "strict"}
+	Cuts         = []string{"public-address", "nacl-subnet", "stop", "trust-policy"}
 )
 
 func oneOf(values []string) func(string) error {

@@ -48,8 +48,8 @@ var formats = map[string]struct {
 	"contained":    {contained.String(), checkContained},
 	"wait":         {`^[0-9]`, checkWait},
 	"gate":         {`^(complete|always|never)$`, oneOf(Gates)},
-	"contain_mode": {`^(revoke|deny)$`, oneOf(ContainModes)},
-	"cut":          {`^(public-address|nacl-subnet|stop)$`, oneOf(Cuts)},
+	"contain_mode": {`^(revoke|deny|strict)$`, oneOf(ContainModes)},
+	"cut":          {`^(public-address|nacl-subnet|stop|trust-policy)$`, oneOf(Cuts)},
 }
 
 // OpenSSH's own rules: valid_hostname and valid_ruser of its ssh.c. User and host can

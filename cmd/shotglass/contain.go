@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
 
+	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
 	"github.com/shotglass-ir/shotglass/containment"
 )
 
@@ -60,9 +61,9 @@ func containFlags() []cli.Flag {
 		return &cli.BoolFlag{Name: name, Usage: usage, Category: groupContain, DisableDefaultText: true}
 	}
 	return []cli.Flag{
-		&cli.StringFlag{Name: "mode", EnvVars: env("CONTAIN_MODE"), Usage: "for roles: `revoke|deny`, sessions of before now, or all", Category: groupContain},
+		&cli.StringFlag{Name: "mode", EnvVars: env("CONTAIN_MODE"), Usage: "for roles: `revoke|deny`, sessions of before now, or all; for functions: strict, the sessions of their roles too", Category: groupContain},
 		list("without", "CONTAIN_WITHOUT", "leave out this `STAGE`: "+stageNames()),
-		list("cut", "CONTAIN_CUT", "cut hard, too: `public-address|nacl-subnet|stop`"),
+		list("cut", "CONTAIN_CUT", "cut hard, too: `public-address|nacl-subnet|stop|trust-policy`"),
 		list("deny-address", "CONTAIN_DENY_ADDRESS", "deny this `ADDRESS` or prefix in the network ACL of the subnet"),
 		&cli.StringFlag{Name: "forensic", EnvVars: env("CONTAIN_FORENSIC"), Usage: "let this `SOURCE` in to an isolated instance: a prefix such as 192.0.2.7/32, or a security group", Category: groupContain},
 		&cli.IntFlag{Name: "forensic-port", EnvVars: env("CONTAIN_FORENSIC_PORT"), Usage: "on this `PORT`", Value: 22, Category: groupContain},
@@ -105,8 +106,8 @@ func readContain(c *console, ctx *cli.Context) (*containRun, error) {
 		w := ctx.Duration("untrack-wait")
 		o.options.UntrackWait = &w
 	}
-	if m := o.options.Mode; m != "" && m != "revoke" && m != "deny" {
-		return nil, usagef("--mode %q: want revoke or deny", m)
+	if m := o.options.Mode; m != "" && !slices.Contains(hostsfile.ContainModes, m) {
+		return nil, usagef("--mode %q: want one of %s", m, strings.Join(hostsfile.ContainModes, ", "))
 	}
 	for _, s := range ctx.StringSlice("without") {
 		if !slices.Contains(containment.Stages, containment.Stage(s)) {
@@ -115,8 +116,8 @@ func readContain(c *console, ctx *cli.Context) (*containRun, error) {
 		o.options.Without = append(o.options.Without, containment.Stage(s))
 	}
 	for _, cut := range o.options.Cuts {
-		if !slices.Contains([]string{"public-address", "nacl-subnet", "stop"}, cut) {
-			return nil, usagef("--cut %q: want public-address, nacl-subnet or stop", cut)
+		if !slices.Contains(hostsfile.Cuts, cut) {
+			return nil, usagef("--cut %q: want one of %s", cut, strings.Join(hostsfile.Cuts, ", "))
 		}
 	}
 	if o.dryRun && o.resume {

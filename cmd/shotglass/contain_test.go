@@ -147,7 +147,7 @@ func TestContainRefuses(t *testing.T) {
 		{exitUsage, "no target", []string{"contain", "--yes"}},
 		{exitUsage, "is no target", []string{"contain", "--yes", "web"}},
 		{exitUsage, "named twice", []string{"contain", "--yes", "role/web", "role/web"}},
-		{exitUsage, "want revoke or deny", []string{"contain", "--yes", "--mode", "kill", "role/web"}},
+		{exitUsage, "want one of revoke, deny, strict", []string{"contain", "--yes", "--mode", "kill", "role/web"}},
 		{exitUsage, "the stages are", []string{"contain", "--yes", "--without", "everything", "role/web"}},
 		{exitUsage, "is for a role", []string{"contain", "--yes", "--aws-external-id", "x", "role/web"}},
 		{exitFailed, "what you are calling as", []string{"contain", "--yes", responderARN}},

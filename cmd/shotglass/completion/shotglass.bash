@@ -4,7 +4,7 @@ _shotglass() {
 	local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" cmd="${COMP_WORDS[1]}"
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		COMPREPLY=($(compgen -W "capture plan verify report cat inspect upload hosts modules version completion man help --help --version" -- "$cur"))
+		COMPREPLY=($(compgen -W "capture plan verify report cat inspect upload contain status release hosts modules version completion man help --help --version" -- "$cur"))
 		return
 	fi
 	local flags= words= files= hosts=
@@ -73,8 +73,19 @@ _shotglass() {
 		--s3-tag) return ;;
 		--s3-lock) return ;;
 		--s3-retain) return ;;
+		--contain) return ;;
+		--watch) return ;;
+		--journal) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--journal-to) return ;;
+		--aws-region) return ;;
+		--aws-profile) return ;;
+		--aws-endpoint) return ;;
+		--aws-role) return ;;
+		--aws-external-id) return ;;
+		--aws-source-identity) return ;;
+		--break-glass) return ;;
 		esac
-		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --recipient --recipients-file --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --method --connections --compress-on-target --swap --accept-unreadable --module --module-sha256 --insecure-unverified-module --insecure-installed-module --stall-timeout --min-rate --cleanup-timeout --parallel --memory-budget --require-all --limit-rate --limit-total-rate --compress-threads --json --quiet -q --progress --log-dir --log-prefix --notify --notify-secret-file --insecure-notify-http --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --repository-ca --insecure-repository-http --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --spill --s3-segment-size --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
+		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --recipient --recipients-file --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --method --connections --compress-on-target --swap --accept-unreadable --module --module-sha256 --insecure-unverified-module --insecure-installed-module --stall-timeout --min-rate --cleanup-timeout --parallel --memory-budget --require-all --limit-rate --limit-total-rate --compress-threads --json --quiet -q --progress --log-dir --log-prefix --notify --notify-secret-file --insecure-notify-http --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --repository-ca --insecure-repository-http --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --spill --s3-segment-size --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --contain --lock-first --protect-first --watch --despite-denied --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --break-glass --no-instance-metadata --help -h"
 		words="" hosts=1
 		;;
 	plan)
@@ -141,8 +152,19 @@ _shotglass() {
 		--s3-tag) return ;;
 		--s3-lock) return ;;
 		--s3-retain) return ;;
+		--contain) return ;;
+		--watch) return ;;
+		--journal) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--journal-to) return ;;
+		--aws-region) return ;;
+		--aws-profile) return ;;
+		--aws-endpoint) return ;;
+		--aws-role) return ;;
+		--aws-external-id) return ;;
+		--aws-source-identity) return ;;
+		--break-glass) return ;;
 		esac
-		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --recipient --recipients-file --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --method --connections --compress-on-target --swap --accept-unreadable --module --module-sha256 --insecure-unverified-module --insecure-installed-module --stall-timeout --min-rate --cleanup-timeout --parallel --memory-budget --require-all --limit-rate --limit-total-rate --compress-threads --json --quiet -q --progress --log-dir --log-prefix --notify --notify-secret-file --insecure-notify-http --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --repository-ca --insecure-repository-http --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --spill --s3-segment-size --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
+		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --recipient --recipients-file --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --method --connections --compress-on-target --swap --accept-unreadable --module --module-sha256 --insecure-unverified-module --insecure-installed-module --stall-timeout --min-rate --cleanup-timeout --parallel --memory-budget --require-all --limit-rate --limit-total-rate --compress-threads --json --quiet -q --progress --log-dir --log-prefix --notify --notify-secret-file --insecure-notify-http --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --repository-ca --insecure-repository-http --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --spill --s3-segment-size --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --contain --lock-first --protect-first --watch --despite-denied --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --break-glass --no-instance-metadata --help -h"
 		words="" hosts=1
 		;;
 	verify)
@@ -218,6 +240,85 @@ _shotglass() {
 		flags="--json --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
 		words=""
 		;;
+	contain)
+		case "$prev" in
+		--mode) return ;;
+		--without) return ;;
+		--cut) return ;;
+		--deny-address) return ;;
+		--forensic) return ;;
+		--forensic-port) return ;;
+		--untrack-wait) return ;;
+		--watch) return ;;
+		--irreversible) return ;;
+		--quarantine-tag) return ;;
+		--accept-risk) return ;;
+		--case) return ;;
+		--journal) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--journal-to) return ;;
+		--aws-region) return ;;
+		--aws-profile) return ;;
+		--aws-endpoint) return ;;
+		--aws-role) return ;;
+		--aws-external-id) return ;;
+		--aws-source-identity) return ;;
+		--break-glass) return ;;
+		--s3-region) return ;;
+		--s3-profile) return ;;
+		--s3-endpoint) return ;;
+		--s3-role-arn) return ;;
+		--s3-external-id) return ;;
+		--s3-bucket-owner) return ;;
+		esac
+		flags="--mode --without --cut --deny-address --forensic --forensic-port --untrack-wait --watch --irreversible --key-only --quarantine-tag --dry-run --yes --accept-risk --resume --despite-denied --require-verified --case --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --break-glass --no-instance-metadata --json --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
+		words=""
+		;;
+	status)
+		case "$prev" in
+		--case) return ;;
+		--journal) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--journal-to) return ;;
+		--aws-region) return ;;
+		--aws-profile) return ;;
+		--aws-endpoint) return ;;
+		--aws-role) return ;;
+		--aws-external-id) return ;;
+		--aws-source-identity) return ;;
+		--break-glass) return ;;
+		--s3-region) return ;;
+		--s3-profile) return ;;
+		--s3-endpoint) return ;;
+		--s3-role-arn) return ;;
+		--s3-external-id) return ;;
+		--s3-bucket-owner) return ;;
+		esac
+		flags="--case --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --break-glass --no-instance-metadata --json --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
+		words=""
+		;;
+	release)
+		case "$prev" in
+		--also) return ;;
+		--stage) return ;;
+		--case) return ;;
+		--journal) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--journal-to) return ;;
+		--aws-region) return ;;
+		--aws-profile) return ;;
+		--aws-endpoint) return ;;
+		--aws-role) return ;;
+		--aws-external-id) return ;;
+		--aws-source-identity) return ;;
+		--break-glass) return ;;
+		--s3-region) return ;;
+		--s3-profile) return ;;
+		--s3-endpoint) return ;;
+		--s3-role-arn) return ;;
+		--s3-external-id) return ;;
+		--s3-bucket-owner) return ;;
+		esac
+		flags="--reactivate-keys --also --force --stage --case --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --break-glass --no-instance-metadata --json --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
+		words=""
+		;;
 	hosts)
 		case "$prev" in
 		esac
@@ -283,7 +384,7 @@ _shotglass() {
 		case "$prev" in
 		esac
 		flags="--help -h"
-		words="capture plan verify report cat inspect upload hosts modules version completion man help exit-codes environment secrets json evidence"
+		words="capture plan verify report cat inspect upload contain status release hosts modules version completion man help exit-codes environment secrets json evidence"
 		;;
 	*) return ;;
 	esac

@@ -275,7 +275,7 @@ complete -c shotglass -n '__fish_seen_subcommand_from upload' -l s3-external-id 
 complete -c shotglass -n '__fish_seen_subcommand_from upload' -l s3-bucket-owner -x -d 'ACCOUNT that must own the bucket'
 complete -c shotglass -n '__fish_seen_subcommand_from upload' -l help -s h -d 'print this help to standard output'
 complete -c shotglass -n __fish_use_subcommand -a contain -d 'isolate instances, lock credentials; with a journal to undo it'
-complete -c shotglass -n '__fish_seen_subcommand_from contain' -l mode -x -d 'for roles: revoke|deny, sessions of before now, or all'
+complete -c shotglass -n '__fish_seen_subcommand_from contain' -l mode -x -d 'for roles: revoke|deny, sessions of before now, or all; for functions: strict, the sessions of their roles too'
 complete -c shotglass -n '__fish_seen_subcommand_from contain' -l without -x -d 'leave out this STAGE: protect, detach, lock, prepare, timeouts, untrack, isolate, cut'
 complete -c shotglass -n '__fish_seen_subcommand_from contain' -l cut -x -d 'cut hard, too'
 complete -c shotglass -n '__fish_seen_subcommand_from contain' -l deny-address -x -d 'deny this ADDRESS or prefix in the network ACL of the subnet'

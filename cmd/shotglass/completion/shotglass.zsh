@@ -347,7 +347,7 @@ _shotglass() {
 		;;
 	contain)
 		_arguments -S \
-			'--mode[for roles\: revoke|deny, sessions of before now, or all]:value: ' \
+			'--mode[for roles\: revoke|deny, sessions of before now, or all; for functions\: strict, the sessions of their roles too]:value: ' \
 			'*--without[leave out this STAGE\: protect, detach, lock, prepare, timeouts, untrack, isolate, cut]:value: ' \
 			'*--cut[cut hard, too]:value: ' \
 			'*--deny-address[deny this ADDRESS or prefix in the network ACL of the subnet]:value: ' \
