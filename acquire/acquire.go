@@ -19,6 +19,7 @@ import (
 
 	"github.com/shotglass-ir/shotglass/acquire/agefile"
 	"github.com/shotglass-ir/shotglass/acquire/frame"
+	"github.com/shotglass-ir/shotglass/acquire/freeze"
 	"github.com/shotglass-ir/shotglass/kernelmodules"
 	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/transport"
@@ -126,6 +127,14 @@ type Options struct {
 	// Swap reads the target's swap areas, too, once its memory has been stored.
 	Swap bool
 
+	// Freeze stops the target's user processes while its memory is read, but for those that
+	// the capture, its logins or its survival depend on, and FreezeExempt. See package freeze.
+	Freeze       bool
+	FreezeExempt []freeze.Exemption
+	// FreezeLease is after how long without a sign of life from here the target thaws by itself
+	// (default 30 s).
+	FreezeLease time.Duration
+
 	// LimePort is the port that LiME listens on, on the target's loopback. 0
 	// picks a free one.
 	LimePort int
@@ -158,6 +167,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.ConnectAttempts == 0 {
 		o.ConnectAttempts = 3
+	}
+	if o.FreezeLease == 0 {
+		o.FreezeLease = 30 * time.Second
 	}
 	if o.CleanupTimeout == 0 {
 		o.CleanupTimeout = 90 * time.Second
@@ -193,6 +205,8 @@ type Job struct {
 	Method       string // see Options.Method
 	Connections  int    // see Options.Connections; AutoConnections in place of its 0
 	Swap         *bool  // see Options.Swap
+	Freeze       *bool  // see Options.Freeze
+	FreezeExempt []freeze.Exemption
 
 	CompressOnTarget string // see Options.CompressOnTarget
 
@@ -258,6 +272,12 @@ func (j Job) options(o Options) *Options {
 	if j.Swap != nil {
 		o.Swap = *j.Swap
 	}
+	if j.Freeze != nil {
+		o.Freeze = *j.Freeze
+	}
+	if j.FreezeExempt != nil {
+		o.FreezeExempt = j.FreezeExempt
+	}
 	if j.Settings != nil {
 		o.Settings = j.Settings
 	}
@@ -295,8 +315,11 @@ type Step struct {
 	// Connections is how many read at once, at most; 0 when there is only one.
 	Connections int `json:"connections,omitempty"`
 	// Zip is the compressor on the target that bytes come through; empty when they come as they are.
-	Zip  string `json:"compress_on_target,omitempty"`
-	Name string `json:"name,omitempty"` // of the image
+	Zip string `json:"compress_on_target,omitempty"`
+	// Freeze is what would be frozen, if that is asked for, and what not. It is looked at again just
+	// before.
+	Freeze *freeze.Selection `json:"freeze,omitempty"`
+	Name   string            `json:"name,omitempty"` // of the image
 	// Second is the name of the image that is taken through /proc/kcore should LiME's be
 	// rejected; empty when there would be none.
 	Second     string   `json:"second_name,omitempty"`
@@ -361,6 +384,9 @@ type Result struct {
 	// Other is the host's other image: one whose content was rejected, or an attempt to
 	// take one in its place.
 	Other *Result `json:"other_image,omitempty"`
+	// Unfrozen says why user processes were not frozen to the end of the stream although they
+	// should have been. The image is what it is.
+	Unfrozen string `json:"unfrozen,omitempty"`
 	// Interrupted says that the user's cancellation ended it.
 	Interrupted bool `json:"interrupted,omitempty"`
 	// Err is set unless State is complete, and when swap was asked for and is not complete: then it

@@ -19,11 +19,12 @@ import (
 //go:embed agent.sh
 var agentScript string
 
-// An agent is agent.sh running on the target: it loads LiME and is sure to unload it.
+// An agent is a script of ours that lives on the target as long as it hears from us, and cleans up
+// after itself in any case: agent.sh, which loads LiME and is sure to unload it, or freeze.sh.
 type agent struct {
 	nonce string
-	dir   string // its folder on the target
-	port  int    // LiME's, on the target's loopback
+	dir   string // agent.sh: its folder on the target
+	port  int    // agent.sh: LiME's, on the target's loopback
 
 	in     *io.PipeWriter
 	stderr tail
@@ -35,10 +36,11 @@ type agent struct {
 	wg      sync.WaitGroup
 }
 
-// A report is one line of the agent: a word and its arguments.
+// A report is one line of the agent: a word, its arguments, and these as they came.
 type report struct {
 	word string
 	args []string
+	rest string
 }
 
 // beatInterval is how often the agent hears that we are alive.
@@ -49,21 +51,28 @@ const beatInterval = 10 * time.Second
 // quarter more may pass.
 func (o *Options) lease() time.Duration { return o.StallTimeout + time.Minute }
 
-// startAgent runs agent.sh. It lives until end, or until the connection or
-// our process dies; it does not depend on ctx's end.
+// startAgent runs agent.sh.
 func startAgent(ctx context.Context, h *remote, dir string, port int) *agent {
+	a := h.attend(ctx, agentScript, h.module.Data, beatInterval, 64, dir,
+		strconv.FormatInt(h.module.Size, 10), h.module.SHA256,
+		strconv.Itoa(port), fmt.Sprintf("%04X", port),
+		strconv.Itoa(int(h.opts.lease().Seconds())), strconv.Itoa(h.opts.LimeTimeout))
+	a.dir, a.port = dir, port
+	return a
+}
+
+// attend runs a script as root, with a nonce and args, first on its standard input and then
+// orders, a beat among them every so often. It lives until stop, or until the connection or
+// our process dies; it does not depend on ctx's end. Of reports that nobody reads it keeps room.
+func (h *remote) attend(ctx context.Context, script string, first []byte, beat time.Duration, room int, args ...string) *agent {
 	a := &agent{
-		nonce: newNonce(), dir: dir, port: port,
-		reports: make(chan report, 64),
+		nonce:   newNonce(),
+		reports: make(chan report, room),
 		beats:   make(chan struct{}),
 	}
 	pr, pw := io.Pipe()
 	a.in = pw
-	cmd := h.rootCmd(a.nonce, agentScript, io.MultiReader(bytes.NewReader(h.module.Data), pr),
-		a.nonce, dir,
-		strconv.FormatInt(h.module.Size, 10), h.module.SHA256,
-		strconv.Itoa(port), fmt.Sprintf("%04X", port),
-		strconv.Itoa(int(h.opts.lease().Seconds())), strconv.Itoa(h.opts.LimeTimeout))
+	cmd := h.rootCmd(a.nonce, script, io.MultiReader(bytes.NewReader(first), pr), append([]string{a.nonce}, args...)...)
 	cmd.Stderr = &a.stderr
 	outr, outw := io.Pipe()
 	cmd.Stdout = outw
@@ -84,7 +93,7 @@ func startAgent(ctx context.Context, h *remote, dir string, port int) *agent {
 		a.err = <-ended
 	})
 	a.wg.Go(func() {
-		t := time.NewTicker(beatInterval)
+		t := time.NewTicker(beat)
 		defer t.Stop()
 		for {
 			select {
@@ -114,7 +123,8 @@ func (a *agent) read(r io.Reader) {
 		if len(f) == 0 {
 			continue
 		}
-		rep := report{f[0], f[1:]}
+		_, args, _ := strings.Cut(rest, " ")
+		rep := report{f[0], f[1:], args}
 		select {
 		case a.reports <- rep:
 		default:

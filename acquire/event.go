@@ -58,6 +58,8 @@ type Preparing struct {
 	What string
 	// Agentless: nothing is going to be loaded or written on the target.
 	Agentless bool
+	// Freezes is set from when user processes are frozen: after how long without us they are thawed.
+	Freezes time.Duration
 }
 
 // Streaming: bytes flow. Progress may be sampled until Finished.

@@ -40,8 +40,12 @@ type fakeKcore struct {
 	image []byte // what a capture should give
 	boot  string
 
+	cgroups   *fakeCgroups // for freezing; nil: there is no such thing
+	processes string       // more of what freezelook.sh says
+
 	mu      sync.Mutex
-	scripts map[string]int // how often each ran
+	scripts map[string]int         // how often each ran
+	running map[string]*os.Process // the last of each
 }
 
 // fakeOffset is where the direct map begins in the file, and fakeVirtual its address.
@@ -52,7 +56,7 @@ const (
 
 // newKcore makes a target with some MiB of RAM, in ranges with odd ends.
 func newKcore(t *testing.T) *fakeKcore {
-	f := &fakeKcore{t: t, dir: t.TempDir(), shell: []string{"/bin/sh"}, scripts: map[string]int{}}
+	f := &fakeKcore{t: t, dir: t.TempDir(), shell: []string{"/bin/sh"}, scripts: map[string]int{}, running: map[string]*os.Process{}}
 	ram := []lime.Range{{Start: 0x1000, End: 0x9fbff}, {Start: 0x100000, End: 0x17fffff}, {Start: 1 << 32, End: 1<<32 + 0x4807ff}}
 	facts, err := parseFacts([]byte(debian12(t)), testNonce)
 	if err != nil {
@@ -141,7 +145,7 @@ func nameOf(script string) string {
 	if strings.Contains(script, "s zswap") {
 		return "swap"
 	}
-	for name, sign := range map[string]string{"facts": "s uid; id -u", "sample": `| "$sum"`, "look": "patience", "read": "ready %s", "zip": "zip'"} {
+	for name, sign := range map[string]string{"facts": "s uid; id -u", "sample": `| "$sum"`, "look": "patience", "read": "ready %s", "zip": "zip'", "processes": "s hierarchy", "freeze": "expired lease"} {
 		if strings.Contains(script, sign) && (name != "sample" || !strings.Contains(script, "s uid")) {
 			return name
 		}
@@ -177,6 +181,9 @@ func (f *fakeKcore) run(cmd string, stdin io.Reader, stdout, stderr io.Writer) i
 		_, args, _ := strings.Cut(script, "set -- '")
 		return f.sayFacts(args[:len(testNonce)], stdout)
 	}
+	if name == "processes" || name == "freeze" && f.cgroups == nil { // never this machine's own
+		return f.sayProcesses(script, stdout)
+	}
 	if f.exec != nil {
 		f.exec(name)
 	}
@@ -196,9 +203,16 @@ func (f *fakeKcore) run(cmd string, stdin io.Reader, stdout, stderr io.Writer) i
 		w.Close()
 	}()
 	c.Stdout, c.Stderr = stdout, stderr
-	if err := c.Run(); err != nil && c.ProcessState == nil {
+	if err := c.Start(); err != nil {
 		f.t.Errorf("%q: %v", argv[0], err)
+		return 1
 	}
+	f.mu.Lock()
+	if f.running != nil {
+		f.running[name] = c.Process
+	}
+	f.mu.Unlock()
+	c.Wait()
 	return c.ProcessState.ExitCode()
 }
 

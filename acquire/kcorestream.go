@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -237,7 +238,7 @@ func sshCommand(info transport.Info, script string) string {
 	if jumps != "" {
 		jumps += " "
 	}
-	return fmt.Sprintf("ssh %s-p %s %s '%s'", jumps, port, transport.Quote(info.User+"@"+host), script)
+	return fmt.Sprintf("ssh %s-p %s %s '%s'", jumps, port, transport.Quote(info.User+"@"+host), strings.ReplaceAll(script, "'", `'\''`))
 }
 
 var (

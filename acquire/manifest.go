@@ -73,6 +73,8 @@ type Manifest struct {
 	// Reads say when each 64 MiB of memory was read, by ascending address; see ReadTime.
 	Reads    []ReadTime    `json:"reads,omitempty"`
 	Duration time.Duration `json:"duration_ns"` // of the stream
+	// Freeze is what was stopped meanwhile. Nil: all went on.
+	Freeze *FreezeUse `json:"freeze,omitempty"`
 
 	Anomalies []string `json:"anomalies,omitempty"`
 	Swap      []Swap   `json:"swap"` // not in the image: memory that was swapped out

@@ -128,7 +128,7 @@ func (s *Step) memory() (n int64) {
 // that can be used, if the one before left the target clean.
 func (c *capture) open(ctx context.Context) error {
 	for {
-		next := Preparing{host(c.step.Host), "loading LiME", false}
+		next := Preparing{host: host(c.step.Host), What: "loading LiME"}
 		if c.step.Source == MethodKcore {
 			next.What, next.Agentless = "starting to read /proc/kcore", true
 		}

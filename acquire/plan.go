@@ -2,6 +2,7 @@ package acquire
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -228,6 +229,11 @@ func (s *Step) plan(ctx context.Context, opts *Options, slots slots) error {
 		s.Second = ""
 	}
 	s.planSwap()
+	if opts.Freeze {
+		var ferr error
+		s.Freeze, ferr = h.chooseFreeze(ctx)
+		err = errors.Join(err, ferr)
+	}
 	s.warn()
 	if err != nil {
 		return err
@@ -272,6 +278,11 @@ func (s *Step) warn() {
 	}
 	if !f.Kcore {
 		s.Warnings = append(s.Warnings, "/proc/kcore is not readable: zero fill can be excluded by LiME's parameters only")
+	}
+	if f := s.Freeze; f != nil {
+		for _, e := range f.Unused {
+			s.Warnings = append(s.Warnings, fmt.Sprintf("no process is exempted from freezing by %q", e))
+		}
 	}
 	if s.Info.HostKeyTrust == "insecure" {
 		s.Warnings = append(s.Warnings, "the host key was not checked")

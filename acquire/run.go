@@ -169,6 +169,7 @@ type capture struct {
 	duration time.Duration
 	clockSet time.Duration // by how much the examiner's clock was set meanwhile
 	clean    *Cleanup
+	freezer  *freezer // nil: nothing was frozen
 	src      Stream   // nil: the target was not touched
 	failed   []Stream // of sources that were tried before src and gave no byte
 	release  func()   // gives back the room for the files beside the image; nil when there is none
@@ -204,10 +205,15 @@ func (c *capture) stream(ctx context.Context) {
 	h.clock = newSteadyClock(c.opts.Now)
 	c.sampleBefore(ctx)
 	h.pace = newPacer(newLimit(c.opts.LimitRate), c.opts.totalRate)
-	err := c.open(ctx)
+	err := c.freeze(ctx)
+	if err == nil {
+		err = c.open(ctx)
+	}
 	if err != nil {
 		c.openErr = err
 		h.mark("no stream: %v", err)
+		c.thaw(context.WithoutCancel(ctx))
+		c.checkThaw(context.WithoutCancel(ctx))
 		return
 	}
 	st := c.src
@@ -225,12 +231,14 @@ func (c *capture) stream(ctx context.Context) {
 	c.clockSet = h.clock.set()
 	h.mark("stream ended after %d bytes", c.out.Received)
 
-	c.opts.Observer(Cleaning{name})
 	after := context.WithoutCancel(ctx)
+	c.thaw(after)
+	c.opts.Observer(Cleaning{name})
 	if c.samples != nil && c.srcErr == nil && c.sinkErr == nil {
 		c.sampleAfter(after)
 	}
 	c.clean = st.Cleanup(after)
+	c.checkThaw(after)
 	if c.clean.Clean {
 		h.mark("the target is clean")
 	} else {

@@ -44,6 +44,9 @@ func (c *capture) seal(ctx context.Context, interrupted bool) Result {
 	if c.clean != nil {
 		res.Left, res.Fix = c.clean.Left, c.clean.Fix
 	}
+	if c.freezer != nil {
+		res.Unfrozen = c.freezer.unfrozen()
+	}
 	if c.openErr != nil || c.out.Received == 0 {
 		return c.sealEmpty(ctx, res)
 	}
@@ -140,7 +143,7 @@ func (c *capture) sealEmpty(ctx context.Context, res Result) Result {
 	if aerr := c.obj.Abort(op); aerr != nil {
 		res.Err = errors.Join(err, aerr)
 	}
-	if c.src == nil {
+	if c.src == nil && c.freezer == nil {
 		return res
 	}
 	m := c.manifest()
@@ -281,8 +284,13 @@ func (c *capture) manifest() *Manifest {
 	for _, st := range c.failed {
 		st.Record(m)
 	}
-	c.src.Record(m)
+	if c.src != nil {
+		c.src.Record(m)
+	}
 	if c.rep == nil {
+		if c.freezer != nil {
+			c.freezer.record(m)
+		}
 		return m // no stream
 	}
 	j := &judgement{
@@ -296,6 +304,9 @@ func (c *capture) manifest() *Manifest {
 	}
 	m.Checks, m.Complete, m.Reasons = j.checks()
 	m.Anomalies = j.anomalies()
+	if c.freezer != nil {
+		c.freezer.record(m)
+	}
 	return m
 }
 

@@ -341,6 +341,7 @@ func TestParseBad(t *testing.T) {
 		"too few":            {"p 2 0 S 2129984 0 kthreadd", "p 2 0"},
 		"another hierarchy":  {"2 rw /sys", "3 rw /sys"},
 		"a relative root":    {"2 rw /sys", "2 rw sys"},
+		"no listing":         {"/proc/1/fd:", "/proc/11/fd:"},
 		"a root with quotes": {"2 rw /sys", "2 rw /'; reboot '"},
 	} {
 		text := strings.Replace(looked, change[0], change[1], 1)

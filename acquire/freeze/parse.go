@@ -31,6 +31,10 @@ func Parse(sections map[string]string) (*View, error) {
 	if !v.ancestors()[1] {
 		return nil, errors.New("the target's processes do not lead from ours to PID 1")
 	}
+	// A listing that failed must not look like one in which nobody holds anything.
+	if !strings.Contains("\n"+sections["fds"], "\n/proc/1/fd:\n") {
+		return nil, errors.New("the target did not tell what its processes have open")
+	}
 	v.holds(sections["fds"], sockets(sections))
 	return v, nil
 }
