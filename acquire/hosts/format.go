@@ -13,6 +13,7 @@ import (
 
 	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/agefile"
+	"github.com/shotglass-ir/shotglass/acquire/freeze"
 )
 
 // formats are what a text can have to look like; the tag "is" names one. pattern is for
@@ -31,6 +32,7 @@ var formats = map[string]struct {
 	"openpgp":     {"", checkOpenPGP},    // a fingerprint, or a file
 	"zip":         {`^(off|auto|zstd|lz4|gzip)$`, checkZip},
 	"method":      {`^(auto|lime|kcore)$`, checkMethod},
+	"exemption":   {`\S`, checkExemption},
 	"notify":      {`^(https?://|arn:[a-z-]+:sns:)`, checkNotify},
 	"bucket":      {`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`, checkBucket},
 	"prefix":      {`^[^/\\]*$`, ValidPrefix},
@@ -135,6 +137,11 @@ func checkZip(s string) error {
 		return fmt.Errorf("%q is no compressor: want one of %s", s, strings.Join(acquire.Zips, ", "))
 	}
 	return nil
+}
+
+func checkExemption(s string) error {
+	_, err := freeze.ParseExemption(s)
+	return err
 }
 
 // checkRepository wants a URL that a manifest can hold, or a folder.

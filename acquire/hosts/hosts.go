@@ -64,6 +64,8 @@ type Defaults struct {
 	ProxyCommand string `yaml:"proxy_command" doc:"Connect through this command, as in ssh_config."`
 
 	Method       string  `yaml:"method" is:"method" doc:"How to read memory: lime, kcore, or auto for the first that can be used."`
+	Freeze       *bool   `yaml:"freeze" doc:"Stop user processes while memory is read."`
+	FreezeExempt Strings `yaml:"freeze_exempt" is:"exemption" doc:"What freezing leaves alone: cgroups (/...), units (x.service) or processes."`
 	Module       Strings `yaml:"module" is:"file" doc:"LiME modules, or folders with modules."`
 	ModuleSHA256 Strings `yaml:"module_sha256" is:"sha256" doc:"Digests of modules that may be loaded."`
 

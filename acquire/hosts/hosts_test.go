@@ -119,9 +119,11 @@ defaults:
   jump_host: {addr: j}
   labels: {x: "1", y: "1"}
   module: m
+  freeze: true
+  freeze_exempt: [x.service]
 hosts:
 - addr: a
-- {addr: b, port: 22, key: c, labels: {y: "2"}, proxy_command: nc %h %p}
+- {addr: b, port: 22, key: c, labels: {y: "2"}, proxy_command: nc %h %p, freeze: false, freeze_exempt: y}
 - {addr: c, password: login}
 - addr: d
   jumps: [{addr: j1}, {addr: j2, username: u}]
@@ -129,6 +131,9 @@ hosts:
 	m := f.Merged()
 	if m[0].Port != 2222 || m[1].Port != 22 {
 		t.Errorf("ports %d, %d", m[0].Port, m[1].Port)
+	}
+	if !*m[0].Freeze || *m[1].Freeze || m[0].FreezeExempt[0] != "x.service" || m[1].FreezeExempt[0] != "y" {
+		t.Errorf("freeze %t %q, %t %q", *m[0].Freeze, m[0].FreezeExempt, *m[1].Freeze, m[1].FreezeExempt)
 	}
 	if d := cmp.Diff(Strings{"/home/me/a", "/case/b"}, m[0].Key); d != "" {
 		t.Error(d)

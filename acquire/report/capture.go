@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/shotglass-ir/shotglass/acquire/freeze"
 	"github.com/shotglass-ir/shotglass/acquire/signature"
 )
 
@@ -159,6 +160,15 @@ func (x *Capture) methodPairs() pairs {
 			what = "Received"
 		}
 		p.add(what, "%s to %s UTC: %s for the whole of memory", clock(first), clock(last), spanText(last.Sub(first)))
+	}
+	if f := x.Freeze; f != nil {
+		n := 0
+		for _, g := range f.Cgroups {
+			n += g.Processes
+		}
+		p.add("User processes", "%s in %s frozen from %s to %s UTC; %s went on", plural(n, "process", "processes"), plural(len(f.Cgroups), "cgroup", "cgroups"),
+			clock(f.Frozen), clock(f.Thawing), plural(freeze.Processes(f.Kept), "process", "processes"))
+		p.text("Not frozen to the end", f.Lost)
 	}
 	p.text("Root by", x.Method.Privilege)
 	p.text("Parameters", strings.Join(x.Method.Parameters, " "))

@@ -23,6 +23,7 @@ import (
 
 	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/audit"
+	"github.com/shotglass-ir/shotglass/acquire/freeze"
 	"github.com/shotglass-ir/shotglass/acquire/lime"
 	"github.com/shotglass-ir/shotglass/acquire/signature"
 	"github.com/shotglass-ir/shotglass/kernelmodules"
@@ -136,6 +137,19 @@ func partial(m *acquire.Manifest) {
 
 func left(m *acquire.Manifest) {
 	m.Footprint.Clean, m.Footprint.Left, m.Footprint.Fix = false, []string{"the module lime"}, "ssh ops@HOST 'sudo rmmod lime'"
+}
+
+// TestFreeze: what stood still, and that it did not to the end.
+func TestFreeze(t *testing.T) {
+	l := newLab(t)
+	l.capture(1, func(m *acquire.Manifest) {
+		m.Freeze = &acquire.FreezeUse{
+			Frozen: epoch, Thawing: epoch.Add(time.Minute), Lost: "the lease ended",
+			Cgroups: []acquire.FrozenCgroup{{Cgroup: freeze.Cgroup{Path: "/a", Processes: 3}, State: "frozen"}, {Cgroup: freeze.Cgroup{Path: "/b", Processes: 4}, State: "frozen"}},
+			Kept:    []freeze.Cgroup{{Path: "/init.scope", Processes: 1}},
+		}
+	})
+	want(t, render(t, l.trusted()), "7 processes in 2 cgroups frozen from 2026-11-22 04:48:07 to 2026-11-22 04:49:07 UTC; 1 process went on", "Not frozen to the end the lease ended")
 }
 
 func nothing(m *acquire.Manifest) {

@@ -236,10 +236,11 @@ func missesSwap(r acquire.Result) bool {
 }
 
 // captureCode is the exit code of a capture. Complete images stand, even if a
-// signal came after them.
+// signal came after them. What is left on a host, or was not done as asked, is not success.
 func captureCode(results []acquire.Result, cause error) int {
-	complete, partial, interrupted := 0, 0, false
+	complete, partial, interrupted, flawed := 0, 0, false, false
 	for _, r := range results {
+		flawed = flawed || len(r.Left) > 0 || r.Unfrozen != ""
 		switch r.State {
 		case acquire.StateComplete:
 			if missesSwap(r) { // it was asked for, too
@@ -254,7 +255,7 @@ func captureCode(results []acquire.Result, cause error) int {
 	}
 	var s *signalError
 	switch {
-	case complete == len(results) && complete > 0:
+	case complete == len(results) && complete > 0 && !flawed:
 		return exitOK
 	case interrupted, errors.As(cause, &s):
 		return exitInterrupted

@@ -70,6 +70,8 @@ func TestCaptureCode(t *testing.T) {
 		{r("failed", "failed"), nil, 1},
 		{r("what"), nil, 1},
 		{nil, nil, 1},
+		{[]acquire.Result{{State: acquire.StateComplete, Left: []string{"a frozen cgroup"}}}, nil, 3},
+		{[]acquire.Result{{State: acquire.StateComplete, Unfrozen: "the lease ended"}}, nil, 3},
 		{r("complete", "failed"), signal, 130},
 		{interrupted, nil, 130},
 		{[]acquire.Result{{State: acquire.StateComplete}, {State: acquire.StateComplete, Err: &acquire.SwapError{}}}, nil, 3},

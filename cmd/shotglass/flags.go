@@ -29,6 +29,8 @@ const (
 	// SYN five times.
 	defaultConnectTimeout  = 20 * time.Second
 	defaultConnectAttempts = 3
+	// Longer than what TCP needs to get over a lost packet or two, shorter than what most services bear.
+	defaultFreezeLease = 30 * time.Second
 )
 
 func env(name string) []string { return []string{"SHOTGLASS_" + name} }
@@ -144,6 +146,10 @@ func captureFlagSet() []cli.Flag {
 		method, connections, zip,
 		yes(groupMethod, "swap", "SWAP", "read the host's swap areas, too, after its memory: each becomes a file beside the image, in the same manifest"),
 		&cli.Int64Flag{Name: "accept-unreadable", Usage: "call an image complete although /proc/kcore did not give up to `N` of its pages, which are zeros in it. The manifest lists them", Category: groupMethod, EnvVars: env("ACCEPT_UNREADABLE"), DefaultText: "none"},
+
+		yes(groupMethod, "freeze", "FREEZE", "stop user processes while memory is read, so that it does not change meanwhile. What logins, the network and the survival of the host depend on goes on; see docs/freeze.md, and plan, which lists all"),
+		list(groupMethod, "freeze-exempt", "", "FREEZE_EXEMPT", "with --freeze: do not stop this cgroup (/...), unit (x.service) or process: `NAME`", false),
+		dur(groupMethod, "freeze-lease", "FREEZE_LEASE", "with --freeze: the host lets processes go on by itself when it hears nothing from here for this `TIME`", defaultFreezeLease),
 
 		list(groupModule, "module", "", "MODULE", "LiME module, or folder with modules: `FILE|DIR`", true),
 		list(groupModule, "module-sha256", "", "MODULE_SHA256", "a module with this digest may be loaded, also one that is installed on the target: `HEX`", false),

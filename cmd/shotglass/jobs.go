@@ -208,6 +208,16 @@ func (m *jobMaker) job(name string, h hostsfile.Host, arg hostSpec) acquire.Job 
 		j.LimitRate, _ = acquire.ParseRate(h.LimitRate) // checked by the hosts file
 	}
 
+	if h.Freeze != nil && fromFile("freeze", strconv.FormatBool(*h.Freeze)) {
+		j.Freeze = h.Freeze
+	}
+	if fromFile("freeze-exempt", list(h.FreezeExempt)) {
+		var err error
+		if j.FreezeExempt, err = exemptions(h.FreezeExempt); err != nil {
+			fail("freeze_exempt", err)
+		}
+	}
+
 	if m.file.Path == "" {
 		return j // all else stands in the options
 	}

@@ -198,6 +198,9 @@ func sayFinished(c *console, host string, r *acquire.Result, problems bool) {
 	} else if r.Err != nil {
 		c.fail(host, r.Err)
 	}
+	if r.Unfrozen != "" {
+		c.warn("%s: %s", host, r.Unfrozen)
+	}
 	for _, l := range r.Left {
 		c.warn("%s: left on the target: %s", host, l)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/frame"
+	"github.com/shotglass-ir/shotglass/acquire/freeze"
 	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
 	"github.com/shotglass-ir/shotglass/cmd/shotglass/notify"
 	"github.com/shotglass-ir/shotglass/sink"
@@ -84,7 +85,7 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 	e.ConnectAttempts = ctx.Int("connect-attempts")
 	e.Parallel, e.LimePort, e.LimeTimeout = ctx.Int("parallel"), ctx.Int("lime-port"), ctx.Int("lime-timeout")
 
-	if err := readMethod(e, ctx); err != nil {
+	if err := errors.Join(readMethod(e, ctx), readFreeze(e, ctx)); err != nil {
 		return nil, err
 	}
 
@@ -170,6 +171,27 @@ func readMethod(e *acquire.Options, ctx *cli.Context) (err error) {
 		return usagef("--accept-unreadable %d is negative", e.AcceptUnreadable)
 	}
 	return nil
+}
+
+// readFreeze reads whether user processes are to be stopped, and which not.
+func readFreeze(e *acquire.Options, ctx *cli.Context) (err error) {
+	e.Freeze, e.FreezeLease = ctx.Bool("freeze"), ctx.Duration("freeze-lease")
+	if e.FreezeLease < 10*time.Second || e.FreezeLease > time.Hour || e.FreezeLease%time.Second != 0 {
+		return usagef("--freeze-lease %s: want whole seconds, from 10s to 1h", e.FreezeLease)
+	}
+	e.FreezeExempt, err = exemptions(ctx.StringSlice("freeze-exempt"))
+	return err
+}
+
+func exemptions(names []string) (list []freeze.Exemption, err error) {
+	for _, name := range names {
+		x, err := freeze.ParseExemption(name)
+		if err != nil {
+			return nil, usagef("--freeze-exempt: %v", err)
+		}
+		list = append(list, x)
+	}
+	return list, nil
 }
 
 func checkName(name string) error {

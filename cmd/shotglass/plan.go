@@ -187,6 +187,7 @@ func printStep(out io.Writer, s *acquire.Step) {
 			row("", "revision %d, signed on %s by %s", r.Revision, r.SignedAt.Format(time.DateOnly), r.Key)
 		}
 	}
+	printFreeze(s.Freeze, row)
 	if s.Expected > 0 {
 		row("image", "%s, %d bytes before compression", s.Name, s.Expected)
 	}

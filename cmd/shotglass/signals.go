@@ -114,13 +114,16 @@ func leftBehind(c *console, h *hosts) {
 // that stay on a screen.
 func leftLines(h *hosts) []string {
 	lines := []string{"shotglass: leaving at once; this is where everything stands:"}
-	var complete, ended, touched []string
+	var complete, ended, touched, frozen []string
 	untouched := map[phase][]string{}
 	for _, s := range h.look(time.Now()) {
 		switch {
 		case s.Phase < phasePreparing:
 			untouched[s.Phase] = append(untouched[s.Phase], s.Name)
 		case s.Phase < phaseFinished:
+			if s.Freezes > 0 {
+				frozen = append(frozen, fmt.Sprintf("%s: its user processes may be frozen; they go on once this connection is gone, or within %s when the link is dead", s.Name, s.Freezes))
+			}
 			if s.Agentless {
 				ended = append(ended, s.Name+": "+s.Phase.String()+", nothing was loaded or written there; the image so far has the suffix .partial and no manifest")
 				break
@@ -143,7 +146,7 @@ func leftLines(h *hosts) []string {
 			}
 		}
 	}
-	lines = append(append(lines, ended...), touched...)
+	lines = append(append(append(lines, ended...), frozen...), touched...)
 	if len(touched) > 0 {
 		lines = append(lines, "The agent on each target unloads LiME and removes its files by itself once this connection is gone: within 30 s, or, when the link is dead, some minutes after the stall timeout.")
 	}

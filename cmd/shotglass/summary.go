@@ -45,7 +45,7 @@ func (s summary) print(c *console) {
 }
 
 func sound(r acquire.Result) bool {
-	return r.State == acquire.StateComplete && len(r.Left) == 0 && r.Err == nil && r.Other == nil
+	return r.State == acquire.StateComplete && len(r.Left) == 0 && r.Err == nil && r.Other == nil && r.Unfrozen == ""
 }
 
 // table has a row for each host, the worst last. On a terminal that it would scroll away from, the
@@ -294,6 +294,9 @@ func reasonWords(r acquire.Result) string {
 	}
 	if r.State == acquire.StateComplete && len(r.Left) > 0 {
 		words += ", but something was left on the target"
+	}
+	if r.Unfrozen != "" {
+		words += "; " + r.Unfrozen
 	}
 	return words
 }

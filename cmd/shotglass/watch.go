@@ -36,7 +36,8 @@ type hostState struct {
 	What      string // of phaseQueued and phasePreparing
 	Stalled   bool
 	Expected  int64
-	Agentless bool // nothing is loaded or written there
+	Agentless bool          // nothing is loaded or written there
+	Freezes   time.Duration // see acquire.Preparing
 	Progress  *pipeline.Progress
 	Result    *acquire.Result
 
@@ -139,7 +140,7 @@ func (h *hosts) apply(name string, e acquire.Event, now time.Time) bool {
 		enter(phaseQueued, e.Why)
 	case acquire.Preparing:
 		enter(phasePreparing, e.What)
-		s.Agentless = e.Agentless
+		s.Agentless, s.Freezes = e.Agentless, max(s.Freezes, e.Freezes)
 	case acquire.Streaming:
 		enter(phaseStreaming, e.What)
 		s.Expected, s.Progress, s.began, s.samples = e.Expected, e.Progress, now, nil

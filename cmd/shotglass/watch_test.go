@@ -205,6 +205,8 @@ func TestLeftBehind(t *testing.T) {
 	if s := goodbye("SIGINT", h); !strings.Contains(s, "finishing the partial image") || !strings.Contains(s, "again") {
 		t.Error(s)
 	}
+	h.apply("busy host", acquire.Preparing{Freezes: 30 * time.Second}, now)
+	h.apply("busy host", acquire.Preparing{What: "loading LiME"}, now)
 	h.apply("busy host", acquire.Streaming{Progress: new(pipeline.Progress)}, now)
 	res := &acquire.Result{State: acquire.StatePartial, Left: []string{"a folder"}}
 	res.Image.Location = "/x.partial"
@@ -212,6 +214,7 @@ func TestLeftBehind(t *testing.T) {
 	wantLines(t, strings.Join(leftLines(h), "\n"),
 		"waiting: waiting, nothing was done to it",
 		"done: finished, partial, /x.partial; left on the target: a folder",
+		"busy host: its user processes may be frozen; they go on once this connection is gone, or within 30s",
 		"busy host: streaming, LiME may still be loaded",
 		"ssh 'busy host' 'sudo rmmod lime'",
 		"by itself once this connection is gone",

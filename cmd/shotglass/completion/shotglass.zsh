@@ -76,6 +76,9 @@ _shotglass() {
 			'--compress-on-target[let the target compress what it sends, with what it has\: off|auto|zstd|lz4|gzip. For slow links\: it takes CPU time of the target and starts processes there]:value: ' \
 			'--swap[read the host’s swap areas, too, after its memory\: each becomes a file beside the image, in the same manifest]' \
 			'--accept-unreadable[call an image complete although /proc/kcore did not give up to N of its pages, which are zeros in it. The manifest lists them]:value: ' \
+			'--freeze[stop user processes while memory is read, so that it does not change meanwhile. What logins, the network and the survival of the host depend on goes on; see docs/freeze.md, and plan, which lists all]' \
+			'*--freeze-exempt[with --freeze\: do not stop this cgroup (/...), unit (x.service) or process]:value: ' \
+			'--freeze-lease[with --freeze\: the host lets processes go on by itself when it hears nothing from here for this TIME]:value: ' \
 			'*--module[LiME module, or folder with modules]:file:_files' \
 			'*--module-sha256[a module with this digest may be loaded, also one that is installed on the target]:value: ' \
 			'--insecure-unverified-module[load a module that is neither pinned with --module-sha256 nor from a repository signed by a --repository-key. The manifest records it]' \
@@ -187,6 +190,9 @@ _shotglass() {
 			'--compress-on-target[let the target compress what it sends, with what it has\: off|auto|zstd|lz4|gzip. For slow links\: it takes CPU time of the target and starts processes there]:value: ' \
 			'--swap[read the host’s swap areas, too, after its memory\: each becomes a file beside the image, in the same manifest]' \
 			'--accept-unreadable[call an image complete although /proc/kcore did not give up to N of its pages, which are zeros in it. The manifest lists them]:value: ' \
+			'--freeze[stop user processes while memory is read, so that it does not change meanwhile. What logins, the network and the survival of the host depend on goes on; see docs/freeze.md, and plan, which lists all]' \
+			'*--freeze-exempt[with --freeze\: do not stop this cgroup (/...), unit (x.service) or process]:value: ' \
+			'--freeze-lease[with --freeze\: the host lets processes go on by itself when it hears nothing from here for this TIME]:value: ' \
 			'*--module[LiME module, or folder with modules]:file:_files' \
 			'*--module-sha256[a module with this digest may be loaded, also one that is installed on the target]:value: ' \
 			'--insecure-unverified-module[load a module that is neither pinned with --module-sha256 nor from a repository signed by a --repository-key. The manifest records it]' \
