@@ -20,7 +20,8 @@ type cloudTest struct {
 	alice *awsfake.User
 	key   *awsfake.Credential
 	web   *awsfake.Role
-	dir   string
+	dir   string // of journals
+	out   string // of evidence
 }
 
 func newCloudTest(t *testing.T) *cloudTest {

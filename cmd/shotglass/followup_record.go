@@ -64,7 +64,7 @@ func (f *followUp) record(r *acquire.Result) error {
 	if name == "" {
 		name = safeName(f.host) + rec.Written.Format("-20060102T150405Z")
 	}
-	name += ".containment"
+	name += recordSuffix
 	where := o.Engine.Sink
 	if f.job.Sink != nil {
 		where = f.job.Sink

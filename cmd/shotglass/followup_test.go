@@ -25,6 +25,7 @@ import (
 func (c *cloudTest) follow(ctx context.Context, spec hostsfile.Containment, state acquire.State) (int, string, containmentRecord) {
 	c.Helper()
 	out := c.TempDir()
+	c.out = out
 	disk, err := sink.NewDisk(out)
 	if err != nil {
 		c.Fatal(err)
@@ -53,7 +54,7 @@ func (c *cloudTest) follow(ctx context.Context, spec hostsfile.Containment, stat
 	if during != spec.LockFirst {
 		c.Errorf("locked during the capture: %v", during)
 	}
-	r := &acquire.Result{Host: "web-1", State: state, Manifest: out + "/m.json", ManifestDigest: acquire.Digest{Bytes: 3, SHA256: strings.Repeat("a", 64)}}
+	r := &acquire.Result{Host: "web-1", State: state, Manifest: out + "/m.json", ManifestDigest: acquire.Digest{Bytes: 3, SHA256: manifestSum}}
 	r.Image.Name = "web-1-mem.lime.zst"
 	job.After(ctx, r)
 	code, err := all.tell(newConsole(strings.NewReader(""), &story, &story))
@@ -75,7 +76,11 @@ func (c *cloudTest) follow(ctx context.Context, spec hostsfile.Containment, stat
 	if err != nil {
 		c.Fatal(err)
 	}
-	allowed, err := signature.ParseAllowedSigners(strings.NewReader("alice "+string(ssh.MarshalAuthorizedKey(signer.PublicKey()))), "signers")
+	signers := "alice " + string(ssh.MarshalAuthorizedKey(signer.PublicKey()))
+	if err := os.WriteFile(out+"/signers", []byte(signers), 0o600); err != nil {
+		c.Fatal(err)
+	}
+	allowed, err := signature.ParseAllowedSigners(strings.NewReader(signers), "signers")
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -86,6 +91,46 @@ func (c *cloudTest) follow(ctx context.Context, spec hostsfile.Containment, stat
 		c.Fatal(err)
 	}
 	return code, story.String(), rec
+}
+
+// manifestSum is the digest of "{}\n".
+const manifestSum = "ca3d163bab055381827226140568f3bef7eaac187cebd76878e0b63e9e442356"
+
+// verify checks records: who signed them, and whether the manifest is the one that they name.
+func TestVerifyRecord(t *testing.T) {
+	c := newCloudTest(t)
+	c.follow(t.Context(), hostsfile.Containment{Mode: "deny"}, acquire.StateComplete)
+	record, signers := c.out+"/web-1-mem.lime.zst.containment", c.out+"/signers"
+	out, _ := c.run(exitOK, "verify", "--signers", signers, record)
+	c.has("the verdict", out, "verified; manifest not beside it", "role/service/web: held")
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(c.out+"/m.json", "{}\n")
+	out, _ = c.run(exitOK, "verify", "--signers", signers, record)
+	c.has("the verdict", out, "manifest as named")
+	write(c.out+"/m.json", "{ }\n")
+	_, errs := c.run(exitMismatch, "verify", "--signers", signers, record)
+	c.has("the story", errs, "is not the one that it names")
+	out, _ = c.run(exitMismatch, "verify", "--json", record) // nobody is trusted
+	c.has("the verdict", out, `"message_type":"containment_verification"`)
+	data, err := os.ReadFile(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(c.out+"/m.json", "{}\n")
+	write(record, strings.Replace(string(data), `"outcome": "held"`, `"outcome": "free"`, 1))
+	_, errs = c.run(exitMismatch, "verify", "--signers", signers, record)
+	c.has("the story", errs, "bad signature")
+	write(record, string(data))
+	if err := os.Remove(record + ".sig"); err != nil {
+		t.Fatal(err)
+	}
+	_, errs = c.run(exitMismatch, "verify", "--signers", signers, record)
+	c.has("the story", errs, "there is no signature")
 }
 
 func TestFollowUp(t *testing.T) {

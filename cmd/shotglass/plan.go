@@ -194,7 +194,7 @@ func printStep(out io.Writer, s *acquire.Step) {
 	if s.Zip != "" {
 		row("on the wire", "compressed on the target by %s", s.Zip)
 	}
-	if s.Second != "" {
+	if s.Second != "" && s.Err == nil {
 		row("", "should its content be rejected, a second one through kcore: %s", s.Second)
 	}
 	for _, a := range s.Swap {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -20,7 +21,8 @@ import (
 
 const verifyText = `FILE is an image, its partial form or its manifest; image, manifest, signature and frame index lie in one folder.
 It may be s3://bucket/key too. The image is read again in full, and the swap areas beside it. Every mismatch is told, with its frame and its offsets.
-FILE may also be the audit log of a run: its chain, its end, its signature and the manifests beside it are checked.
+FILE may also be the audit log of a run: its chain, its end, its signature and the manifests beside it are checked; or the record of
+a containment, IMAGE.containment: its signature, and the manifest that it names.
 
 Whom to trust is said by --signers, never by the manifest: a file of allowed signers as in ssh-keygen(1), such as
 
@@ -101,8 +103,12 @@ type verifyMessage struct {
 func verifyFiles(ctx context.Context, c *console, files []string, access s3.Options, o acquire.VerifyOptions) error {
 	code := exitOK
 	for _, name := range files {
-		if audit.IsLog(name) {
-			one, err := verifyLog(ctx, c, name, access, o)
+		check := verifyLog
+		if strings.HasSuffix(name, recordSuffix) {
+			check = verifyRecord
+		}
+		if audit.IsLog(name) || strings.HasSuffix(name, recordSuffix) {
+			one, err := check(ctx, c, name, access, o)
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
