@@ -3,8 +3,8 @@
 #
 #   runbook.sh CASE HOSTS.yml s3://BUCKET/PREFIX/
 #
-# The hosts file names what is contained with each host (docs/hosts.md). How to reach AWS and the bucket, and the signing key, are in
-# the environment (shotglass help environment). Journals go to CASE-journals here, which release needs.
+# The hosts file names what is contained with each host (docs/hosts.md). How to reach AWS (SHOTGLASS_AWS_PROFILE, _ROLE, _EXTERNAL_ID: steps 4 and
+# the release do not read the hosts file) and the bucket, and the signing key, are in the environment (shotglass help environment). Journals go to CASE-journals here, which release needs.
 # It ends with the code of the capture: 0, or what "shotglass help exit-codes" says.
 set -u
 if [ $# -ne 3 ]; then
@@ -26,7 +26,7 @@ esac
 shotglass capture --config "$hosts" --to "$evidence" --lock-first
 code=$?
 case $code in
-0) echo "runbook: all memory captured, all contained" >&2 ;;
+0) echo "runbook: all memory captured, all contained, as far as was checked: see above" >&2 ;;
 5) echo "runbook: all memory captured, NOT ALL CONTAINED: see above" >&2 ;;
 3) echo "runbook: NOT ALL MEMORY CAPTURED, and what belongs to those hosts may not be contained: see above" >&2 ;;
 64) exit 64 ;; # nothing was done

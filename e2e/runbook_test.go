@@ -96,7 +96,7 @@ hosts:
 	}
 
 	out, errs := run(3, script, "case-42", hosts, "s3://"+srv.Bucket+"/runbook/")
-	if strings.Count(out, "\tcomplete\t") != 2 || !strings.Contains(errs, "NOT CONTAINED: dead: user/ops") || strings.Count(errs, "no flow was seen alive") != 4 /* by capture, by status */ {
+	if strings.Count(out, "\tcomplete\t") != 2 || !strings.Contains(errs, "NOT CONTAINED: dead: user/ops") || strings.Count(errs, "no TCP flow of the host itself was seen alive") < 2 {
 		t.Errorf("stdout:\n%s\nstderr:\n%s", out, errs)
 	}
 	if strings.Contains(errs, "REMAIN LOCKED") {

@@ -13,7 +13,7 @@ import (
 type Containment struct {
 	Targets      Strings `yaml:"targets" is:"contained" doc:"What to contain: ARNs, or i-..., user/NAME, role/NAME, function/NAME, AKIA...."`
 	Gate         string  `yaml:"gate" is:"gate" doc:"When: complete, only after a complete image, the default; always; never, which plans alone."`
-	LockFirst    bool    `yaml:"lock_first" doc:"Lock credentials before the first byte of memory. If the capture then fails they stay locked."`
+	LockFirst    *bool   `yaml:"lock_first" doc:"Lock credentials before the first byte of memory. If the capture then fails they stay locked."`
 	ProtectFirst *bool   `yaml:"protect_first" doc:"Protect instances from termination, and from Auto Scaling, before the first byte of memory; true unless said otherwise."`
 	Mode         string  `yaml:"mode" is:"contain_mode" doc:"For roles: revoke, sessions of before now, or deny, all. For functions: strict, the sessions of their roles too."`
 	Cut          Strings `yaml:"cut" is:"cut" doc:"Cut hard, too: public-address, nacl-subnet, stop, trust-policy."`

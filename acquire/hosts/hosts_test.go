@@ -93,15 +93,15 @@ func TestContainmentIsMerged(t *testing.T) {
 defaults: {containment: {gate: always, role_arn: "arn:aws:iam::111122223333:role/ir", lock_first: true, break_glass: role/fire}}
 hosts:
 - {addr: a, containment: {targets: [i-0123456789abcdef0, role/web], break_glass: user/x}}
-- {addr: b, containment: {targets: AKIAIOSFODNN7EXAMPLE, gate: complete, protect_first: false}}
+- {addr: b, containment: {targets: AKIAIOSFODNN7EXAMPLE, gate: complete, protect_first: false, lock_first: false}}
 - addr: c
 `)
 	m := f.Merged()
-	no := false
+	no, yes := false, true
 	want := []Containment{
-		{Targets: Strings{"i-0123456789abcdef0", "role/web"}, Gate: "always", LockFirst: true, RoleARN: "arn:aws:iam::111122223333:role/ir", BreakGlass: Strings{"role/fire", "user/x"}},
-		{Targets: Strings{"AKIAIOSFODNN7EXAMPLE"}, Gate: "complete", LockFirst: true, ProtectFirst: &no, RoleARN: "arn:aws:iam::111122223333:role/ir", BreakGlass: Strings{"role/fire"}},
-		{Gate: "always", LockFirst: true, RoleARN: "arn:aws:iam::111122223333:role/ir", BreakGlass: Strings{"role/fire"}},
+		{Targets: Strings{"i-0123456789abcdef0", "role/web"}, Gate: "always", LockFirst: &yes, RoleARN: "arn:aws:iam::111122223333:role/ir", BreakGlass: Strings{"role/fire", "user/x"}},
+		{Targets: Strings{"AKIAIOSFODNN7EXAMPLE"}, Gate: "complete", LockFirst: &no, ProtectFirst: &no, RoleARN: "arn:aws:iam::111122223333:role/ir", BreakGlass: Strings{"role/fire"}},
+		{Gate: "always", LockFirst: &yes, RoleARN: "arn:aws:iam::111122223333:role/ir", BreakGlass: Strings{"role/fire"}},
 	}
 	for i := range want {
 		if d := cmp.Diff(want[i], m[i].Containment); d != "" {

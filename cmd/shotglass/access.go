@@ -106,11 +106,14 @@ func (a awsAccess) engine(ctx context.Context, caseID string) (*containment.Engi
 func (a awsAccess) flagsText(caseID string) string {
 	var b strings.Builder
 	for _, f := range []struct{ name, value string }{
-		{"case", caseID}, {"journal", a.folder}, {"journal-to", a.bucket}, {"aws-region", a.region}, {"aws-profile", a.profile}, {"aws-role", a.role}, {"aws-external-id", a.externalID}, {"aws-source-identity", a.sourceIdentity},
+		{"case", caseID}, {"journal", a.folder}, {"journal-to", a.bucket}, {"aws-region", a.region}, {"aws-profile", a.profile}, {"aws-endpoint", a.endpoint}, {"aws-role", a.role}, {"aws-source-identity", a.sourceIdentity},
 	} {
 		if f.value != "" && !(f.name == "journal" && f.value == ".") {
 			fmt.Fprintf(&b, "--%s %s ", f.name, transport.Quote(f.value))
 		}
+	}
+	if a.externalID != "" {
+		b.WriteString("--aws-external-id ID ") // AWS calls it no secret; who needs it has it
 	}
 	return b.String()
 }

@@ -95,7 +95,7 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 		o.prompts.close()
 		err = errors.Join(tellResume(c, plan), tellTotals(c, plan))
 		if err == nil {
-			err = o.follow.plan(ctx, w.say)
+			err = o.follow.plan(ctx, w.say, plan.Steps)
 		}
 	}
 	if err != nil {

@@ -149,7 +149,7 @@ func outcomeText(o containment.Outcome) string {
 	case containment.Unverified:
 		return "every change reads back as it was made; whether packets still flow was not looked at"
 	case containment.Verified:
-		return "contained: every change holds, and no flow was seen alive"
+		return "contained: every change holds, and no TCP flow of the host itself was seen alive (UDP and containers were not looked at)"
 	case containment.Remaining:
 		return "NOT CONTAINED WHOLLY: every change holds, but something stays open"
 	case containment.Tampered:

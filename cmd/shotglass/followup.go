@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -23,8 +25,10 @@ type followUps struct {
 	o      *captureOptions
 	watch  time.Duration
 	denied bool // go on although permissions are missing
-	hosts  []*followUp
-	say    func(string) // a line of the story; set by plan
+	// verified has an instance whose flows nobody could look at count as not contained.
+	verified bool
+	hosts    []*followUp
+	say      func(string) // a line of the story; set by plan
 }
 
 // A followUp is what is contained with one host: its targets are locked and protected before its memory is
@@ -37,11 +41,10 @@ type followUp struct {
 	access  awsAccess
 	targets []*planned
 
-	early  []containment.Stage // that Before applied
-	locked bool                // and with that, credentials
-
 	mu      sync.Mutex
+	early   []*containment.Result // of what was done before the capture
 	results []*containment.Result
+	done    bool // after was called
 	errs    []error
 	why     string // withheld; empty: it was not
 	place   string // of the record
@@ -79,7 +82,7 @@ func (all *followUps) hook(j *acquire.Job, spec hostsfile.Containment, access aw
 }
 
 // plan plans every target of every host, before the first byte of any. say gets the lines of the story from now on.
-func (all *followUps) plan(ctx context.Context, say func(string)) error {
+func (all *followUps) plan(ctx context.Context, say func(string), steps []*acquire.Step) error {
 	if all == nil {
 		return nil
 	}
@@ -89,7 +92,7 @@ func (all *followUps) plan(ctx context.Context, say func(string)) error {
 	for _, f := range all.hosts {
 		options := containment.Options{
 			Case: all.o.Engine.Case, Mode: f.spec.Mode, Cuts: f.spec.Cut, Addresses: f.spec.DenyAddress, Forensic: f.spec.Forensic,
-			ForensicPort: f.job.Target.Port,
+			ForensicPort: sshPort(f.host, steps),
 		}
 		if w, err := time.ParseDuration(f.spec.UntrackWait); err == nil { // checked by the hosts file
 			options.UntrackWait = &w
@@ -131,35 +134,90 @@ func (all *followUps) plan(ctx context.Context, say func(string)) error {
 	return nil
 }
 
+// sshPort is the port that a host's SSH was reached on, by whatever ssh_config says; 0 if it was not.
+func sshPort(host string, steps []*acquire.Step) int {
+	for _, s := range steps {
+		if s.Host == host {
+			_, port, _ := net.SplitHostPort(s.Info.Addr)
+			n, _ := strconv.Atoi(port)
+			return n
+		}
+	}
+	return 0
+}
+
+// lockFirst and protectFirst say what is done before the first byte.
+func (f *followUp) lockFirst() bool    { return f.spec.LockFirst != nil && *f.spec.LockFirst }
+func (f *followUp) protectFirst() bool { return f.spec.ProtectFirst == nil || *f.spec.ProtectFirst }
+
+// earlyStages are what is applied to a target before the first byte. Only of instances is anything but the lock: what
+// Auto Scaling would end is the evidence.
+func (f *followUp) earlyStages(p *planned) []containment.Stage {
+	var stages []containment.Stage
+	if f.protectFirst() && p.target.Kind == containment.Instance {
+		stages = append(stages, containment.Protect, containment.Detach)
+	}
+	if f.lockFirst() {
+		stages = append(stages, containment.Lock)
+	}
+	return slices.DeleteFunc(stages, func(s containment.Stage) bool {
+		return !slices.ContainsFunc(p.plan.Changes, func(c containment.Change) bool { return c.Stage == s })
+	})
+}
+
 // before protects and locks, as was asked, before the first byte. What fails is told, and tried again after the capture.
 func (f *followUp) before(ctx context.Context) {
 	if f.gate() == "never" {
 		return
 	}
-	if f.spec.ProtectFirst == nil || *f.spec.ProtectFirst {
-		f.early = append(f.early, containment.Protect, containment.Detach)
-	}
-	if f.spec.LockFirst {
-		f.early = append(f.early, containment.Lock)
-	}
-	if len(f.early) == 0 {
-		return
-	}
 	f.each(func(p *planned) {
-		has := slices.ContainsFunc(p.plan.Changes, func(c containment.Change) bool { return slices.Contains(f.early, c.Stage) })
-		if !has {
+		stages := f.earlyStages(p)
+		if len(stages) == 0 {
 			return
 		}
-		r, err := p.engine.Apply(ctx, p.plan, containment.ApplyOptions{Stages: f.early})
+		r, err := p.engine.Apply(ctx, p.plan, containment.ApplyOptions{Stages: stages})
 		if err != nil {
 			f.all.say(fmt.Sprintf("%s: error: before the capture: %v", f.host, err))
-		} else if !r.Outcome.Good() {
-			f.all.say(fmt.Sprintf("%s: error: before the capture: %s: %s", f.host, p.target, outcomeText(r.Outcome)))
+		}
+		if r == nil {
+			return
+		}
+		for _, c := range r.Changes {
+			if !stands(c) {
+				f.all.say(fmt.Sprintf("%s: error: before the capture: %s: %s: %s", f.host, c.Summary, c.Status, c.Error))
+			}
 		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		f.locked = f.locked || f.spec.LockFirst && r != nil && r.Outcome != containment.Failed
+		f.early = append(f.early, r)
 	})
+}
+
+// stands reports whether a change is in force.
+func stands(c containment.ItemResult) bool {
+	return c.Status == "changed" || c.Status == "already" || c.Status == "holds"
+}
+
+// remains says what is in force of what was done before the capture: "credentials locked", "instances protected".
+func (f *followUp) remains() (locked bool, what []string) {
+	seen := map[containment.Stage]bool{}
+	for _, r := range f.early {
+		for _, c := range r.Changes {
+			if c.Status == "changed" || c.Status == "holds" {
+				seen[c.Stage] = true
+			}
+		}
+	}
+	if seen[containment.Lock] {
+		what = append(what, "credentials REMAIN LOCKED")
+	}
+	if seen[containment.Protect] {
+		what = append(what, "instances remain protected from termination")
+	}
+	if seen[containment.Detach] {
+		what = append(what, "instances remain out of Auto Scaling and load balancers")
+	}
+	return seen[containment.Lock], what
 }
 
 // each does something with all targets at once.
@@ -173,6 +231,7 @@ func (f *followUp) each(do func(*planned)) {
 
 // after contains, if the gate lets it, and writes the record.
 func (f *followUp) after(ctx context.Context, r *acquire.Result) {
+	f.done = true
 	switch gate := f.gate(); {
 	case gate == "never":
 		f.why = "the gate is never"
@@ -207,7 +266,7 @@ func (f *followUp) contain(ctx context.Context, p *planned) {
 	if r != nil {
 		f.results = append(f.results, r)
 	}
-	f.code = worse(f.code, containCode(r, err, false))
+	f.code = worse(f.code, containCode(r, err, f.all.verified))
 }
 
 // flows looks at the host's connections over a new SSH connection: the one of the capture may be among
@@ -245,8 +304,18 @@ func (all *followUps) tell(c *console) (int, error) {
 		return code, nil
 	}
 	for _, f := range all.hosts {
+		if !f.done && f.gate() != "never" { // the plan, or --require-all, refused the run
+			f.why, f.code = "the host was not captured", exitContainment
+		}
+		var names []string
+		for _, p := range f.targets {
+			names = append(names, p.target.String())
+		}
 		for _, err := range f.errs {
 			c.fail(f.host, err)
+		}
+		if len(f.errs) > 0 {
+			c.hint("the journals have what was done: go on with shotglass contain --resume " + f.access.flagsText(all.o.Engine.Case) + strings.Join(names, " "))
 		}
 		for _, r := range f.results {
 			if err := tellContained(c, r); err != nil {
@@ -254,15 +323,11 @@ func (all *followUps) tell(c *console) (int, error) {
 			}
 		}
 		if f.why != "" && f.gate() != "never" {
-			var names []string
-			for _, p := range f.targets {
-				names = append(names, p.target.String())
-			}
 			c.line(fmt.Sprintf("shotglass: NOT CONTAINED: %s: %s: %s", f.host, strings.Join(names, ", "), f.why))
-			c.hint("to contain: shotglass contain " + f.access.flagsText(all.o.Engine.Case) + strings.Join(names, " "))
-			if f.locked {
-				c.line(fmt.Sprintf("shotglass: %s: credentials were locked before the capture and REMAIN LOCKED", f.host))
-				c.hint("to unlock: shotglass release " + f.access.flagsText(all.o.Engine.Case) + strings.Join(names, " "))
+			c.hint("to contain: shotglass contain " + f.flagsText() + strings.Join(names, " "))
+			if _, what := f.remains(); len(what) > 0 {
+				c.line(fmt.Sprintf("shotglass: %s: from before the capture %s", f.host, strings.Join(what, ", ")))
+				c.hint("to take that back: shotglass release " + f.access.flagsText(all.o.Engine.Case) + strings.Join(names, " "))
 			}
 		}
 		if f.place != "" && !c.json {
@@ -271,6 +336,35 @@ func (all *followUps) tell(c *console) (int, error) {
 		code = worse(code, f.code)
 	}
 	return code, nil
+}
+
+// flagsText is what a command line needs to contain the host's targets as the hosts file says.
+func (f *followUp) flagsText() string {
+	words := []string{}
+	add := func(name string, values ...string) {
+		for _, v := range values {
+			if v != "" && v != "0" {
+				words = append(words, "--"+name+" "+transport.Quote(v))
+			}
+		}
+	}
+	add("mode", f.spec.Mode)
+	add("cut", f.spec.Cut...)
+	add("deny-address", f.spec.DenyAddress...)
+	add("forensic", f.spec.Forensic)
+	for _, p := range f.targets {
+		if p.plan != nil && f.spec.Forensic != "" {
+			add("forensic-port", strconv.Itoa(p.plan.Options.ForensicPort))
+			break
+		}
+	}
+	add("untrack-wait", f.spec.UntrackWait)
+	add("break-glass", f.spec.BreakGlass...)
+	text := f.access.flagsText(f.all.o.Engine.Case)
+	if len(words) > 0 {
+		text += strings.Join(words, " ") + " "
+	}
+	return text
 }
 
 // tellPlans prints what would be contained, for plan.

@@ -17,6 +17,7 @@ func followUpFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "lock-first", EnvVars: env("LOCK_FIRST"), Usage: "lock credentials before the first byte of memory; if the capture fails they stay locked", Category: groupContain, DisableDefaultText: true},
 		&cli.BoolFlag{Name: "protect-first", EnvVars: env("PROTECT_FIRST"), Usage: "protect instances from termination and from Auto Scaling before the first byte", Category: groupContain, Value: true},
 		&cli.DurationFlag{Name: "watch", EnvVars: env("CONTAIN_WATCH"), Usage: "after containment see for this `TIME` whether someone undoes it, and do it again", Value: time.Minute, Category: groupContain},
+		&cli.BoolFlag{Name: "require-verified", Usage: "exit with 5 for an instance whose flows nobody could look at, too", Category: groupContain, DisableDefaultText: true},
 		&cli.BoolFlag{Name: "despite-denied", Usage: "begin although permissions for containment seem to be missing", Category: groupContain, DisableDefaultText: true},
 	}
 	for _, f := range journalFlags() {
@@ -33,7 +34,7 @@ func (o *captureOptions) readFollowUps(c *console, ctx *cli.Context, file *hosts
 	if gate != "" && !slices.Contains(hostsfile.Gates, gate) {
 		return usagef("--contain %q: want complete, always or never", gate)
 	}
-	all := &followUps{o: o, watch: ctx.Duration("watch"), denied: ctx.Bool("despite-denied")}
+	all := &followUps{o: o, watch: ctx.Duration("watch"), denied: ctx.Bool("despite-denied"), verified: ctx.Bool("require-verified")}
 	var base awsAccess
 	for i, h := range file.Merged() {
 		spec := h.Containment
@@ -47,7 +48,10 @@ func (o *captureOptions) readFollowUps(c *console, ctx *cli.Context, file *hosts
 			}
 		}
 		spec.Gate = cmp.Or(gate, spec.Gate)
-		spec.LockFirst = spec.LockFirst || ctx.Bool("lock-first")
+		if ctx.IsSet("lock-first") {
+			first := ctx.Bool("lock-first")
+			spec.LockFirst = &first
+		}
 		if ctx.IsSet("protect-first") {
 			first := ctx.Bool("protect-first")
 			spec.ProtectFirst = &first

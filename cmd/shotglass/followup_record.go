@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/shotglass-ir/shotglass/acquire"
@@ -29,9 +32,9 @@ type containmentRecord struct {
 	Image    string                `json:"image,omitempty"`
 	Manifest acquire.Digest        `json:"manifest,omitzero"`        // of the manifest's bytes
 	Place    string                `json:"manifest_place,omitempty"` // where it lies
-	Early    []containment.Stage   `json:"before_capture,omitempty"` // stages applied before the first byte
+	Early    []*containment.Result `json:"before_capture,omitempty"` // what was done before the first byte
 	Withheld string                `json:"withheld,omitempty"`       // why nothing was contained
-	Locked   bool                  `json:"locked,omitempty"`         // credentials were locked before the capture, and remain so
+	Locked   bool                  `json:"locked,omitempty"`         // credentials were locked before the capture
 	Plans    []*containment.Plan   `json:"plans"`
 	Results  []*containment.Result `json:"results,omitempty"`
 	Errors   []string              `json:"errors,omitempty"`
@@ -45,15 +48,28 @@ func (f *followUp) record(r *acquire.Result) error {
 	ctx, cancel := context.WithTimeout(context.Background(), recordTimeout)
 	defer cancel()
 	o := f.all.o
+	locked, _ := f.remains()
 	rec := containmentRecord{
 		Version: 1, Case: o.Engine.Case, Host: f.host, Written: time.Now().UTC(), Tool: o.Engine.Tool, Gate: f.gate(), State: r.State,
-		Image: r.Image.Name, Manifest: r.ManifestDigest, Place: r.Manifest, Early: f.early, Withheld: f.why, Locked: f.locked, Results: f.results,
+		Image: r.Image.Name, Manifest: r.ManifestDigest, Place: r.Manifest, Early: f.early, Withheld: f.why, Locked: locked, Results: f.results,
 	}
 	for _, p := range f.targets {
 		rec.Plans = append(rec.Plans, p.plan)
 	}
 	for _, e := range f.errs {
 		rec.Errors = append(rec.Errors, e.Error())
+	}
+	where := o.Engine.Sink
+	if f.job.Sink != nil {
+		where = f.job.Sink
+	}
+	if place, ok := where.(sink.Opener); ok && rec.Manifest.SHA256 == "" && r.Manifest != "" { // of an image that was kept
+		b, err := readSmall(ctx, place, baseOf(r.Manifest))
+		if err != nil {
+			return fmt.Errorf("read the manifest that it names: %w", err)
+		}
+		sum := sha256.Sum256(b)
+		rec.Manifest = acquire.Digest{Bytes: int64(len(b)), SHA256: hex.EncodeToString(sum[:])}
 	}
 	data, err := json.MarshalIndent(rec, "", "  ")
 	if err != nil {
@@ -65,11 +81,12 @@ func (f *followUp) record(r *acquire.Result) error {
 		name = safeName(f.host) + rec.Written.Format("-20060102T150405Z")
 	}
 	name += recordSuffix
-	where := o.Engine.Sink
-	if f.job.Sink != nil {
-		where = f.job.Sink
+	f.place, err = store(ctx, where, name, data)
+	if errors.Is(err, sink.ErrExists) { // of an earlier run, whose image this one kept
+		name = strings.TrimSuffix(name, recordSuffix) + rec.Written.Format("-20060102T150405Z") + recordSuffix
+		f.place, err = store(ctx, where, name, data)
 	}
-	if f.place, err = store(ctx, where, name, data); err != nil {
+	if err != nil {
 		return err
 	}
 	if o.Engine.Signer == nil {

@@ -46,12 +46,12 @@ func (c *cloudTest) follow(ctx context.Context, spec hostsfile.Containment, stat
 		c.Fatal(err)
 	}
 	var story bytes.Buffer
-	if err := all.plan(c.Context(), func(s string) { story.WriteString(s + "\n") }); err != nil {
+	if err := all.plan(c.Context(), func(s string) { story.WriteString(s + "\n") }, nil); err != nil {
 		c.Fatal(err)
 	}
 	job.Before(ctx)
 	_, _, during := c.locked()
-	if during != spec.LockFirst {
+	if during != (spec.LockFirst != nil) {
 		c.Errorf("locked during the capture: %v", during)
 	}
 	r := &acquire.Result{Host: "web-1", State: state, Manifest: out + "/m.json", ManifestDigest: acquire.Digest{Bytes: 3, SHA256: manifestSum}}
@@ -134,6 +134,7 @@ func TestVerifyRecord(t *testing.T) {
 }
 
 func TestFollowUp(t *testing.T) {
+	yes := true
 	interrupted, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, tt := range []struct {
@@ -147,13 +148,13 @@ func TestFollowUp(t *testing.T) {
 	}{
 		{"complete", hostsfile.Containment{Mode: "deny"}, acquire.StateComplete, t.Context(), exitOK, true, []string{"contained"}},
 		{"partial", hostsfile.Containment{Mode: "deny"}, acquire.StatePartial, t.Context(), exitContainment, false,
-			[]string{"NOT CONTAINED: web-1: role/web: the image is partial", "shotglass contain --case case-42 --journal "}},
+			[]string{"NOT CONTAINED: web-1: role/web: the image is partial", "shotglass contain --case case-42 --journal ", "--mode deny role/web"}},
 		{"partial, always", hostsfile.Containment{Mode: "deny", Gate: "always"}, acquire.StatePartial, t.Context(), exitOK, true, []string{"contained"}},
 		{"failed, always", hostsfile.Containment{Mode: "deny", Gate: "always"}, acquire.StateFailed, t.Context(), exitOK, true, nil},
 		{"never", hostsfile.Containment{Mode: "deny", Gate: "never"}, acquire.StateComplete, t.Context(), exitOK, false, nil},
 		{"interrupted", hostsfile.Containment{Mode: "deny", Gate: "always"}, acquire.StatePartial, interrupted, exitContainment, false, []string{"the run was interrupted"}},
-		{"locked first", hostsfile.Containment{Mode: "deny", LockFirst: true}, acquire.StateComplete, t.Context(), exitOK, true, nil},
-		{"locked first, failed", hostsfile.Containment{Mode: "deny", LockFirst: true}, acquire.StateFailed, t.Context(), exitContainment, true,
+		{"locked first", hostsfile.Containment{Mode: "deny", LockFirst: &yes}, acquire.StateComplete, t.Context(), exitOK, true, nil},
+		{"locked first, failed", hostsfile.Containment{Mode: "deny", LockFirst: &yes}, acquire.StateFailed, t.Context(), exitContainment, true,
 			[]string{"REMAIN LOCKED", "shotglass release --case case-42 --journal "}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -172,6 +173,46 @@ func TestFollowUp(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A record of an earlier run stays; one of a kept image names its manifest by its digest.
+func TestRecordOfKept(t *testing.T) {
+	c := newCloudTest(t)
+	disk, err := sink.NewDisk(c.dir + "/out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store(t.Context(), disk, "m.json", []byte("{}\n")); err != nil {
+		t.Fatal(err)
+	}
+	f := &followUp{all: &followUps{o: &captureOptions{Engine: acquire.Options{Sink: disk}}}, host: "web-1", job: &acquire.Job{}}
+	r := &acquire.Result{State: acquire.StateComplete, Manifest: c.dir + "/out/m.json"}
+	r.Image.Name = "web-1-mem.lime"
+	for range 2 {
+		if err := f.record(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files, err := os.ReadDir(c.dir + "/out")
+	if err != nil || len(files) != 3 {
+		t.Errorf("%v, %v", files, err)
+	}
+	data, err := os.ReadFile(f.place)
+	if err != nil || !strings.Contains(string(data), manifestSum) {
+		t.Errorf("%s, %v", data, err)
+	}
+}
+
+// What --require-all refuses is not contained either, and that is said.
+func TestFollowUpRefused(t *testing.T) {
+	c := newCloudTest(t)
+	hosts := c.dir + "/hosts.yml"
+	if err := os.WriteFile(hosts, []byte("hosts:\n- {addr: 127.0.0.1, port: 1, containment: {targets: role/web, gate: always}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, errs := c.run(exitFailed, "capture", "--unsigned", "--require-all", "--output", c.dir, "--progress", "none", "--connect-attempts", "1", "-c", hosts)
+	c.has("the story", errs, "NOT CONTAINED: 127.0.0.1: role/web: the host was not captured", "--require-all")
+	c.want(false, false, false)
 }
 
 // Without the permission nothing is captured, as it would turn out only after the capture.

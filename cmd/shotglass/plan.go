@@ -58,7 +58,7 @@ func planHosts(ctx context.Context, c *console, o *captureOptions) error {
 		return err
 	}
 	err = printPlan(c, plan, o.All)
-	if ferr := o.follow.plan(sctx, c.line); ferr != nil {
+	if ferr := o.follow.plan(sctx, c.line, plan.Steps); ferr != nil {
 		return ferr
 	}
 	if ferr := o.follow.tellPlans(c); ferr != nil {

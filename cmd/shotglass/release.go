@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -98,7 +99,9 @@ func eachJournal(c *console, ctx *cli.Context, do func(context.Context, *contain
 		if err := tellContained(c, r); err != nil {
 			return err
 		}
-		if sctx.Err() != nil {
+		if sctx.Err() != nil && len(names) > good+bad {
+			c.line(fmt.Sprintf("shotglass: interrupted: %s not looked at", plural(len(names)-good-bad, "journal")))
+			code = worse(code, exitInterrupted)
 			break
 		}
 	}

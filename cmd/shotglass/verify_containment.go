@@ -129,7 +129,7 @@ func manifestOf(ctx context.Context, where sink.Opener, rec *containmentRecord) 
 	if rec.Manifest.SHA256 == "" {
 		return "none", nil
 	}
-	name := path.Base(strings.ReplaceAll(rec.Place, `\`, "/"))
+	name := baseOf(rec.Place)
 	data, err := readSmall(ctx, where, name)
 	if errors.Is(err, fs.ErrNotExist) || sink.ValidName(name) != nil {
 		return "not beside it", nil
@@ -142,6 +142,9 @@ func manifestOf(ctx context.Context, where sink.Opener, rec *containmentRecord) 
 	}
 	return "as named", nil
 }
+
+// baseOf is the name of what lies at a place, on a disk or in a bucket.
+func baseOf(place string) string { return path.Base(strings.ReplaceAll(place, `\`, "/")) }
 
 // readSmall reads a whole object that is no image.
 func readSmall(ctx context.Context, where sink.Opener, name string) ([]byte, error) {

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,9 +36,10 @@ type Flow struct {
 }
 
 // Look samples the connections of a host twice, after apart, and returns those that moved bytes
-// meanwhile, without the SSH connection that it looks through. It runs ss, of iproute2, without
-// privileges, and changes nothing. Its error says why nothing was learned. What it returns is
-// what the host says of itself: a hostile one can leave out what it likes.
+// meanwhile, without the SSH connection that it looks through and without those of the loopback. It runs ss, of iproute2, without
+// privileges, and changes nothing. It sees TCP of the host's own network namespace: neither UDP nor
+// containers. Its error says why nothing was learned. What it returns is what the host says of itself: a hostile one can
+// leave out what it likes.
 func Look(ctx context.Context, conn transport.Conn, after time.Duration) ([]Flow, error) {
 	before, err := sample(ctx, conn)
 	if err != nil {
@@ -155,6 +157,9 @@ func counters(fields []string) uint64 {
 func moved(before, now map[string]Flow) []Flow {
 	var alive []Flow
 	for k, f := range now {
+		if loopback(f.Local) && loopback(f.Remote) {
+			continue // leaves the host nowhere
+		}
 		was := before[k]         // a new one: zero
 		if f.Bytes < was.Bytes { // another one on the same ports
 			was.Bytes = 0
@@ -166,6 +171,13 @@ func moved(before, now map[string]Flow) []Flow {
 	}
 	slices.SortFunc(alive, func(a, b Flow) int { return strings.Compare(key(a.Local, a.Remote), key(b.Local, b.Remote)) })
 	return alive
+}
+
+// loopback reports whether an address and port are the host's own.
+func loopback(s string) bool {
+	i := strings.LastIndexByte(s, ':')
+	a, err := netip.ParseAddr(s[:max(i, 0)])
+	return err == nil && a.IsLoopback()
 }
 
 type limited struct {

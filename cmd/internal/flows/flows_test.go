@@ -22,6 +22,8 @@ const before = `own 192.0.2.9 51000 10.0.0.5 22
 0      36     [::ffff:10.0.0.5]:8080 [::ffff:198.51.100.7]:40000 cubic bytes_acked:10 bytes_received:5
 0      0      [fe80::1%eth0]:5000 [fe80::2]:6000
 	 cubic bytes_acked:7 bytes_received:7
+0      0      127.0.0.1:5432 127.0.0.1:40100
+	 cubic bytes_acked:1 bytes_received:50
 0      0      10.0.0.5:5001 10.0.0.6:6001
 	 cubic bytes_acked:500
 end

@@ -129,6 +129,7 @@ _shotglass() {
 			'--lock-first[lock credentials before the first byte of memory; if the capture fails they stay locked]' \
 			'--protect-first[protect instances from termination and from Auto Scaling before the first byte]' \
 			'--watch[after containment see for this TIME whether someone undoes it, and do it again]:value: ' \
+			'--require-verified[exit with 5 for an instance whose flows nobody could look at, too]' \
 			'--despite-denied[begin although permissions for containment seem to be missing]' \
 			'--journal[folder of the journals]:file:_files' \
 			'--journal-to[keep the journals here too]:value: ' \
@@ -243,6 +244,7 @@ _shotglass() {
 			'--lock-first[lock credentials before the first byte of memory; if the capture fails they stay locked]' \
 			'--protect-first[protect instances from termination and from Auto Scaling before the first byte]' \
 			'--watch[after containment see for this TIME whether someone undoes it, and do it again]:value: ' \
+			'--require-verified[exit with 5 for an instance whose flows nobody could look at, too]' \
 			'--despite-denied[begin although permissions for containment seem to be missing]' \
 			'--journal[folder of the journals]:file:_files' \
 			'--journal-to[keep the journals here too]:value: ' \
