@@ -216,7 +216,7 @@ func (m *motoRig) role(t *testing.T) {
 	// Its clock is this machine's.
 	start := time.Now().UTC().Truncate(time.Second)
 	_, r = m.contain(t, "role/web", containment.Options{Mode: iam.ModeRevoke})
-	s, err := m.engine.Services[0].Read(context.Background(), containment.Target{Kind: containment.Role}, iam.RolePolicy("web", iam.PolicyName))
+	s, err := m.engine.Services[0].Read(context.Background(), containment.Target{Kind: containment.Role}, iam.RolePolicy("web", iam.RevokeName))
 	if err != nil {
 		t.Fatal(err)
 	}

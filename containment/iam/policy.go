@@ -10,8 +10,26 @@ import (
 	"github.com/shotglass-ir/shotglass/containment"
 )
 
-// PolicyName is the name of the inline policy that denies everything.
-const PolicyName = "shotglass-quarantine"
+// The names of the inline policies. Each purpose has one of its own: two containments with one item would set it
+// against each other, and the release of one would take the other's.
+const (
+	PolicyName = "shotglass-quarantine" // denies everything
+	RevokeName = "shotglass-revoke"     // denies the sessions that there are
+)
+
+// FunctionDenyName is the name of a role's policy that denies everything to one Lambda function.
+func FunctionDenyName(region, function string) string {
+	return PolicyName + functionPart(region, function)
+}
+
+// FunctionRevokeName is the name of a role's policy that denies the sessions that there are for the sake of one Lambda
+// function.
+func FunctionRevokeName(region, function string) string {
+	return RevokeName + functionPart(region, function)
+}
+
+// functionPart keeps names within IAM's 128 characters: a function's has 64 at most.
+func functionPart(region, function string) string { return "-lambda-" + region + "-" + function }
 
 // denyAll is the name of AWS's own managed policy that denies everything.
 const denyAll = "AWSDenyAll"

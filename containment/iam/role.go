@@ -112,7 +112,7 @@ func refused(t containment.Target) error {
 
 // revoke drafts the change that denies the sessions there are. Its time becomes that of the call: see Resolve.
 func (d *draft) revoke(ctx context.Context, now time.Time, trust containment.State) error {
-	c, err := d.change(ctx, rolePolicy, PolicyName, Revoke(now), fmt.Sprintf("deny the sessions of the %s that were begun before the time of the call, by the inline policy %s", d, PolicyName))
+	c, err := d.change(ctx, rolePolicy, RevokeName, Revoke(now), fmt.Sprintf("deny the sessions of the %s that were begun before the time of the call, by the inline policy %s", d, RevokeName))
 	if err != nil {
 		return err
 	}

@@ -53,8 +53,8 @@ func TestRevoke(t *testing.T) {
 		return r
 	}
 	r := apply(p)
-	if want := `"DateLessThan":{"aws:TokenIssueTime":"2026-11-22T03:05:00Z"}`; !strings.Contains(w.web.Policies[iam.PolicyName], want) {
-		t.Errorf("policy %s, want %s", w.web.Policies[iam.PolicyName], want)
+	if want := `"DateLessThan":{"aws:TokenIssueTime":"2026-11-22T03:05:00Z"}`; !strings.Contains(w.web.Policies[iam.RevokeName], want) {
+		t.Errorf("policy %s, want %s", w.web.Policies[iam.RevokeName], want)
 	}
 	if slices.Contains(w.web.Attached, denyAll) {
 		t.Error("AWSDenyAll denies later sessions too")
@@ -70,8 +70,8 @@ func TestRevoke(t *testing.T) {
 		t.Fatal(err)
 	}
 	apply(w.plan("role/web", o))
-	if want := "2026-11-22T03:15:20Z"; !strings.Contains(w.web.Policies[iam.PolicyName], want) {
-		t.Errorf("policy %s, want %s", w.web.Policies[iam.PolicyName], want)
+	if want := "2026-11-22T03:15:20Z"; !strings.Contains(w.web.Policies[iam.RevokeName], want) {
+		t.Errorf("policy %s, want %s", w.web.Policies[iam.RevokeName], want)
 	}
 	w.outcome(w.release(r.Journal), containment.Released)
 	same(t, w.states(), before)
@@ -84,11 +84,11 @@ func TestRevokeAsAttackersWouldHaveIt(t *testing.T) {
 		strings.Replace(string(iam.Deny(iam.Condition{Operator: "DateLessThan", Key: "aws:TokenIssueTime", Value: "2026-11-22T03:00:00Z"})), `"Deny"`, `"Allow"`, 1),
 	} {
 		w := newWorld(t)
-		w.web.Policies[iam.PolicyName] = theirs
+		w.web.Policies[iam.RevokeName] = theirs
 		before := w.states()
 		r := w.contain("role/web", containment.Options{Mode: iam.ModeRevoke}, containment.ApplyOptions{})
 		w.outcome(r, containment.Held)
-		if p := w.web.Policies[iam.PolicyName]; !strings.Contains(p, "2026-11-22T03:00:") || !strings.Contains(p, `"Deny"`) {
+		if p := w.web.Policies[iam.RevokeName]; !strings.Contains(p, "2026-11-22T03:00:") || !strings.Contains(p, `"Deny"`) {
 			t.Errorf("policy %s", p)
 		}
 		w.outcome(w.release(r.Journal), containment.Released)

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,7 +24,8 @@ import (
 const (
 	responder = "arn:aws:iam::111122223333:role/ir/responder"
 	thumbsARN = "arn:aws:lambda:eu-west-1:111122223333:function:thumbs"
-	quiet     = iam.PolicyName + "-lambda-eu-west-1-thumbs"
+	quiet     = "shotglass-quarantine-lambda-eu-west-1-thumbs"
+	revoked   = "shotglass-revoke-lambda-eu-west-1-thumbs"
 )
 
 // world is a region with the function thumbs, which has everything, and another with the same role.
@@ -338,7 +341,7 @@ func TestStrict(t *testing.T) {
 	before := w.states()
 	r := w.contain(containment.Options{Mode: lambda.ModeStrict}, containment.ApplyOptions{})
 	w.outcome(r, containment.Held)
-	if !w.stopped() || !strings.Contains(w.role.Policies[iam.PolicyName], "aws:TokenIssueTime") || !strings.Contains(w.old.Policies[iam.PolicyName], "aws:TokenIssueTime") {
+	if !w.stopped() || !strings.Contains(w.role.Policies[revoked], "aws:TokenIssueTime") || !strings.Contains(w.old.Policies[revoked], "aws:TokenIssueTime") {
 		t.Errorf("not contained: %s", w.states())
 	}
 	w.outcome(w.release(r.Journal), containment.Released)
@@ -348,6 +351,51 @@ func TestStrict(t *testing.T) {
 	w.engine.Caller.ARN = "arn:aws:sts::111122223333:assumed-role/thumbs-role/alice"
 	if _, err := w.engine.Plan(t.Context(), containment.Target{Kind: containment.Function, Name: "thumbs"}, containment.Options{Mode: lambda.ModeStrict}); !errors.Is(err, containment.ErrRefused) {
 		t.Errorf("the responder's own role: %v", err)
+	}
+}
+
+// Two functions and their role itself are contained at once: none undoes another's, and each is released alone.
+func TestStrictWithItsRole(t *testing.T) {
+	w := newWorld(t)
+	before := w.states()
+	var wg sync.WaitGroup
+	targets := []containment.Target{{Kind: containment.Function, Name: "thumbs"}, {Kind: containment.Function, Name: "thumbs2"}, {Kind: containment.Role, Name: "thumbs-role"}, {Kind: containment.Role, Name: "thumbs-role"}}
+	modes := []string{lambda.ModeStrict, lambda.ModeStrict, iam.ModeDeny, iam.ModeRevoke}
+	journals := make([]string, len(targets))
+	for n, target := range targets {
+		wg.Go(func() {
+			o := containment.Options{Mode: modes[n], Case: "case-" + strconv.Itoa(n)}
+			p, err := w.engine.Plan(t.Context(), target, o)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			r, err := w.engine.Apply(t.Context(), p, containment.ApplyOptions{Watch: 30 * time.Second})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			w.outcome(r, containment.Held)
+			journals[n] = r.Journal
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		return
+	}
+	if p := w.role.Policies; strings.Contains(p[iam.PolicyName], "Condition") || !strings.Contains(p[iam.RevokeName], "aws:TokenIssueTime") ||
+		!strings.Contains(p[revoked], "aws:TokenIssueTime") || !strings.Contains(p[revoked+"2"], "aws:TokenIssueTime") {
+		t.Errorf("policies %s", asJSON(p))
+	}
+	w.outcome(w.release(journals[2]), containment.Released)
+	if p := w.role.Policies; p[iam.PolicyName] != "" || p[iam.RevokeName] == "" || p[revoked] == "" || p[revoked+"2"] == "" {
+		t.Errorf("after the release of one: %s", asJSON(p))
+	}
+	for _, n := range []int{0, 1, 3} {
+		w.outcome(w.release(journals[n]), containment.Released)
+	}
+	if d := cmp.Diff(before, w.states()); d != "" {
+		t.Errorf("after the releases (-before +after):\n%s", d)
 	}
 }
 

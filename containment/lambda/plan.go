@@ -203,7 +203,7 @@ func (d *draft) roles(ctx context.Context, s *Service, versions []types.Function
 			d.warn("the role %q of the function %s cannot be denied: %v", arn, d.name, err)
 			continue
 		}
-		deny := iam.RolePolicy(role.Name, iam.PolicyName+"-lambda-"+d.plan.Target.Region+"-"+d.name)
+		deny := iam.RolePolicy(role.Name, iam.FunctionDenyName(d.plan.Target.Region, d.name))
 		if err := d.policy(ctx, s, arn, deny, iam.Deny(iam.FromFunction(d.arn)),
 			fmt.Sprintf("deny the role %s everything for the function %s alone", role.Name, d.name), ""); err != nil {
 			return err
@@ -211,7 +211,7 @@ func (d *draft) roles(ctx context.Context, s *Service, versions []types.Function
 		if !strict {
 			continue
 		}
-		revoke := iam.RolePolicy(role.Name, iam.PolicyName)
+		revoke := iam.RolePolicy(role.Name, iam.FunctionRevokeName(d.plan.Target.Region, d.name))
 		if err := d.policy(ctx, s, arn, revoke, iam.Revoke(now), fmt.Sprintf("deny the sessions of the role %s that were begun before the time of the call, whoever has them", role.Name), RiskRole); err != nil {
 			return err
 		}
