@@ -22,6 +22,25 @@ type Identity struct {
 	Function string `json:"function,omitempty"`
 }
 
+// Instances are the ids of the EC2 instances that the caller is on, or got its credentials through: AWS names the
+// sessions of an instance's role by the instance.
+func (who Identity) Instances() []string {
+	var ids []string
+	if who.Instance != "" {
+		ids = append(ids, who.Instance)
+	}
+	for _, arn := range slices.Concat([]string{who.ARN}, who.Chain) {
+		f := strings.SplitN(arn, ":", 6)
+		if len(f) != 6 || f[2] != "sts" || !strings.HasPrefix(f[5], "assumed-role/") {
+			continue
+		}
+		if id := f[5][strings.LastIndexByte(f[5], '/')+1:]; instanceIDs.MatchString(id) && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 // A Guard knows what is never contained.
 type Guard struct {
 	// BreakGlass are ARNs or short forms of what must keep working: emergency users and roles, the
@@ -48,7 +67,7 @@ func (g Guard) Check(t Target, who Identity) error {
 			return fmt.Errorf("%s %s (%s): containing it would lock you out half way: %w", t, what, arn, ErrRefused)
 		}
 	}
-	if t.Kind == Instance && who.Instance != "" && t.Name == who.Instance {
+	if t.Kind == Instance && slices.Contains(who.Instances(), t.Name) {
 		return fmt.Errorf("%s is the instance that this runs on: contain it from another: %w", t, ErrRefused)
 	}
 	if t.Kind == Function && who.Function != "" && t.Name == who.Function && (t.Account == "" || t.Account == who.Account) {

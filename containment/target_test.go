@@ -125,6 +125,20 @@ func TestGuard(t *testing.T) {
 			t.Errorf("%s: %v", s, err)
 		}
 	}
+	// Without IMDS, such as in a container, the session's name tells.
+	on := containment.Target{Kind: containment.Instance, Name: "i-0dddddddddddddddd"}
+	session := "arn:aws:sts::111122223333:assumed-role/forensic/" + on.Name
+	for _, who := range []containment.Identity{
+		{ARN: session, Account: "111122223333"},
+		{ARN: "arn:aws:sts::111122223333:assumed-role/Responder/alice", Account: "111122223333", Chain: []string{session}},
+	} {
+		if err := g.Check(on, who); !errors.Is(err, containment.ErrRefused) {
+			t.Errorf("the instance of the session %+v: %v", who, err)
+		}
+		if err := g.Check(containment.Target{Kind: containment.Instance, Name: "i-0eeeeeeeeeeeeeeee"}, who); err != nil {
+			t.Errorf("another instance than that of %+v: %v", who, err)
+		}
+	}
 	for arn, want := range map[string]string{
 		me.ARN:      "arn:aws:iam::111122223333:role/Responder",
 		me.Chain[0]: me.Chain[0], // with its path
