@@ -226,6 +226,12 @@ func setACL(ctx context.Context, c *conn, id string, _, to containment.State) (c
 		return containment.Reply{}, nil
 	case absent(to):
 		out, err := c.ec2.DeleteNetworkAcl(ctx, &sdk.DeleteNetworkAclInput{NetworkAclId: a.NetworkAclId, DryRun: c.dryRun()})
+		if awsconfig.Code(err) == "DependencyViolation" {
+			return stays("the network ACL %s is still that of a subnet that is cut off: it is left as it is; delete it after the last release", aws.ToString(a.NetworkAclId))
+		}
+		if missing(err) {
+			return containment.Reply{}, nil
+		}
 		if err != nil {
 			return containment.Reply{}, failed("ec2:DeleteNetworkAcl", err)
 		}

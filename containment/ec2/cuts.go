@@ -113,7 +113,7 @@ func (p *planner) cutSubnet(subnet, vpc string) {
 	}
 	if !made {
 		c := p.change(containment.Prepare, kindACL, item.ID, state([]string{}), "make or check the network ACL %q of %s, which lets nothing pass", denyAllName, vpc)
-		c.Keep = "the network ACL is shared by all subnets that are cut in the VPC; release with its kind deletes it"
+		c.Keep = "the network ACL is shared by all subnets that are cut in the VPC; release with its kind deletes it if nothing uses it"
 	}
 	c := p.change(containment.Cut, kindSubnetACL, subnet, state(named(vpc, denyAllName)), "cut the whole of %s off", subnet)
 	c.Needs, c.Risk, c.Watch = []containment.Item{item}, RiskSubnet, true

@@ -13,6 +13,7 @@ package ec2
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -177,13 +178,18 @@ func (s *Service) Read(ctx context.Context, t containment.Target, i containment.
 // reads next must not take an old state for what release has to put back.
 const settleFor = 20 * time.Second
 
-// Set sets an item and waits until it reads so.
+// Set sets an item and waits until it reads so. What is shared, a security group or network ACL of ours, is brought to no other state than
+// that which it shall have: it is deleted if nothing uses it, else left as it is, as the reply's note says.
 func (s *Service) Set(ctx context.Context, t containment.Target, i containment.Item, from, to containment.State) (containment.Reply, error) {
 	k, c, err := s.kind(ctx, t, i)
 	if err != nil {
 		return containment.Reply{}, err
 	}
+	to = reachable(i, to)
 	reply, err := k.set(ctx, c, i.ID, from, to)
+	if errors.Is(err, errStays) {
+		return reply, nil
+	}
 	if err != nil {
 		return reply, err
 	}

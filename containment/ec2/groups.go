@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -93,6 +94,50 @@ func isolateRules(o containment.Options) (name string, rules []rule, err error) 
 	}
 	return fmt.Sprintf("%s tcp %d from %s", isolateName, port, peer),
 		[]rule{{Protocol: "tcp", From: int32(port), To: int32(port), Peer: peer}}, nil
+}
+
+// groupRules are the rules that our group of a name shall have: the name of one for a forensic host tells them. It reports
+// whether the name is one of ours.
+func groupRules(name string) ([]rule, bool) {
+	var port, peer string
+	switch _, err := fmt.Sscanf(name, isolateName+" tcp %s from %s", &port, &peer); {
+	case name == untrackName:
+		return untrackRules(), true
+	case name == isolateName:
+		return nil, true
+	case err != nil:
+		return nil, false
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return nil, false
+	}
+	made, rules, err := isolateRules(containment.Options{Forensic: peer, ForensicPort: n})
+	return rules, err == nil && made == name
+}
+
+// reachable is the state that an item may be brought to. What is shared by all that is contained in a VPC is as it shall be, or is not there:
+// what it was before may have been read while someone else was making it, or had opened it, and rules that come
+// back would open it under others.
+func reachable(i containment.Item, to containment.State) containment.State {
+	_, name, _ := strings.Cut(i.ID, "/")
+	var want containment.State
+	switch i.Kind {
+	case kindGroup:
+		rules, ok := groupRules(name)
+		if !ok {
+			return containment.Absent
+		}
+		want = rulesState(rules)
+	case kindACL:
+		want = state([]string{})
+	default:
+		return to
+	}
+	if containment.Same(to, want) {
+		return to
+	}
+	return containment.Absent
 }
 
 // prefix reads a prefix, or an address as the prefix of it alone.
@@ -315,16 +360,31 @@ func (c *conn) authorize(ctx context.Context, group string, egress bool, rules [
 	return failed("ec2:AuthorizeSecurityGroupIngress", err)
 }
 
-// deleteGroup deletes the group, if nothing is in it.
+// errStays says that something shared was not deleted, and why.
+var errStays = errors.New("it stays")
+
+func stays(format string, v ...any) (containment.Reply, error) {
+	return containment.Reply{Note: fmt.Sprintf(format, v...)}, errStays
+}
+
+// ours reports whether a group has the tag of those that are made here.
+func ours(g *types.SecurityGroup) bool {
+	return slices.ContainsFunc(g.Tags, func(t types.Tag) bool { return aws.ToString(t.Key) == markTag })
+}
+
+// deleteGroup deletes the group, if it is ours and nothing is in it.
 func (c *conn) deleteGroup(ctx context.Context, vpc, name string) (containment.Reply, error) {
 	g, err := c.findGroup(ctx, vpc, name)
 	if err != nil || g == nil {
 		return containment.Reply{}, err
 	}
+	if !ours(g) {
+		return stays("the security group %s (%s) was not made by shotglass: it is left as it is", aws.ToString(g.GroupId), name)
+	}
 	out, err := c.ec2.DeleteSecurityGroup(ctx, &sdk.DeleteSecurityGroupInput{GroupId: g.GroupId, DryRun: c.dryRun()})
 	switch {
 	case awsconfig.Code(err) == "DependencyViolation":
-		return containment.Reply{}, fmt.Errorf("the security group %s (%s) is still used, by another contained instance or by a rule: it stays: %w", aws.ToString(g.GroupId), name, err)
+		return stays("the security group %s (%s) is still used, by another contained instance or by a rule: it is left as it is; delete it after the last release", aws.ToString(g.GroupId), name)
 	case err != nil && !missing(err):
 		return containment.Reply{}, failed("ec2:DeleteSecurityGroup", err)
 	case err != nil:

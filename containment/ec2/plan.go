@@ -171,7 +171,7 @@ func (p *planner) network(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	const shared = "the group is shared by all that is contained in the VPC; release with its kind deletes it"
+	const shared = "the group is shared by all that is contained in the VPC; release with its kind deletes it if nothing uses it, and never changes its rules"
 	for _, vpc := range sorted(p.facts.vpcs()) {
 		for _, g := range []struct {
 			name  string
@@ -210,7 +210,7 @@ func (p *planner) strangers(ctx context.Context, vpc, name string) error {
 	if err != nil || g == nil {
 		return err
 	}
-	if !slices.ContainsFunc(g.Tags, func(t types.Tag) bool { return aws.ToString(t.Key) == markTag }) {
+	if !ours(g) {
 		p.warn("the security group %s is named %q but was not made by shotglass: its rules are checked all the same", aws.ToString(g.GroupId), name)
 	}
 	return nil
