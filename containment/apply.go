@@ -111,9 +111,7 @@ func (r *run) apply(ctx context.Context, p *Plan, o ApplyOptions) (*Result, erro
 		err = a.flows(ctx)
 	}
 	res := a.result()
-	end := r.note(ctx, Entry{Kind: EntryEnd, Outcome: res.Outcome})
-	res.Head = r.prev
-	return res, errors.Join(err, end)
+	return res, r.finish(ctx, res, err)
 }
 
 // applying is one Apply.
@@ -228,7 +226,7 @@ func (a *applying) change(ctx context.Context, c Change) error {
 		return a.note(ctx, Entry{Kind: EntrySkip, Item: &c.Item, Stage: c.Stage, Call: c.Call, Error: why})
 	}
 	s, cur, want, err := a.look(ctx, c)
-	h := a.rec.byItem[c.Item]
+	h := a.history(c.Item)
 	for err == nil && Same(cur, want) && h != nil && h.released && a.late(h) { // a release just undid it
 		if err = a.e.sleep(ctx, time.Second); err == nil {
 			s, cur, want, err = a.look(ctx, c)

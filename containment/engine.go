@@ -232,10 +232,11 @@ type run struct {
 	name    string
 	journal Journal
 
-	mu   sync.Mutex
-	seq  int
-	prev string
-	rec  *record
+	mu     sync.Mutex
+	seq    int
+	prev   string
+	rec    *record // with what this run wrote
+	failed error   // of the journal: nothing is appended after it
 }
 
 // open opens a target's journal, whole or new.
@@ -262,31 +263,63 @@ func (e *Engine) open(ctx context.Context, name string) (*run, error) {
 	return r, nil
 }
 
-// write adds an entry. It is durable when write returns nil. A run whose journal failed makes
-// no change any more.
+// write adds an entry, unless ctx has ended. It is durable when write returns nil. A line that is begun is not
+// interrupted. A run whose journal failed appends nothing any more, and so makes no change: whether the line
+// is there is seen when the journal is opened again.
 func (r *run) write(ctx context.Context, en Entry) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.failed != nil {
+		return r.failed
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	en.Version, en.Seq, en.Time, en.Prev = JournalVersion, r.seq, r.e.now(), r.prev
 	line, err := json.Marshal(en)
 	if err != nil {
 		return fmt.Errorf("encode journal entry: %w", err)
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
+	defer cancel()
 	if err := r.journal.Append(ctx, r.seq, append(line, '\n')); err != nil {
-		return fmt.Errorf("%w: nothing is changed without its entry", err)
+		r.failed = fmt.Errorf("%w: nothing is changed without its entry", err)
+		return r.failed
 	}
 	r.seq, r.prev = r.seq+1, digest(line)
+	r.rec.add(&en)
 	return nil
 }
 
 // note is write for what has happened already: it must be told even when ctx has ended.
 func (r *run) note(ctx context.Context, en Entry) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
-	defer cancel()
-	return r.write(ctx, en)
+	return r.write(context.WithoutCancel(ctx), en)
 }
 
-// noteTimeout bounds an entry about a call that was made, after an interruption.
+// finish writes the end of a run, and returns err with what that came to.
+func (r *run) finish(ctx context.Context, res *Result, err error) error {
+	end := r.note(ctx, Entry{Kind: EntryEnd, Outcome: res.Outcome})
+	res.Head = r.prev
+	if errors.Is(err, end) { // the journal's, which is told once
+		return err
+	}
+	return errors.Join(err, end)
+}
+
+// history is what the journal tells of an item by now, nil if nothing. It is a copy.
+func (r *run) history(i Item) *history {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := r.rec.byItem[i]
+	if h == nil {
+		return nil
+	}
+	c := *h
+	c.sets = slices.Clone(h.sets)
+	return &c
+}
+
+// noteTimeout bounds an entry, and a look at what a call came to after an interruption.
 const noteTimeout = 15 * time.Second
 
 func lastLine(b []byte) []byte {

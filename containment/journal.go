@@ -57,17 +57,22 @@ type Journal interface {
 // names apart that would then be one.
 func JournalName(caseID string, t Target) string {
 	full := t.Account + "/" + t.Region + "/" + t.Short()
-	clean := strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '-' || r == '_' {
-			return r
-		}
-		return '_'
-	}, strings.TrimLeft(caseID+"-"+t.Short(), "-."))
+	clean := plain(strings.TrimLeft(caseID+"-"+t.Short(), "-."))
 	if len(clean) > 120 {
 		clean = clean[:120]
 	}
 	sum := sha256.Sum256([]byte(caseID + "\n" + full))
 	return clean + "-" + hex.EncodeToString(sum[:4]) + JournalSuffix
+}
+
+// plain has underscores for what file systems or S3 have other uses for.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '-' || r == '_' {
+			return r
+		}
+		return '_'
+	}, s)
 }
 
 // An EntryKind says what an entry of a journal tells.
@@ -188,49 +193,53 @@ type record struct {
 func fold(entries []Entry) *record {
 	r := &record{byItem: map[Item]*history{}}
 	for i := range entries {
-		e := &entries[i]
-		switch e.Kind {
-		case EntryBegin:
-			r.begun, r.plan, r.release = e, e.Plan, false
-		case EntryRelease:
-			r.release = true
-		case EntryEnd:
-			r.end = e
-		case EntryIntent, EntryResult:
-			if e.Item == nil {
-				continue
-			}
-			h := r.byItem[*e.Item]
-			if e.Undo {
-				if h == nil {
-					continue
-				}
-				if e.Kind == EntryIntent {
-					h.open, h.last = true, e.Time
-				} else if h.open = false; e.Error == "" {
-					h.released = true
-				}
-				continue
-			}
-			if e.Kind == EntryResult {
-				if h != nil {
-					h.open = false
-				}
-				continue
-			}
-			if h == nil || h.released {
-				if h != nil { // contained again after a release: a new history
-					r.drop(h)
-				}
-				h = &history{item: *e.Item, first: e.Seq, prior: e.Prior, keep: e.Keep}
-				r.items = append(r.items, h)
-				r.byItem[h.item] = h
-			}
-			h.stage, h.call, h.open, h.last = e.Stage, e.Call, true, e.Time
-			h.sets = append(h.sets, e.Want)
-		}
+		r.add(&entries[i])
 	}
 	return r
+}
+
+// add takes in the next entry.
+func (r *record) add(e *Entry) {
+	switch e.Kind {
+	case EntryBegin:
+		r.begun, r.plan, r.release = e, e.Plan, false
+	case EntryRelease:
+		r.release = true
+	case EntryEnd:
+		r.end = e
+	case EntryIntent, EntryResult:
+		if e.Item == nil {
+			return
+		}
+		h := r.byItem[*e.Item]
+		if e.Undo {
+			if h == nil {
+				return
+			}
+			if e.Kind == EntryIntent {
+				h.open, h.last = true, e.Time
+			} else if h.open = false; e.Error == "" {
+				h.released = true
+			}
+			return
+		}
+		if e.Kind == EntryResult {
+			if h != nil {
+				h.open = false
+			}
+			return
+		}
+		if h == nil || h.released {
+			if h != nil { // contained again after a release: a new history
+				r.drop(h)
+			}
+			h = &history{item: *e.Item, first: e.Seq, prior: e.Prior, keep: e.Keep}
+			r.items = append(r.items, h)
+			r.byItem[h.item] = h
+		}
+		h.stage, h.call, h.open, h.last = e.Stage, e.Call, true, e.Time
+		h.sets = append(h.sets, e.Want)
+	}
 }
 
 func (r *record) drop(h *history) {

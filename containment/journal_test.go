@@ -3,6 +3,7 @@ package containment_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -127,5 +128,30 @@ func TestFind(t *testing.T) {
 	}
 	if p, err := e.Journaled(t.Context(), r.Journal); err != nil || p.Target != host {
 		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+// A journal that cannot be read hides no other target's, but is not passed over where it may be the one.
+func TestFindBesideBroken(t *testing.T) {
+	a := newAccount()
+	e, j := engine(t, a)
+	r := contain(t, e, containment.ApplyOptions{})
+	broken := func(name string) {
+		if err := os.WriteFile(filepath.Join(string(j.Dir), name+containment.JournalSuffix), []byte("{}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	broken("case-42-user_alice-00000000")
+	if names, err := e.Find(t.Context(), host, ""); err != nil || len(names) != 1 || names[0] != r.Journal {
+		t.Errorf("found %q, %v", names, err)
+	}
+	other := host
+	other.Name = "i-0ffffffffffffffff"
+	if names, err := e.Find(t.Context(), other, ""); !strings.Contains(fmt.Sprint(err), "alice") {
+		t.Errorf("found %q, %v", names, err)
+	}
+	broken("case-43-" + host.Name + "-00000000")
+	if names, err := e.Find(t.Context(), host, ""); !strings.Contains(fmt.Sprint(err), "case-43") {
+		t.Errorf("found %q, %v", names, err)
 	}
 }

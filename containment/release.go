@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -70,9 +71,7 @@ func (r *run) release(ctx context.Context, o ReleaseOptions) (*Result, error) {
 			break
 		}
 	}
-	end := r.note(ctx, Entry{Kind: EntryEnd, Outcome: res.Outcome})
-	res.Head = r.prev
-	return res, errors.Join(failed, end)
+	return res, r.finish(ctx, res, failed)
 }
 
 // late reports whether what is read of an item may still be from before our last call for it.
@@ -207,21 +206,33 @@ func (e *Engine) Journaled(ctx context.Context, name string) (*Plan, error) {
 }
 
 // Find returns the names of the journals of a target, in a case if one is named. What t does not say, such as its
-// region, may be anything. Journals that cannot be read are an error: the target's may be among them.
+// region, may be anything. A journal that cannot be read is an error if its name may be that of the target's, or if no
+// other was found: it may then be the one.
 func (e *Engine) Find(ctx context.Context, t Target, caseID string) ([]string, error) {
 	all, err := e.Journals.List(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var names []string
+	var unread []error
 	for _, n := range all {
 		rec, err := e.peek(ctx, n)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		if err != nil {
-			return nil, err
+			if len(n) > 120 || strings.Contains(n, plain(t.Name)) { // long names are cut off
+				return nil, err
+			}
+			unread = append(unread, err)
+			continue
 		}
 		if rec.plan != nil && same(t, rec.plan.Target) && (caseID == "" || caseID == rec.plan.Case) {
 			names = append(names, n)
 		}
+	}
+	if len(names) == 0 {
+		return nil, errors.Join(unread...)
 	}
 	return names, nil
 }

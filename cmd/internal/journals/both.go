@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/shotglass-ir/shotglass/containment"
 )
@@ -71,14 +72,19 @@ func (b Both) Open(ctx context.Context, name string) (containment.Journal, error
 	if err != nil {
 		return nil, errors.Join(err, one.Close())
 	}
-	j := &both{one, two}
+	j := &both{one: one, two: two}
 	if err := j.level(ctx, name); err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
 	return j, nil
 }
 
-type both struct{ one, two containment.Journal }
+type both struct {
+	one, two containment.Journal
+
+	mu     sync.Mutex
+	failed error
+}
 
 // level brings the shorter copy up to the longer.
 func (j *both) level(ctx context.Context, name string) error {
@@ -111,11 +117,18 @@ func (j *both) level(ctx context.Context, name string) error {
 
 func (j *both) Load(ctx context.Context) ([]byte, error) { return j.one.Load(ctx) }
 
+// Append implements containment.Journal. When the second place fails, the first is one line ahead, which level mends; a
+// further line would make two stories of it.
 func (j *both) Append(ctx context.Context, seq int, line []byte) error {
-	if err := j.one.Append(ctx, seq, line); err != nil {
-		return err
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.failed == nil {
+		j.failed = j.one.Append(ctx, seq, line)
 	}
-	return j.two.Append(ctx, seq, line)
+	if j.failed == nil {
+		j.failed = j.two.Append(ctx, seq, line)
+	}
+	return j.failed
 }
 
 func (j *both) Close() error { return errors.Join(j.one.Close(), j.two.Close()) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -133,5 +134,102 @@ func TestSecondFails(t *testing.T) {
 	}
 	if _, err := contain(t, s, both); err == nil || s.state != `"on"` {
 		t.Errorf("got %v, state %s", err, s.state)
+	}
+}
+
+// flaky fails to write one line, as a bucket that answers 503 once.
+type flaky struct {
+	containment.Journals
+	fails int // the number of the line; 0: none
+	also  func()
+}
+
+func (f *flaky) Open(ctx context.Context, name string) (containment.Journal, error) {
+	j, err := f.Journals.Open(ctx, name)
+	return &flakyJournal{j, f}, err
+}
+
+type flakyJournal struct {
+	containment.Journal
+	f *flaky
+}
+
+func (j *flakyJournal) Append(ctx context.Context, seq int, line []byte) error {
+	if seq == j.f.fails && seq > 0 {
+		j.f.fails = 0
+		return errors.New("503 Slow Down")
+	}
+	if j.f.also != nil {
+		j.f.also()
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return j.Journal.Append(ctx, seq, line)
+}
+
+// One line that the second place does not take ends the run, and breaks nothing: the journal goes on.
+func TestSecondFailsOnce(t *testing.T) {
+	for n := 1; n <= 3; n++ { // intent, result, end
+		s, f := &one{`"on"`}, &flaky{Journals: bucket(t, t.TempDir()), fails: n}
+		both := journals.Both{First: containment.Dir(t.TempDir()), Second: f}
+		if _, err := contain(t, s, both); err == nil || strings.Count(err.Error(), "503") != 1 {
+			t.Errorf("line %d: got %v", n, err)
+		}
+		if n == 1 && s.state != `"on"` {
+			t.Error("changed without its entry")
+		}
+		if r, err := contain(t, s, both); err != nil || r.Outcome != containment.Held {
+			t.Fatalf("line %d: again: %+v, %v", n, r, err)
+		}
+		freed(t, s, both)
+	}
+}
+
+// Ctrl-C while a line is written leaves both places whole.
+func TestInterruptedLine(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s := &one{`"on"`}
+	n := 0
+	f := &flaky{Journals: bucket(t, t.TempDir()), also: func() {
+		if n++; n == 2 { // the intent
+			cancel()
+		}
+	}}
+	both := journals.Both{First: containment.Dir(t.TempDir()), Second: f}
+	e := &containment.Engine{Services: []containment.Service{s}, Journals: both}
+	p, err := e.Plan(ctx, alice, containment.Options{Case: "c"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := e.Apply(ctx, p, containment.ApplyOptions{})
+	if err == nil {
+		err = ctx.Err()
+	}
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, %+v", err, r)
+	}
+	if n != 4 {
+		t.Errorf("%d lines, want 4", n)
+	}
+	freed(t, s, both)
+}
+
+// After an error the first place gets no line more either.
+func TestBothSticky(t *testing.T) {
+	dir := containment.Dir(t.TempDir())
+	name := containment.JournalName("c", alice)
+	j, err := journals.Both{First: dir, Second: &flaky{Journals: bucket(t, t.TempDir()), fails: 1}}.Open(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	for seq, want := range []bool{true, false, false} {
+		if err := j.Append(t.Context(), min(seq, 1), []byte("{}\n")); (err == nil) != want {
+			t.Errorf("line %d: %v", seq, err)
+		}
+	}
+	if b, err := dir.Load(t.Context(), name); err != nil || string(b) != "{}\n{}\n" {
+		t.Errorf("%q, %v", b, err)
 	}
 }
