@@ -52,18 +52,19 @@ func (e *Engine) Apply(ctx context.Context, p *Plan, o ApplyOptions) (*Result, e
 }
 
 // Resume goes on with a containment that was interrupted: it plans again with the options in the journal, and
-// applies the stages that were asked for.
+// applies all stages, unless o names some, also when the run before was asked for some alone. After
+// a release there is nothing to go on with: that is an error.
 func (e *Engine) Resume(ctx context.Context, name string, o ApplyOptions) (*Result, error) {
 	rec, err := e.load(ctx, name)
 	if err != nil {
 		return nil, err
 	}
+	if rec.release {
+		return nil, fmt.Errorf("resume %s: its last run is a release: contain it anew", rec.plan.Target)
+	}
 	p, err := e.Plan(ctx, rec.plan.Target, rec.plan.Options)
 	if err != nil {
 		return nil, err
-	}
-	if o.Stages == nil {
-		o.Stages = rec.begun.Stages
 	}
 	return e.Apply(ctx, p, o)
 }
@@ -247,12 +248,17 @@ func (a *applying) change(ctx context.Context, c Change) error {
 	}
 	if Same(cur, want) {
 		status := "already"
-		if h != nil && !h.released && h.set(cur) {
+		if h != nil && !h.released && !h.found && h.set(cur) {
 			status = "holds" // a run before this one made it
 			if h.open {
 				if err := a.note(ctx, Entry{Kind: EntryResult, Item: &c.Item, Stage: c.Stage, Changed: true}); err != nil {
 					return err
 				}
+			}
+		}
+		if status == "already" && (h == nil || h.released || h.found && !h.set(cur)) { // for Status to look at
+			if err := a.note(ctx, Entry{Kind: EntryResult, Item: &c.Item, Stage: c.Stage, Call: c.Call, Want: cur}); err != nil {
+				return err
 			}
 		}
 		a.settle(c, status, nil, "")

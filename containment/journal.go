@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -163,10 +164,15 @@ type history struct {
 	prior State   // before our first change
 	sets  []State // what it was set to, or may have been, in order
 	keep  string
+	// found says that it was as wanted before anything was done: it is looked at, and never released.
+	found bool
 	// open says that the last intent has no result: the call may have been made.
 	open     bool
 	released bool
 	last     time.Time // of the last intent
+
+	wasStage Stage // before the last intent
+	wasCall  string
 }
 
 // set reports whether s is a state that we set the item to, or may have.
@@ -186,12 +192,14 @@ type record struct {
 	plan    *Plan
 	items   []*history
 	byItem  map[Item]*history
-	end     *Entry // the last end entry
+	end     *Entry // of the last run; nil if it has none
 	release bool   // the last run was a release
+	// tracked are items whose flows may not have become untracked before they were isolated.
+	tracked map[Item]bool
 }
 
 func fold(entries []Entry) *record {
-	r := &record{byItem: map[Item]*history{}}
+	r := &record{byItem: map[Item]*history{}, tracked: map[Item]bool{}}
 	for i := range entries {
 		r.add(&entries[i])
 	}
@@ -202,61 +210,120 @@ func fold(entries []Entry) *record {
 func (r *record) add(e *Entry) {
 	switch e.Kind {
 	case EntryBegin:
-		r.begun, r.plan, r.release = e, e.Plan, false
+		r.begun, r.plan, r.release, r.end = e, e.Plan, false, nil
 	case EntryRelease:
-		r.release = true
+		r.release, r.end = true, nil
+		if e.Stages == nil { // what is not ours is not contained any more
+			for _, h := range slices.Clone(r.items) {
+				if h.found {
+					r.drop(h)
+				}
+			}
+		}
 	case EntryEnd:
 		r.end = e
+	case EntrySkip:
+		if e.Item != nil && e.Stage == Untrack {
+			r.tracked[*e.Item] = true
+		}
 	case EntryIntent, EntryResult:
 		if e.Item == nil {
 			return
 		}
 		h := r.byItem[*e.Item]
-		if e.Undo {
-			if h == nil {
-				return
-			}
-			if e.Kind == EntryIntent {
-				h.open, h.last = true, e.Time
-			} else if h.open = false; e.Error == "" {
+		switch {
+		case e.Undo && h == nil:
+		case e.Undo && e.Kind == EntryIntent:
+			h.open, h.last = true, e.Time
+		case e.Undo:
+			if h.open = false; e.Error == "" {
 				h.released = true
+				delete(r.tracked, h.item)
 			}
-			return
+		case e.Kind == EntryIntent:
+			r.intent(h, e)
+		case h != nil && h.open:
+			r.result(h, e)
+		case (h == nil || h.released || h.found) && !e.Changed && e.Want != nil:
+			r.renew(h, &history{item: *e.Item, stage: e.Stage, call: e.Call, first: e.Seq, sets: []State{e.Want}, found: true})
 		}
-		if e.Kind == EntryResult {
-			if h != nil {
-				h.open = false
-			}
-			return
-		}
-		if h == nil || h.released {
-			if h != nil { // contained again after a release: a new history
-				r.drop(h)
-			}
-			h = &history{item: *e.Item, first: e.Seq, prior: e.Prior, keep: e.Keep}
-			r.items = append(r.items, h)
-			r.byItem[h.item] = h
-		}
-		h.stage, h.call, h.open, h.last = e.Stage, e.Call, true, e.Time
-		h.sets = append(h.sets, e.Want)
 	}
 }
 
-func (r *record) drop(h *history) {
-	for i, x := range r.items {
-		if x == h {
-			r.items = append(r.items[:i], r.items[i+1:]...)
+// intent takes in that a call is about to be made.
+func (r *record) intent(h *history, e *Entry) {
+	if h == nil || h.released || h.found { // contained again after a release: a new history
+		h = r.renew(h, &history{item: *e.Item, first: e.Seq, prior: e.Prior, keep: e.Keep})
+	}
+	h.wasStage, h.wasCall = h.stage, h.call
+	h.stage, h.call, h.open, h.last = e.Stage, e.Call, true, e.Time
+	h.sets = append(h.sets, e.Want)
+}
+
+// result takes in what became of the call.
+func (r *record) result(h *history, e *Entry) {
+	h.open = false
+	if e.Stage == Untrack {
+		if e.Error != "" && (!e.Changed || e.Found == nil) {
+			r.tracked[h.item] = true
+		} else {
+			delete(r.tracked, h.item)
 		}
 	}
+	if e.Changed {
+		return
+	}
+	// Read back after an error, it was as before the call. Who brings it there later is not us.
+	if h.sets = h.sets[:len(h.sets)-1]; len(h.sets) == 0 {
+		r.drop(h)
+		return
+	}
+	h.stage, h.call = h.wasStage, h.wasCall
+}
+
+// renew puts a new history in the place of an item's old one, if it has one.
+func (r *record) renew(old, h *history) *history {
+	if old != nil {
+		r.drop(old)
+	}
+	r.items = append(r.items, h)
+	r.byItem[h.item] = h
+	return h
+}
+
+// drop forgets a history.
+func (r *record) drop(h *history) {
+	r.items = slices.DeleteFunc(r.items, func(x *history) bool { return x == h })
+	delete(r.byItem, h.item)
 }
 
 // held are the items that are still changed: not released.
 func (r *record) held() []*history {
 	var hs []*history
 	for _, h := range r.items {
-		if !h.released {
+		if !h.released && !h.found {
 			hs = append(hs, h)
 		}
 	}
 	return hs
+}
+
+// unmade are the plan's changes that the last run was not asked for, and that no run before made.
+func (r *record) unmade() []Change {
+	if r.begun == nil || r.begun.Stages == nil {
+		return nil
+	}
+	final := map[Item]Change{}
+	for _, c := range r.plan.Changes {
+		final[c.Item] = c
+	}
+	var left []Change
+	for _, c := range r.plan.Changes {
+		h := r.byItem[c.Item]
+		made := h != nil && !h.released && slices.Index(Stages, h.stage) >= slices.Index(Stages, c.Stage)
+		if final[c.Item].Stage == c.Stage && !slices.Contains(r.begun.Stages, c.Stage) && !c.Optional && !made {
+			left = append(left, c)
+		}
+	}
+	return left
 }

@@ -1,6 +1,7 @@
 package containment_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,15 +31,18 @@ type account struct {
 	dead    bool            // it died
 	deny    map[string]bool // items that cannot be set
 	fail    map[string]bool // items whose call fails after it had its effect
+	blind   map[string]bool // items that cannot be read after the next call for them, once
 	undo    func(*account)  // an attacker, at each sleep
 	extra   []containment.Change
 	touches []containment.Target
+	unread  string
+	by      containment.Verification // "": ByState
 }
 
 func newAccount() *account {
 	return &account{
 		items: map[string]string{"eni-1": `["sg-web"]`, "eni-2": `["sg-db"]`, "policy": "null", "managed": "null", "key": `"Active"`, "term": "false", "group": "null"},
-		now:   time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC), deny: map[string]bool{}, fail: map[string]bool{},
+		now:   time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC), deny: map[string]bool{}, fail: map[string]bool{}, blind: map[string]bool{},
 	}
 }
 
@@ -67,7 +71,7 @@ func (a *account) Plan(_ context.Context, t containment.Target, o containment.Op
 	ch := func(id string, st containment.Stage, want string) containment.Change {
 		return containment.Change{Item: item(id), Stage: st, Summary: id + " to " + want, Call: "mem:Set", Prior: state("%s", a.items[id]), Want: state("%s", want)}
 	}
-	p := &containment.Plan{Target: t, Touches: a.touches, Verification: containment.ByState, Waits: []containment.Wait{{Before: containment.Isolate, For: time.Minute, Why: "flows"}}}
+	p := &containment.Plan{Target: t, Touches: a.touches, Verification: cmp.Or(a.by, containment.ByState), Waits: []containment.Wait{{Before: containment.Isolate, For: time.Minute, Why: "flows"}}}
 	group := ch("group", containment.Prepare, `"made"`)
 	p.Changes = append(p.Changes, group, ch("term", containment.Protect, "true"))
 	policy, managed, key := ch("policy", containment.Lock, `{"Deny":"*"}`), ch("managed", containment.Lock, `"DenyAll"`), ch("key", containment.Lock, `"Inactive"`)
@@ -87,6 +91,10 @@ func (a *account) Plan(_ context.Context, t containment.Target, o containment.Op
 func (a *account) Read(_ context.Context, _ containment.Target, i containment.Item) (containment.State, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.unread == i.ID {
+		a.unread = ""
+		return nil, errors.New("throttled")
+	}
 	s, ok := a.items[i.ID]
 	if !ok {
 		return nil, fmt.Errorf("%s %w", i, containment.ErrGone)
@@ -112,6 +120,9 @@ func (a *account) Set(_ context.Context, _ containment.Target, i containment.Ite
 		return containment.Reply{}, fmt.Errorf("set %s: %w", i, containment.ErrDenied)
 	}
 	a.items[i.ID] = string(to)
+	if a.blind[i.ID] {
+		a.unread = i.ID
+	}
 	if a.fail[i.ID] {
 		return containment.Reply{}, errors.New("timed out")
 	}

@@ -145,55 +145,79 @@ func (r *run) undo(ctx context.Context, h *history, o ReleaseOptions) (ItemResul
 	return ir, nil
 }
 
-// Status reads every item that the journal says is changed, and says whether it still holds. It changes
-// nothing, and writes nothing.
+// Status reads every item that the journal says is changed, or was found as wanted, and says whether it still holds. It changes
+// nothing, and writes nothing. Its outcome is never Verified: it looks at no flow.
 func (e *Engine) Status(ctx context.Context, name string) (*Result, error) {
 	rec, err := e.load(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("status: %w", err)
 	}
-	res := &Result{Target: rec.plan.Target, Case: rec.plan.Case, Journal: name, Residuals: rec.plan.Residuals}
+	res := &Result{Target: rec.plan.Target, Case: rec.plan.Case, Journal: name, Residuals: slices.Clone(rec.plan.Residuals)}
 	var broken bool
 	kept := true // whether all that is held is what release keeps
-	held := rec.held()
-	for _, h := range held {
-		ir := ItemResult{Item: h.item, Stage: h.stage, Summary: h.call, Status: "holds"}
-		s, err := e.driver(h.item)
-		var cur State
-		if err == nil {
-			cur, err = s.Read(ctx, rec.plan.Target, h.item)
+	held := 0
+	for _, h := range rec.items {
+		if h.released || h.found && rec.release {
+			continue
 		}
+		held++
+		ir := e.holds(ctx, rec.plan.Target, h)
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("status of %s: %w", rec.plan.Target, context.Cause(ctx))
 		}
-		switch last := h.sets[len(h.sets)-1]; {
-		case errors.Is(err, ErrGone):
-			ir.Status = "gone"
-		case err != nil:
-			ir.Status, ir.Error = "failed", err.Error()
-		case Same(cur, last):
-		case Same(cur, h.prior):
-			ir.Status, ir.Found = "undone", cur
-		default:
-			ir.Status, ir.Found = "conflict", cur
+		if h.stage == Untrack && ir.Status == "holds" && isolated(rec.plan, h.item) {
+			res.Residuals = append(res.Residuals, opened(h.item))
+			broken = true
 		}
 		broken = broken || ir.Status != "holds" && ir.Status != "gone"
-		kept = kept && h.keep != ""
+		kept = kept && (h.keep != "" || h.found)
 		res.Changes = append(res.Changes, ir)
 	}
+	var left bool
+	if !rec.release {
+		res.Residuals = append(res.Residuals, rec.stillTracked(rec.plan)...)
+		for _, c := range rec.unmade() {
+			left = true
+			res.Changes = append(res.Changes, ItemResult{Item: c.Item, Stage: c.Stage, Summary: c.Summary, Status: "skipped", Error: "it was not asked for yet"})
+		}
+	}
 	switch {
-	case len(held) == 0:
+	case held == 0 && (rec.release || !left):
 		res.Outcome = Free
 	case rec.release && kept:
 		res.Outcome = Released
-	case broken:
+	case broken || left:
 		res.Outcome = Partial
 	case rec.end == nil || rec.release:
 		res.Outcome = Partial // it was interrupted, or released in part
+	case rec.end.Outcome == Verified:
+		res.Outcome = Unverified
 	default:
 		res.Outcome = rec.end.Outcome
 	}
 	return res, nil
+}
+
+// holds reads an item, and says whether it is as it was left.
+func (e *Engine) holds(ctx context.Context, t Target, h *history) ItemResult {
+	ir := ItemResult{Item: h.item, Stage: h.stage, Summary: h.call, Status: "holds"}
+	s, err := e.driver(h.item)
+	var cur State
+	if err == nil {
+		cur, err = s.Read(ctx, t, h.item)
+	}
+	switch last := h.sets[len(h.sets)-1]; {
+	case errors.Is(err, ErrGone):
+		ir.Status = "gone"
+	case err != nil:
+		ir.Status, ir.Error = "failed", err.Error()
+	case Same(cur, last):
+	case h.found || Same(cur, h.prior):
+		ir.Status, ir.Found = "undone", cur
+	default:
+		ir.Status, ir.Found = "conflict", cur
+	}
+	return ir
 }
 
 // Journaled returns the plan that a journal begins with last: what it is about.
