@@ -116,6 +116,12 @@ func (u *Unpacker) write(label, name string, e entry, content io.Reader) error {
 		if err != nil {
 			return err
 		}
+		// A link to a symbolic link would be one that Finish does not know, and from another folder it leads elsewhere.
+		if info, err := u.root.Lstat(to); err != nil {
+			return err
+		} else if !info.Mode().IsRegular() {
+			return fmt.Errorf("is a hard link to %.80q, which is no file", e.hard)
+		}
 		return u.root.Link(to, name)
 	case e.mode&fs.ModeSymlink != 0:
 		return u.symlink(label, name, e.link)

@@ -90,9 +90,14 @@ func readLimited(name string, max int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
+	return readAtMost(f, max)
+}
+
+// readAtMost reads the rest of a file, if it has at most max bytes.
+func readAtMost(f *os.File, max int64) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(f, max+1))
 	if err == nil && int64(len(b)) > max {
-		err = fmt.Errorf("%s has more than %d bytes", name, max)
+		err = fmt.Errorf("%s has more than %d bytes", f.Name(), max)
 	}
 	return b, err
 }

@@ -111,7 +111,7 @@ func inPlace(t *Tree, shadow string) (*Tree, error) {
 	if !below || before == "" {
 		return t, nil
 	}
-	makefile, err := os.ReadFile(filepath.Join(t.Dir, "Makefile"))
+	makefile, err := readLimited(filepath.Join(t.Dir, "Makefile"), maxMakefile)
 	if err != nil {
 		return nil, err
 	}

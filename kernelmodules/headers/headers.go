@@ -36,9 +36,15 @@ var utsRelease = regexp.MustCompile(`(?m)^#define UTS_RELEASE "([^"\n]{1,64})"`)
 // releaseFile says which kernel a tree is for; every tree has it that kbuild can use.
 const releaseFile = "include/generated/utsrelease.h"
 
+// What is read of a tree, in bytes. The release takes 100, the kernel's own Makefile 80,000.
+const (
+	maxRelease  = 64 << 10
+	maxMakefile = 4 << 20
+)
+
 // Open reads the tree in dir.
 func Open(dir string) (*Tree, error) {
-	b, err := os.ReadFile(filepath.Join(dir, releaseFile))
+	b, err := readLimited(filepath.Join(dir, releaseFile), maxRelease)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w: it lacks %s", dir, ErrNone, releaseFile)
 	}
@@ -118,10 +124,25 @@ func globQuote(s string) string {
 var absolute = regexp.MustCompile(`/usr/(?:src|lib)/[^\s:;"'$()]+`)
 
 // localize makes the Makefile of a tree below root name the parts that lie there too. Only the tree's own
-// Makefile does so, in the distributions that were looked at.
+// Makefile does so, in the distributions that were looked at. Both paths are free of links; a tree elsewhere, to which
+// a link led, is refused, and so is a Makefile that leads elsewhere.
 func localize(tree, root string) error {
-	name := filepath.Join(tree, "Makefile")
-	data, err := os.ReadFile(name)
+	rel, err := filepath.Rel(root, tree)
+	if err != nil || !filepath.IsLocal(rel) {
+		return fmt.Errorf("the headers in %s lie outside of %s, into which they were unpacked", tree, root)
+	}
+	r, err := os.OpenRoot(root)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	name := filepath.Join(rel, "Makefile")
+	f, err := r.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	data, err := readAtMost(f, maxMakefile)
 	if err != nil {
 		return err
 	}
@@ -129,7 +150,7 @@ func localize(tree, root string) error {
 	if bytes.Equal(out, data) {
 		return nil
 	}
-	return os.WriteFile(name, out, 0o644)
+	return r.WriteFile(name, out, 0o644)
 }
 
 // relocate puts root before each absolute path that exists below it.

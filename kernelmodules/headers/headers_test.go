@@ -157,6 +157,28 @@ func TestGatherRefuses(t *testing.T) {
 	}
 }
 
+// TestGatherBounds: files that are read whole have a size.
+func TestGatherBounds(t *testing.T) {
+	for name, i := range map[string]int{"Makefile": 0, "utsrelease.h": 1} {
+		p := debian("6.1.0-56-amd64", "amd64")
+		p[0].Files[i].Data += strings.Repeat("#\n", 4<<20)
+		_, paths := write(t, p[:3]...)
+		if _, err := gather(t, "x86_64", paths...); err == nil || !strings.Contains(err.Error(), name+" has more than") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	root := t.TempDir()
+	for _, f := range treeFiles("usr/src/linux-headers-6.1.0-56-amd64", "6.1.0-56-amd64", "X86_64", strings.Repeat("#\n", 4<<20)) {
+		name := filepath.Join(root, f.Name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(f.Data), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := gather(t, "x86_64", root); err == nil || !strings.Contains(err.Error(), "Makefile has more than") {
+		t.Errorf("Makefile of a folder: %v", err)
+	}
+}
+
 // TestGatherRPM: Red Hat's headers are one package, SUSE's are two.
 func TestGatherRPM(t *testing.T) {
 	dir := t.TempDir()
