@@ -5,11 +5,14 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/mikelolasagasti/xz"
 
 	"github.com/shotglass-ir/shotglass/kernelmodules/archive"
 	"github.com/shotglass-ir/shotglass/kernelmodules/archive/archivetest"
@@ -95,6 +98,19 @@ func TestUnpackSuffixes(t *testing.T) {
 				t.Errorf("%s packed as %s: %v", name, suffix, err)
 			}
 		}
+	}
+}
+
+// TestUnpackGreedyXZ: a dictionary of 4 GiB, which a block's header only claims, is not allocated.
+func TestUnpackGreedyXZ(t *testing.T) {
+	data := archivetest.Pack(".xz", archivetest.Tar(good.Files...))
+	if filter := binary.LittleEndian.Uint16(data[14:]); data[12] != 2 || filter != 0x0121 {
+		t.Fatalf("not the header of a block with LZMA2 alone: % x", data[:24])
+	}
+	data[16] = 40
+	binary.LittleEndian.PutUint32(data[20:], crc32.ChecksumIEEE(data[12:20]))
+	if _, err := unpack(t, "a.tar.xz", data); !errors.Is(err, xz.ErrMemlimit) {
+		t.Errorf("unpacked, or refused for another reason: %v", err)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
+	"github.com/mikelolasagasti/xz"
 )
 
 // A .deb is an ar archive of debian-binary, control.tar.* and data.tar.*, in that order (deb(5)). It is
@@ -172,7 +172,7 @@ func decompress(r io.Reader) (_ io.Reader, done func(), err error) {
 		return z, nothing, err
 	case bytes.HasPrefix(magic, []byte("\xfd7zXZ\x00")):
 		// Debian packs with a window of up to 64 MiB.
-		z, err := xz.ReaderConfig{DictCap: maxWindow}.NewReader(b)
+		z, err := xz.NewReader(b, maxWindow)
 		return z, nothing, err
 	case bytes.HasPrefix(magic, []byte("\x28\xb5\x2f\xfd")):
 		z, err := zstd.NewReader(b, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
