@@ -2,16 +2,20 @@ package archive_test
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/mikelolasagasti/xz"
 
 	"github.com/shotglass-ir/shotglass/kernelmodules/archive"
@@ -163,6 +167,76 @@ func TestSameFileTwice(t *testing.T) {
 	p.Files = []archivetest.File{{Name: "file", Data: "x"}, {Name: "file", Data: "x"}, {Name: "l", Link: "file"}, {Name: "l", Link: "file"}}
 	if _, err := unpack(t, "a.deb", p.Deb()); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestSameFileStreams: files that are there already are compared without a copy of either.
+func TestSameFileStreams(t *testing.T) {
+	const size = 16 << 20
+	data := strings.Repeat("x", size)
+	twice := archivetest.Tar(archivetest.File{Name: "file", Data: data}, archivetest.File{Name: "file", Data: data})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := unpack(t, "a.tar", twice)
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; err != nil || took > size/2 {
+		t.Errorf("took %d bytes of memory: %v", took, err)
+	}
+	for name, tt := range map[string]struct {
+		data []byte
+		want string
+	}{
+		"last byte": {archivetest.Tar(archivetest.File{Name: "file", Data: data}, archivetest.File{Name: "file", Data: data[1:] + "y"}), "is another file"},
+		"cut":       {twice[:len(twice)-size/2], "unexpected EOF"},
+	} {
+		if _, err := unpack(t, "a.tar", tt.data); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", name, err, tt.want)
+		}
+	}
+}
+
+// TestUnpackCounts: what holds no file, or a file that comes later, counts from the start.
+func TestUnpackCounts(t *testing.T) {
+	const many = 400_001
+	var header, comments bytes.Buffer
+	w := tar.NewWriter(&header)
+	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeXGlobalHeader, Name: "pax", PAXRecords: map[string]string{"comment": "x"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	z, err := zstd.NewWriter(&comments, zstd.WithEncoderLevel(zstd.SpeedFastest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range many {
+		z.Write(header.Bytes())
+	}
+	z.Write(archivetest.Tar(good.Files...))
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// Names of one file, whose content is not reached: the payload is cut.
+	linked := func(n, length int) []byte {
+		p := good
+		p.Suffix = ".none"
+		p.Files = []archivetest.File{{Name: "file", Data: "x"}}
+		for i := range n {
+			p.Files = append(p.Files, archivetest.File{Name: fmt.Sprintf("%0*d", length, i), Hard: "file"})
+		}
+		data := p.RPM()
+		return data[:len(data)-150]
+	}
+	for name, data := range map[string][]byte{
+		"comments.tar.zst": comments.Bytes(), "links.rpm": linked(many, 6), "names.rpm": linked(20_000, 4000),
+	} {
+		if _, err := unpack(t, name, data); err == nil || !strings.Contains(err.Error(), "that is too much") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := unpack(t, "a.tar", archivetest.Tar(archivetest.File{Name: strings.Repeat("d/", 2048) + "f", Data: "x"})); err == nil || !strings.Contains(err.Error(), "a name of 4097 bytes") {
+		t.Errorf("a name that is too long: %v", err)
 	}
 }
 

@@ -93,7 +93,12 @@ type rpmReader struct {
 	r     *cpio.Reader
 	links map[int64][]string // names without content, by inode: it comes with the last one
 	queue []entry            // what is known and was not returned yet
+	files int                // read, to be returned or not
+	names int                // bytes of names that were kept in links
 }
+
+// maxLinkNames bounds the names that are kept until the file's content comes, in bytes. Those of kernel-devel have 1 MB.
+const maxLinkNames = 64 << 20
 
 func (a *rpmReader) next() (e entry, err error) {
 	defer damaged(&err)
@@ -114,15 +119,18 @@ func (a *rpmReader) next() (e entry, err error) {
 		if err != nil {
 			return entry{}, err
 		}
-		e = entry{name: h.Name, size: h.Size, mode: rpmMode(h.Mode), link: h.Linkname}
-		if !e.mode.IsRegular() {
-			e.size = 0
-			return e, nil
+		// Whoever reads entries counts them, but those in links come late.
+		if a.files++; a.files > maxFiles {
+			return entry{}, errTooMuch
 		}
-		if h.Links < 2 {
+		e = entry{name: h.Name, size: h.Size, mode: rpmMode(h.Mode), link: h.Linkname}
+		if !e.mode.IsRegular() || h.Links < 2 {
 			return e, nil
 		}
 		if h.Size == 0 {
+			if a.names += len(h.Name); a.names > maxLinkNames {
+				return entry{}, errTooMuch
+			}
 			a.links[h.Inode] = append(a.links[h.Inode], h.Name)
 			continue
 		}

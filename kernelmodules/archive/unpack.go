@@ -20,7 +20,11 @@ import (
 const (
 	maxFiles = 400_000
 	maxBytes = 4 << 30
+	maxName  = 4096 // bytes of one name; Linux has no longer ones
 )
+
+// errTooMuch is about an archive that is more than that.
+var errTooMuch = fmt.Errorf("unpacks to more than %d files or %d bytes: that is too much", maxFiles, int64(maxBytes))
 
 // An entry is a file, folder or link of an archive.
 type entry struct {
@@ -78,7 +82,7 @@ func (u *Unpacker) add(label string, a reader, want func(name string) bool) erro
 		u.files++
 		u.bytes += max(e.size, 0)
 		if u.files > maxFiles || u.bytes > maxBytes || e.size < 0 {
-			return fmt.Errorf("%s: unpacks to more than %d files or %d bytes: that is too much", label, maxFiles, int64(maxBytes))
+			return fmt.Errorf("%s: %w", label, errTooMuch)
 		}
 		name, err := cleanName(e.name)
 		if err != nil {
@@ -95,6 +99,9 @@ func (u *Unpacker) add(label string, a reader, want func(name string) bool) erro
 
 // cleanName returns the path below the folder that an archive's name means.
 func cleanName(name string) (string, error) {
+	if len(name) > maxName {
+		return "", fmt.Errorf("has a file with a name of %d bytes", len(name))
+	}
 	clean := path.Clean(strings.TrimLeft(name, "/"))
 	if !fs.ValidPath(clean) || strings.ContainsAny(clean, "\x00\n") {
 		return "", fmt.Errorf("has a file %.80q, which lies outside of it", name)
@@ -158,18 +165,36 @@ func (u *Unpacker) same(name string, e entry, content io.Reader) error {
 	if info, err := u.root.Lstat(name); err != nil || !info.Mode().IsRegular() || info.Size() != e.size {
 		return other()
 	}
-	have, err := u.root.ReadFile(name)
+	f, err := u.root.Open(name)
 	if err != nil {
 		return err
 	}
-	data, err := io.ReadAll(io.LimitReader(content, e.size+1))
-	if err != nil {
+	defer f.Close()
+	if same, err := equal(f, content, e.size); err != nil {
 		return err
-	}
-	if !bytes.Equal(have, data) {
+	} else if !same {
 		return other()
 	}
 	return nil
+}
+
+// equal reports whether the next size bytes of both are the same. It reads on to the first that differs.
+func equal(a, b io.Reader, size int64) (bool, error) {
+	have, want := make([]byte, 64<<10), make([]byte, 64<<10)
+	for size > 0 {
+		n := min(size, int64(len(have)))
+		if _, err := io.ReadFull(a, have[:n]); err != nil {
+			return false, unexpected(err)
+		}
+		if _, err := io.ReadFull(b, want[:n]); err != nil {
+			return false, unexpected(err)
+		}
+		if !bytes.Equal(have[:n], want[:n]) {
+			return false, nil
+		}
+		size -= n
+	}
+	return true, nil
 }
 
 // symlink makes a link; one to an absolute path points to that path below the folder.
@@ -220,8 +245,8 @@ func (t tarReader) next() (entry, error) {
 		e.hard = h.Linkname
 	case tar.TypeSymlink:
 		e.link = h.Linkname
-	case tar.TypeXGlobalHeader: // git archive's comment
-		return t.next()
+	case tar.TypeXGlobalHeader: // git archive's comment: nothing to write, but it counts
+		return entry{name: "."}, nil
 	}
 	return e, nil
 }
