@@ -147,9 +147,10 @@ type Options struct {
 	// the default of 0 turns the hazard off, and is what evidence needs.
 	LimeTimeout int
 
-	totalRate         *rate.Limiter // of all targets of a plan
-	testOnlyFrameSize int
-	testOnlyQuiet     time.Duration // see stripe.Options
+	totalRate            *rate.Limiter // of all targets of a plan
+	testOnlyFrameSize    int
+	testOnlyQuiet        time.Duration // see stripe.Options
+	testOnlyCommandLimit time.Duration // in place of commandLimit
 }
 
 func (o Options) withDefaults() Options {

@@ -65,6 +65,9 @@ func installedModule(ctx context.Context, h *remote, k kernelmodules.Kernel) (*k
 			return nil, context.Cause(ctx)
 		}
 		errs = append(errs, err)
+		if _, hangs := errors.AsType[*errNoAnswer](err); hangs {
+			break // the next would, too
+		}
 	}
 	return nil, errors.Join(errs...)
 }

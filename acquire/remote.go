@@ -97,8 +97,35 @@ func (h *remote) mark(format string, args ...any) {
 	h.opts.Log.Info(m.Event, "host", h.name)
 }
 
+// commandLimit bounds a command whose output is read whole: the longest, a search of all processes
+// or sums of sampled pages, takes a minute on a slow target.
+const commandLimit = 5 * time.Minute
+
+// errNoAnswer ends a command that takes longer: the target hangs, or wants to hold us up.
+type errNoAnswer struct{ after time.Duration }
+
+func (e *errNoAnswer) Error() string {
+	return fmt.Sprintf("the command did not end on the target within %s", e.after)
+}
+
+func (e *errNoAnswer) Hint() string {
+	return "log in by hand and look what hangs there, sudo or a program that the command runs (ps -ef --forest), or leave this host out"
+}
+
+// inTime bounds a command by commandLimit, or by what is nearer in ctx. Without it one host could
+// stop all of a plan.
+func (h *remote) inTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	limit := commandLimit
+	if h.opts.testOnlyCommandLimit > 0 {
+		limit = h.opts.testOnlyCommandLimit
+	}
+	return context.WithTimeoutCause(ctx, limit, &errNoAnswer{limit})
+}
+
 // plain runs a script as the login user.
 func (h *remote) plain(ctx context.Context, script string, args ...string) ([]byte, error) {
+	ctx, cancel := h.inTime(ctx)
+	defer cancel()
 	h.commands.Add(1)
 	var out limitedBuffer
 	err := h.conn.Run(ctx, &transport.Cmd{
@@ -110,6 +137,8 @@ func (h *remote) plain(ctx context.Context, script string, args ...string) ([]by
 
 // root runs a script as root and returns its output.
 func (h *remote) root(ctx context.Context, script string, args ...string) ([]byte, error) {
+	ctx, cancel := h.inTime(ctx)
+	defer cancel()
 	var out limitedBuffer
 	cmd := h.rootCmd(newNonce(), script, nil, args...)
 	cmd.Stdout = &out
@@ -253,6 +282,8 @@ func (h *remote) sudoPassword(ctx context.Context, refused error) error {
 	}
 	h.commands.Add(1)
 	h.sudo.Add(1)
+	ctx, cancel := h.inTime(ctx)
+	defer cancel()
 	err = h.conn.Run(ctx, &transport.Cmd{
 		Argv:  []string{"sudo", "-k", "-S", "-p", "", "--", "true"},
 		Stdin: io.MultiReader(bytes.NewReader(password), strings.NewReader("\n")),
@@ -299,12 +330,15 @@ func newNonce() string {
 // maxOutput bounds what one command of a hostile target may print.
 const maxOutput = 8 << 20
 
-// A limitedBuffer keeps the first maxOutput bytes and drops the rest.
+// A limitedBuffer keeps the first maxOutput bytes; more are an error.
 type limitedBuffer struct{ bytes.Buffer }
 
 func (b *limitedBuffer) Write(p []byte) (int, error) {
-	b.Buffer.Write(p[:min(len(p), max(0, maxOutput-b.Len()))])
-	return len(p), nil
+	n, _ := b.Buffer.Write(p[:min(len(p), maxOutput-b.Len())])
+	if n < len(p) {
+		return n, fmt.Errorf("the target printed more than %d bytes", maxOutput)
+	}
+	return n, nil
 }
 
 // A tail keeps the last bytes written to it; it locks.

@@ -104,7 +104,8 @@ func (s *Step) refresh(ctx context.Context) error {
 	if err == nil {
 		out, err = h.root(ctx, factsScript, nonce)
 	}
-	if err != nil && !errorIsExit(err) && ctx.Err() == nil {
+	_, hangs := errors.AsType[*errNoAnswer](err)
+	if err != nil && !errorIsExit(err) && !hangs && ctx.Err() == nil {
 		if s.parked {
 			h.mark("connecting again: the connection of the plan was closed to wait for this turn")
 		} else {

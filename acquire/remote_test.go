@@ -1,0 +1,121 @@
+//go:build unix
+
+package acquire
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// hangs plays a target on which a script never ends: one with sign in it, or the command itself.
+func (f *fakeTarget) hangs(sign string) func(string, io.Reader, io.Writer, io.Writer) int {
+	return func(cmd string, stdin io.Reader, stdout, stderr io.Writer) int {
+		if strings.Contains(cmd, sign) {
+			<-f.t.Context().Done()
+			return 1
+		}
+		// What is read to see which script it is goes on to it.
+		var head bytes.Buffer
+		if m := bootLine.FindStringSubmatch(strings.TrimSpace(cmd)); m != nil {
+			var n int64
+			fmt.Sscan(m[2], &n)
+			io.CopyN(&head, stdin, int64(len(m[1]))+1+n)
+			if strings.Contains(head.String(), sign) {
+				<-f.t.Context().Done()
+				return 1
+			}
+		}
+		return f.exec(cmd, io.MultiReader(&head, stdin), stdout, stderr)
+	}
+}
+
+// TestCommandHangs: a host on which a command before the stream never ends fails by itself; the
+// other ones of the plan go on.
+func TestCommandHangs(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, sign string }{
+		{"hello", "id -u)"},
+		{"facts", "s uid; id -u"},
+		{"look for a compressor", "zip'"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			bad, good := newFake(t), newFake(t)
+			bad.server.Exec = bad.hangs(tt.sign)
+			o := good.options(t.TempDir())
+			o.CompressOnTarget, o.testOnlyCommandLimit = ZipAuto, 2*time.Second
+			p, err := NewPlan(t.Context(), []Job{bad.job("bad"), good.job("good")}, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			if e, ok := errors.AsType[*errNoAnswer](p.Steps[0].Err); !ok || e.Hint() == "" || !strings.Contains(fmt.Sprint(p.Steps[0].Err), "within 2s") {
+				t.Errorf("bad: %v", p.Steps[0].Err)
+			}
+			if err := p.Steps[1].Err; err != nil {
+				t.Errorf("good: %v", err)
+			}
+		})
+	}
+}
+
+// TestCommandHangsInRun: it holds no place of the run either, and is not tried again.
+func TestCommandHangsInRun(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	var asked atomic.Int64
+	var planned atomic.Bool
+	hang := f.hangs("s uid; id -u")
+	f.server.Exec = func(cmd string, stdin io.Reader, stdout, stderr io.Writer) int {
+		if !planned.Load() {
+			return f.exec(cmd, stdin, stdout, stderr)
+		}
+		asked.Add(1)
+		return hang(cmd, stdin, stdout, stderr)
+	}
+	o := f.options(t.TempDir())
+	o.testOnlyCommandLimit = 2 * time.Second
+	p, err := NewPlan(t.Context(), []Job{f.job("fake")}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	planned.Store(true)
+	p.Steps[0].planned = p.Steps[0].planned.Add(-2 * stale)
+	res := p.Run(t.Context())[0]
+	if _, ok := errors.AsType[*errNoAnswer](res.Err); !ok || res.State != StateFailed || asked.Load() != 1 {
+		t.Errorf("%d commands: %+v", asked.Load(), res)
+	}
+}
+
+// TestTalksForEver: a target that prints without end is told so, not listened to.
+func TestTalksForEver(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.server.Exec = func(_ string, _ io.Reader, stdout, _ io.Writer) int {
+		for junk := make([]byte, 64<<10); ; {
+			if _, err := stdout.Write(junk); err != nil {
+				return 1
+			}
+		}
+	}
+	o := f.options(t.TempDir())
+	p, err := NewPlan(t.Context(), []Job{f.job("fake")}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if err := p.Steps[0].Err; err == nil || !strings.Contains(err.Error(), "printed more than") {
+		t.Errorf("%v", err)
+	}
+	var b limitedBuffer
+	if n, err := b.Write(make([]byte, maxOutput)); n != maxOutput || err != nil {
+		t.Errorf("all that may come: %d, %v", n, err)
+	}
+}
