@@ -486,11 +486,12 @@ func (l *kcoreLane) Last() time.Time {
 }
 
 // Received implements stripe.Lane: bytes of memory, and of a compressed piece that is under way
-// those that came.
+// those that came, up to what an honest one has: what brings no memory is no progress.
 func (l *kcoreLane) Received() int64 {
 	n := l.received.Load()
 	if l.st.zip != "" {
-		n += max(0, l.wire.Load()-l.since.Load())
+		const buffered = 256 << 10 // of what follows it
+		n += min(max(0, l.wire.Load()-l.since.Load()), int64(wire.Most(l.st.src.piece))+buffered)
 	}
 	return n
 }

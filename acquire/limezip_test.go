@@ -268,6 +268,21 @@ func TestKcoreZipLies(t *testing.T) {
 	}
 }
 
+// TestKcoreZipProgress: bytes that unpack to nothing are no progress, however many come.
+func TestKcoreZipProgress(t *testing.T) {
+	l := &kcoreLane{st: &kcoreStream{zip: wire.Gzip, src: &kcoreSource{piece: 1 << 20}}}
+	l.wire.Store(1000)
+	if n := l.Received(); n != 1000 {
+		t.Errorf("%d bytes of a piece under way, want 1000", n)
+	}
+	l.wire.Store(2 << 20)
+	was := l.Received()
+	l.wire.Store(1 << 30)
+	if n := l.Received(); n != was || n > 2<<20 {
+		t.Errorf("%d bytes, then %d", was, n)
+	}
+}
+
 // TestLimeZipBuffered: what may lie on the way is what the densest stretch of the wire unpacks to.
 func TestLimeZipBuffered(t *testing.T) {
 	p := &limePipe{}

@@ -17,11 +17,14 @@ import (
 // slack is what a compressor may add to what does not compress, beside 1/64.
 const slack = 64 << 10
 
+// Most is how long a compressed piece of so many bytes may be.
+func Most(size int) int { return size + size/64 + slack }
+
 var errPacked = errors.New("a compressed piece is longer than what it was made of")
 
 // frame reads one frame into u.packed. What it holds may be at most size bytes.
 func (u *Unpacker) frame(r *bufio.Reader, follow func(*feed) error, size int) error {
-	f := &feed{r: r, b: u.packed[:0], most: size + size/64 + slack}
+	f := &feed{r: r, b: u.packed[:0], most: Most(size)}
 	err := follow(f)
 	u.packed = f.b
 	return unpackError(u.tool, err)
@@ -43,6 +46,34 @@ func (f *feed) next(n int) ([]byte, error) {
 	f.b = append(f.b, make([]byte, n)...)
 	_, err := io.ReadFull(f.r, f.b[at:])
 	return f.b[at:], noEOF(err)
+}
+
+// A bounded reader fails with errPacked once it has given what may come: blocks of deflate may be
+// empty, so that a piece without an end need not bring a byte.
+type bounded struct {
+	r    *bufio.Reader
+	left int
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		return 0, errPacked
+	}
+	n, err := b.r.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
+}
+
+// ReadByte implements io.ByteReader.
+func (b *bounded) ReadByte() (byte, error) {
+	if b.left == 0 {
+		return 0, errPacked
+	}
+	c, err := b.r.ReadByte()
+	if err == nil {
+		b.left--
+	}
+	return c, err
 }
 
 func zstdFrame(f *feed) error {

@@ -53,6 +53,7 @@ type Unpacker struct {
 	zstd   *zstd.Decoder
 	lz4    *lz4.Reader
 	gzip   *gzip.Reader
+	most   bounded // what gzip reads from
 }
 
 // NewUnpacker makes an Unpacker. Close it.
@@ -103,10 +104,11 @@ func (u *Unpacker) Piece(r *bufio.Reader, buf []byte) (n int, err error) {
 		return fill(u.tool, u.lz4, buf)
 	}
 	// inflate reads no byte too many from an io.ByteReader.
+	u.most = bounded{r, Most(len(buf))}
 	if u.gzip == nil {
-		u.gzip, err = gzip.NewReader(r)
+		u.gzip, err = gzip.NewReader(&u.most)
 	} else {
-		err = u.gzip.Reset(r)
+		err = u.gzip.Reset(&u.most)
 	}
 	if err != nil {
 		return 0, unpackError(u.tool, noEOF(err))

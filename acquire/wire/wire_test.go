@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
@@ -119,6 +120,49 @@ func TestPieceTooLarge(t *testing.T) {
 			}
 		}
 	})
+}
+
+// endless gives a head, then a block for ever.
+type endless struct{ head, block []byte }
+
+func (e *endless) Read(p []byte) (n int, err error) {
+	for n < len(p) {
+		if len(e.head) == 0 {
+			e.head = e.block
+		}
+		k := copy(p[n:], e.head)
+		n, e.head = n+k, e.head[k:]
+	}
+	return n, nil
+}
+
+// TestPieceEndless: a piece of empty blocks brings nothing, and ends at what may come.
+func TestPieceEndless(t *testing.T) {
+	for tool, e := range map[string]*endless{
+		Gzip: {[]byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3}, []byte{0, 0, 0, 0xff, 0xff}},
+		Zstd: {[]byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0x58}, []byte{0, 0, 0}},
+	} {
+		t.Run(tool, func(t *testing.T) {
+			u, err := NewUnpacker(tool)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer u.Close()
+			done := make(chan error, 1)
+			go func() {
+				_, err := u.Piece(bufio.NewReader(e), make([]byte, 1<<20))
+				done <- err
+			}()
+			select {
+			case err = <-done:
+				if !errors.Is(err, errPacked) {
+					t.Error(err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatal("it goes on")
+			}
+		})
+	}
 }
 
 // TestPieceCut: at no point is a piece that was cut off a whole one, nor is a stream.
