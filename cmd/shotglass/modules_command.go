@@ -26,8 +26,9 @@ SHA-256, place. Modules are not fetched; the lists of repositories are, and thei
 --output into a folder as lime-RELEASE-MACHINE.ko. Standard output gets one line per module, with tabs: kernel release, machine,
 SHA-256, how it was verified, place.`
 	modulesCheckText = `Fetches and checks all that repositories and folders have: signatures, digests, and that each module is LiME for the kernel that it
-is said to be for. Standard output gets one line per module, with tabs: good or bad, kernel release, machine, place. Exit code 0: all
-are good. 4: some are not, or nobody who is trusted vouches for a repository.`
+is said to be for. All is fetched anew: what the cache has counts only with --offline. Standard output gets one line per module, with
+tabs: good or bad, kernel release, machine, place. Exit code 0: all are good. 4: some are not, or nobody who is trusted vouches for a
+repository.`
 )
 
 func modulesCommand(c *console) *cli.Command {
@@ -44,7 +45,7 @@ func modulesCommand(c *console) *cli.Command {
 				if args == "" && ctx.NArg() > 0 {
 					return usagef("unexpected argument %q", ctx.Args().First())
 				}
-				src, err := readModuleSources(c, ctx)
+				src, err := readModuleSources(c, ctx, name == "check")
 				if err != nil {
 					return err
 				}
@@ -86,7 +87,8 @@ type moduleSources struct {
 	repos []*repository.Store
 }
 
-func readModuleSources(c *console, ctx *cli.Context) (*moduleSources, error) {
+// readModuleSources opens them; reread is as that of readRepositories.
+func readModuleSources(c *console, ctx *cli.Context, reread bool) (*moduleSources, error) {
 	file := &hostsfile.File{}
 	var err error
 	if path := ctx.String("config"); path != "" {
@@ -94,7 +96,7 @@ func readModuleSources(c *console, ctx *cli.Context) (*moduleSources, error) {
 			return nil, err
 		}
 	}
-	repos, err := readRepositories(c, ctx, file)
+	repos, err := readRepositories(c, ctx, file, reread)
 	if err != nil {
 		return nil, err
 	}

@@ -259,7 +259,7 @@ func (o *captureOptions) readHosts(c *console, ctx *cli.Context, name string) (e
 			e.Settings = setSetting(e.Settings, "parallel", strconv.Itoa(e.Parallel), "file "+path)
 		}
 	}
-	repos, err := readRepositories(c, ctx, file)
+	repos, err := readRepositories(c, ctx, file, false)
 	if err != nil {
 		return err
 	}

@@ -47,8 +47,9 @@ type repositories struct {
 }
 
 // readRepositories opens the repositories. Nothing is fetched yet. What is not safe is
-// refused here, before any connection.
-func readRepositories(c *console, ctx *cli.Context, file *hostsfile.File) (*repositories, error) {
+// refused here, before any connection. reread: what they have now counts, not what the cache has of them;
+// --offline outweighs it.
+func readRepositories(c *console, ctx *cli.Context, file *hostsfile.File, reread bool) (*repositories, error) {
 	r := &repositories{}
 	from := func(name, value, origin string) {
 		r.Settings = append(r.Settings, acquire.Setting{Name: name, Value: value, Origin: origin})
@@ -78,6 +79,7 @@ func readRepositories(c *console, ctx *cli.Context, file *hostsfile.File) (*repo
 			fix("pin the full fingerprint of its key, or the key itself, from a place that you trust and not from the repository: --repository-key FINGERPRINT|FILE, or repository.key in the hosts file; docs/modules.md says how")
 	}
 	o := repository.Options{Manifest: manifest, Offline: ctx.Bool("offline"), Log: c.log()}
+	o.Reread = reread && !o.Offline
 	if verify {
 		if o.Pins, err = repository.ParsePins(keys); err != nil {
 			return nil, usagef("--repository-key: %v", err).fix("gpg --fingerprint prints fingerprints; gpg --export writes a key")

@@ -29,7 +29,7 @@ type PublishOptions struct {
 	// Manifest is the list to publish; empty means DefaultManifest. Others stay as they are.
 	Manifest string
 	// Cache is as that of Options: it remembers revisions, so that an older state that somebody
-	// put there again is not signed anew.
+	// put there again is not signed anew. What is there is never taken from it.
 	Cache string
 	// Packager is what the list says of who made the modules.
 	Packager string
@@ -263,7 +263,7 @@ func (p *publisher) lookOnce(ctx context.Context) error {
 		}
 	}
 	var err error
-	if p.old, err = New(&overlay{p.d, files}, Options{Pins: trust, Manifest: p.o.Manifest, Cache: p.o.Cache, Log: p.o.Log, now: p.o.now}); err != nil {
+	if p.old, err = New(&overlay{p.d, files}, Options{Pins: trust, Manifest: p.o.Manifest, Cache: p.o.Cache, Reread: true, Log: p.o.Log, now: p.o.now}); err != nil {
 		return err
 	}
 	if p.was, err = p.old.load(ctx); err != nil {
@@ -350,7 +350,8 @@ func (e *TakenError) Hint() string {
 	return "leave it out, or pass --replace to list the new one in its place; the old file stays"
 }
 
-// checkKept checks each module that stays: what is signed anew is vouched for anew.
+// checkKept checks each module that stays, as the repository has it now: what is signed anew is vouched
+// for anew.
 func (p *publisher) checkKept(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(atOnce)
@@ -378,7 +379,7 @@ const atOnce = 8
 
 // read reads what was published, as others do, which also remembers its revision.
 func (p *publisher) read(ctx context.Context) (*Publication, error) {
-	s, err := New(p.d, Options{Pins: p.pins, Manifest: p.o.Manifest, Cache: p.o.Cache, Log: p.o.Log, now: p.o.now})
+	s, err := New(p.d, Options{Pins: p.pins, Manifest: p.o.Manifest, Cache: p.o.Cache, Reread: true, Log: p.o.Log, now: p.o.now})
 	if err != nil {
 		return nil, err
 	}

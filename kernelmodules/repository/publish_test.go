@@ -347,6 +347,26 @@ func TestPublishUpon(t *testing.T) {
 			t.Errorf("an old state was built upon: %v", err)
 		}
 	})
+	for name, do := range map[string]func(d *memory){
+		"modules/lime-6.1.0-1.ko is gone":        func(d *memory) { delete(d.files, "modules/lime-6.1.0-1.ko") },
+		"modules/lime-6.1.0-1.ko is another":     func(d *memory) { flip(d, "modules/lime-6.1.0-1.ko") },
+		"modules/lime-6.1.0-1.ko.sig is gone":    func(d *memory) { delete(d.files, "modules/lime-6.1.0-1.ko.sig") },
+		"modules/lime-6.1.0-1.ko.sig is another": func(d *memory) { flip(d, "modules/lime-6.1.0-1.ko.sig") },
+	} {
+		t.Run("with a warm cache "+name, func(t *testing.T) {
+			d, o := newMemory(), o
+			o.Cache = t.TempDir()
+			mustPublish(t, d, o, module(t, "6.1.0-1", "a"))
+			mustPublish(t, d, o, module(t, "6.1.0-2", "a"))
+			do(d)
+			before := d.keep()
+			_, err := repository.Publish(t.Context(), d, []*kernelmodules.Module{module(t, "6.1.0-3", "a")}, o)
+			says(t, err, "modules/lime-6.1.0-1.ko", "--withdraw")
+			if d := cmp.Diff(before.files, d.files); d != "" {
+				t.Errorf("something was written: %s", d)
+			}
+		})
+	}
 	t.Run("a bad module is withdrawn", func(t *testing.T) {
 		d, o := fresh(), o
 		flip(d, "modules/lime-6.1.0-2.ko")

@@ -41,6 +41,9 @@ type Options struct {
 	Cache string
 	// Offline takes everything from the cache.
 	Offline bool
+	// Reread takes nothing from the cache but its memory of revisions, to judge what the repository has
+	// now and not what it had. What is read is kept all the same. It excludes Offline.
+	Reread bool
 	// Log gets what does not stop anything; nil discards it.
 	Log *slog.Logger
 
@@ -82,6 +85,9 @@ func New(from Fetcher, o Options) (*Store, error) {
 	}
 	if o.Offline && s.cache == nil {
 		return nil, errors.New("offline, and without a cache")
+	}
+	if o.Offline && o.Reread {
+		return nil, errors.New("offline, and everything is to be read again")
 	}
 	return s, nil
 }
