@@ -15,7 +15,8 @@ import (
 )
 
 const modulesPublishText = `Makes modules part of a signed repository, in a folder or in S3, that capture --repository reads; makes the repository if there is
-none. Each module is checked first, and so is all that is there; if one is bad, nothing is published. Readers see the old state or the new,
+none. Each module is checked first, and so is each that stays on the list, as the repository has it now; if one is bad, nothing is
+published. Other lists must be there as they were signed; with a new key there may be none but empty ones. Readers see the old state or the new,
 also when this is cut off, or when two publish at once. No file of a module is ever overwritten. Standard output gets one line per module, with tabs: added, kept, replaced or
 withdrawn, kernel release, machine, SHA-256, place.`
 

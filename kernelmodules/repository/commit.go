@@ -28,7 +28,7 @@ func (p *publisher) store(ctx context.Context) error {
 		case e.Signature == "": // was published without
 			continue
 		default:
-			if fingerprintOf(p.key) == p.was.signer.key {
+			if !p.goesOver() {
 				continue
 			}
 			var err error
@@ -118,7 +118,7 @@ func (p *publisher) compose(ctx context.Context) error {
 // who read that meanwhile.
 func (p *publisher) keys() ([]byte, error) {
 	list := []*openpgp.Entity{p.key}
-	if p.was != nil && p.was.signer.key != fingerprintOf(p.key) {
+	if p.goesOver() {
 		served, err := parseKeys(p.there[keyFile].data)
 		if err == nil {
 			for _, k := range served {
@@ -147,8 +147,8 @@ func (p *publisher) rehearse(ctx context.Context) error {
 		return fmt.Errorf("nothing is published: what would be cannot be read: %w", err)
 	}
 	for _, e := range p.entries {
-		if m := p.fresh[e.Checksum]; m == nil && (p.was == nil || fingerprintOf(p.key) == p.was.signer.key) {
-			continue // was read as it is
+		if m := p.fresh[e.Checksum]; m == nil && !p.goesOver() {
+			continue // checkKept read it as it is
 		}
 		if _, err := s.Get(ctx, e); err != nil {
 			return fmt.Errorf("nothing is published: what would be cannot be read: %w", err)

@@ -220,13 +220,24 @@ func (s *Store) vouched(name string, data, signature, served []byte) (*signer, e
 
 // list reads a list of modules.
 func (s *Store) list(ctx context.Context, l list) ([]Entry, error) {
-	packed, err := s.file(ctx, l.href, l.checksum, maxPacked)
+	packed, err := s.packed(ctx, l)
 	if err != nil {
 		return nil, err
 	}
-	if l.size >= 0 && int64(len(packed)) != l.size {
-		return nil, s.fail(l.href, fmt.Errorf("has %d bytes, but %s says %d", len(packed), repomdFile, l.size))
+	return s.unpacked(l, packed)
+}
+
+// packed returns a list as it is stored.
+func (s *Store) packed(ctx context.Context, l list) ([]byte, error) {
+	data, err := s.file(ctx, l.href, l.checksum, maxPacked)
+	if err == nil && l.size >= 0 && int64(len(data)) != l.size {
+		err = s.fail(l.href, fmt.Errorf("has %d bytes, but %s says %d", len(data), repomdFile, l.size))
 	}
+	return data, err
+}
+
+// unpacked returns what a list names.
+func (s *Store) unpacked(l list, packed []byte) ([]Entry, error) {
 	data, err := unpackList(packed, l.openSize)
 	if err != nil {
 		return nil, s.fail(l.href, err)

@@ -26,7 +26,8 @@ type PublishOptions struct {
 	// Trust are keys that may vouch for what is published there now, beside the signer's own: those before
 	// it. What nobody vouches for is not built upon.
 	Trust *Pins
-	// Manifest is the list to publish; empty means DefaultManifest. Others stay as they are.
+	// Manifest is the list to publish; empty means DefaultManifest. Others stay as they are; each must be
+	// there with its digest, and a key that did not sign the state before wants them to be empty.
 	Manifest string
 	// Cache is as that of Options: it remembers revisions, so that an older state that somebody
 	// put there again is not signed anew. What is there is never taken from it.
@@ -100,7 +101,7 @@ func Publish(ctx context.Context, d Depot, modules []*kernelmodules.Module, o Pu
 	for _, step := range []func(context.Context) error{
 		p.look,
 		func(ctx context.Context) error { return p.merge(modules) },
-		p.checkKept, p.store, p.compose, p.rehearse, p.commit,
+		p.checkOthers, p.checkKept, p.store, p.compose, p.rehearse, p.commit,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -349,6 +350,40 @@ func (e *TakenError) Error() string {
 func (e *TakenError) Hint() string {
 	return "leave it out, or pass --replace to list the new one in its place; the old file stays"
 }
+
+// checkOthers checks that the lists which are not ours to change are there as they were signed: they are named
+// under a new signature. Their modules are vouched for as before. But another key did not vouch for
+// them, and nobody here judges them.
+func (p *publisher) checkOthers(ctx context.Context) error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(p.lists)) {
+		if name == p.o.Manifest {
+			continue
+		}
+		l := p.lists[name]
+		packed, err := p.old.packed(ctx, l)
+		if err != nil {
+			if f, ok := errors.AsType[*FileError](err); ok {
+				f.Advice = "put the file back as it was signed, or publish to another place"
+			}
+			errs = append(errs, fmt.Errorf("the list %q is bad: %w", name, err))
+			continue
+		}
+		if !p.goesOver() {
+			continue
+		}
+		if entries, err := p.old.unpacked(l, packed); err == nil && len(entries) == 0 {
+			continue
+		}
+		errs = append(errs, &FileError{Repository: p.d.String(), File: repomdFile,
+			Err:    fmt.Errorf("names the list %q, too, of which this key signed nothing: signing it would vouch for what nobody read", name),
+			Advice: fmt.Sprintf("publish to another place with this key; or, if %q is a list of modules, withdraw them all with the key before, go over with the empty list, and publish them again: --repository-manifest %[1]q", name)})
+	}
+	return errors.Join(errs...)
+}
+
+// goesOver says that another key than ours vouches for what was there.
+func (p *publisher) goesOver() bool { return p.was != nil && p.was.signer.key != fingerprintOf(p.key) }
 
 // checkKept checks each module that stays, as the repository has it now: what is signed anew is vouched
 // for anew.

@@ -412,25 +412,6 @@ func TestPublishNewKey(t *testing.T) {
 	}
 }
 
-// TestPublishFromOthers: a repository that lime-compiler wrote is built upon, and its other lists stay.
-func TestPublishFromOthers(t *testing.T) {
-	key := repositorytest.NewKey(t, nil)
-	theirs := repositorytest.New(t, key, modules()...)
-	d := newMemory()
-	sum := strings.Repeat("ab", 32)
-	theirs.SetRepomd(bytes.Replace(theirs.Files["repodata/repomd.xml"], []byte("</metadata>"), fmt.Appendf(nil,
-		`<data type="other"><checksum>%s</checksum><open_checksum>%s</open_checksum><location href="repodata/other.xml.gz"/></data></metadata>`, sum, sum), 1))
-	maps.Copy(d.files, theirs.Files)
-	p := mustPublish(t, d, repository.PublishOptions{Signer: repositorytest.Signer{Private: key}}, module(t, "6.1.0-99", "a"))
-	_, sums, err := readAll(t, d, repositorytest.Fingerprint(key))
-	if err != nil || len(sums) != len(theirs.Modules)+1 || len(p.Modules) != len(sums) {
-		t.Fatalf("%v, %v", sums, err)
-	}
-	if !bytes.Contains(d.files["repodata/repomd.xml"], []byte(`<data type="other">`)) {
-		t.Errorf("the other list is gone: %s", d.files["repodata/repomd.xml"])
-	}
-}
-
 // TestPublishMachines: releases of several machines may have one name. Margarita Shotgun, which looks at
 // nothing else, takes the first, and is for x86-64.
 func TestPublishMachines(t *testing.T) {
