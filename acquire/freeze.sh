@@ -1,6 +1,6 @@
 # Freezes cgroups, and is sure to thaw them, also when nobody is left to ask. Sent by
-# shotglass, run by a POSIX sh as root; it writes to switches of cgroups and to nothing
-# else. It lives as long as its standard input: orders come in there line by line,
+# shotglass, run by a POSIX sh as root; it writes to switches of cgroups, to its own
+# oom_score_adj, and to nothing else. It lives as long as its standard input: orders come in there line by line,
 # reports go out on standard output, each line marked with a nonce. A second process, the
 # guard, thaws too: when no beat came for the time of the lease, when it is told to end,
 # or when this one is gone. What must not fail, thawing, starts no program.
@@ -12,7 +12,7 @@ IFS='
 '
 set -f
 nl=$IFS
-held= gp=
+held= cold= gp=
 trap '' HUP PIPE INT QUIT TERM USR1 USR2
 # Nor should memory that runs short end it.
 { echo -1000 >/proc/self/oom_score_adj; } 2>/dev/null
@@ -100,6 +100,7 @@ guard() {
 	read -r me l </proc/self/stat
 	look "${me%% *}"
 	[ "$pp" != "$$" ] || kill -KILL "$$"
+	thaw # again: what it froze since the first time would stay so for ever
 	exit 0
 }
 arm() {
@@ -136,6 +137,7 @@ freeze() {
 			all "$c"
 			if [ "$v" = 1 ]; then
 				say "cold $c"
+				cold=$cold$c$nl
 			elif [ -z "$v" ]; then
 				say "gone $c"
 			elif own "$c" && [ "$v" = 0 ]; then
@@ -154,8 +156,22 @@ freeze() {
 	say frozen
 }
 
+# check: tells of each that was frozen, once, when somebody else has thawed it.
+check() {
+	rest=
+	for c in $cold; do
+		if own "$c" && [ "$v" = 0 ]; then
+			say "warm $c"
+		else
+			rest=$rest$c$nl
+		fi
+	done
+	cold=$rest
+}
+
 # finish: what is left is looked up, not assumed.
 finish() {
+	check
 	i=0
 	while :; do
 		thaw
@@ -193,7 +209,10 @@ while read -r c; do
 	'take '*) held=$held${c#take }$nl ;;
 	arm) arm ;;
 	freeze) freeze ;;
-	beat) beat ;;
+	beat)
+		beat
+		check
+		;;
 	end) break ;;
 	esac
 done

@@ -206,6 +206,48 @@ func TestFreezeScript(t *testing.T) {
 				r.until("expired lease")
 				r.k.want(0)
 			})
+			test("thawed by somebody else", "60", func(t *testing.T, r *freezeRig) {
+				r.freeze()
+				r.k.write(b+"/cgroup.freeze", "0\n")
+				r.order("beat")
+				if seen := r.until("warm"); len(seen) != 1 || seen[0] != "warm "+b {
+					t.Errorf("%q", seen)
+				}
+				r.k.write(a+"/cgroup.freeze", "0\n") // no beat sees it
+				r.order("end")
+				if seen := r.until("thawed"); !slices.Equal(seen, []string{"warm " + a, "thawed"}) {
+					t.Errorf("%q", seen)
+				}
+			})
+			// The guard has thawed one and is at the next when the first is frozen again.
+			test("frozen while it thaws", "60", func(t *testing.T, r *freezeRig) {
+				const last = "/last"
+				if err := os.Mkdir(r.k.root+last, 0o700); err != nil {
+					t.Fatal(err)
+				}
+				r.k.write(last+"/cgroup.freeze", "0\n")
+				r.order("add "+a, "add "+last, "arm")
+				r.until("armed")
+				r.order("freeze")
+				r.until("frozen")
+				r.k.want(0, a)
+				fifo := r.k.root + last + "/cgroup.freeze"
+				os.Remove(fifo)
+				if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				syscall.Kill(r.guard(), syscall.SIGTERM)
+				r.k.want(10 * time.Second)
+				r.k.write(a+"/cgroup.freeze", "1\n")
+				f, err := os.OpenFile(fifo, os.O_RDWR, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer f.Close()
+				r.until("expired told")
+				r.k.want(10 * time.Second)
+				r.gone(20 * time.Second)
+			})
 			test("lease", "2", func(t *testing.T, r *freezeRig) {
 				r.freeze()
 				begin := time.Now()
