@@ -385,8 +385,8 @@ type Result struct {
 	// Other is the host's other image: one whose content was rejected, or an attempt to
 	// take one in its place.
 	Other *Result `json:"other_image,omitempty"`
-	// Unfrozen says why user processes were not frozen to the end of the stream although they
-	// should have been. The image is what it is.
+	// Unfrozen says why not all user processes that should have been were frozen, in whole and to the
+	// end of the stream. The image is what it is.
 	Unfrozen string `json:"unfrozen,omitempty"`
 	// Interrupted says that the user's cancellation ended it.
 	Interrupted bool `json:"interrupted,omitempty"`

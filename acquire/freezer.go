@@ -34,7 +34,8 @@ type FreezeUse struct {
 	Thawed  time.Time       `json:"thawed,omitzero"`
 	Cgroups []FrozenCgroup  `json:"cgroups"`
 	Kept    []freeze.Cgroup `json:"kept"` // and why
-	// Lost says why processes may have gone on before the stream had ended.
+	// Lost says why processes may have gone on before the stream had ended. Who has root there can
+	// let them go on for a moment without this being seen, see docs/freeze.md.
 	Lost string   `json:"lost,omitempty"`
 	Left []string `json:"left,omitempty"` // may be frozen still
 }
@@ -51,6 +52,7 @@ const (
 	stateSlow    = "in part: some of its processes did not stop within 10 s"
 	stateGone    = "gone: it ended meanwhile"
 	stateRefused = "refused: the kernel did not take the order"
+	stateWarm    = "thawed by somebody else before the end"
 	stateAlready = "already frozen by somebody else, and left so"
 	stateAsked   = "not known: the target did not tell"
 )
@@ -65,6 +67,7 @@ type freezer struct {
 	sel    *freeze.Selection
 	index  map[string]int // of use.Cgroups, by path
 	ending bool           // thawing was asked for
+	ended  bool           // freeze.sh has said that it is at its end
 	seen   chan struct{}  // closed when nobody reads reports any more
 }
 
@@ -117,13 +120,13 @@ func (c *capture) freeze(ctx context.Context) error {
 	c.freezer = f
 	err = f.cool(ctx)
 	f.ending = err != nil
-	n := f.count(stateFrozen)
+	stood, processes := f.use.Stood()
 	go f.listen(func(err error) { c.opts.Observer(Problem{host(c.step.Host), err}) })
 	if err != nil {
 		return err
 	}
 	h.mark("froze %d of %d cgroups with %d processes in %s; the watchdog on the target thaws them if it hears nothing for %s",
-		n, len(f.use.Cgroups), freeze.Processes(sel.Cgroups), f.use.Frozen.Sub(f.use.Begun).Round(time.Millisecond), f.use.Lease)
+		stood, len(f.use.Cgroups), processes, f.use.Frozen.Sub(f.use.Begun).Round(time.Millisecond), f.use.Lease)
 	return nil
 }
 
@@ -190,11 +193,19 @@ func (f *freezer) note(r report) {
 	switch {
 	case state != "" && ours:
 		f.use.Cgroups[i].State = state
+	case r.word == "warm" && ours:
+		f.use.Cgroups[i].State = stateWarm
+		if f.use.Lost == "" {
+			f.use.Lost = fmt.Sprintf("somebody else on the target thawed %q", r.rest)
+		}
 	case r.word == "left" && ours:
 		f.use.Left = append(f.use.Left, r.rest)
-	case r.word == "thawed" && len(f.use.Left) == 0:
-		f.use.Thawed = f.h.clock.now()
-	case r.word == "expired" && f.use.Lost == "":
+	case r.word == "thawed":
+		f.ended = true
+		if len(f.use.Left) == 0 {
+			f.use.Thawed = f.h.clock.now()
+		}
+	case r.word == "expired": // what it thawed may have been taken for somebody else's doing
 		f.use.Lost = fmt.Sprintf("the watchdog on the target thawed before the end (%s)", strings.Join(strings.Fields(printableWords(r.rest)), " "))
 	case r.word == "unguarded":
 		f.h.mark("the guard of the watchdog on the target was gone, another was started")
@@ -278,6 +289,9 @@ func (c *capture) thaw(ctx context.Context) {
 	for range f.a.reports {
 	}
 	f.a.wg.Wait()
+	if !f.ended && !f.use.Frozen.IsZero() && f.use.Lost == "" {
+		f.use.Lost = fmt.Sprintf("the watchdog did not answer at the end; it may have thawed up to %s earlier", f.use.Lease)
+	}
 	if !f.use.Thawed.IsZero() {
 		c.h.mark("thawed, after %s", f.use.Thawed.Sub(f.use.Begun).Round(time.Millisecond))
 	}
@@ -319,7 +333,7 @@ func (c *capture) checkThaw(ctx context.Context) {
 // held are the cgroups that were frozen, or may have been.
 func (f *freezer) held() (paths []string) {
 	for _, g := range f.use.Cgroups {
-		if slices.Contains([]string{stateFrozen, stateSlow, stateAsked}, g.State) {
+		if slices.Contains([]string{stateFrozen, stateSlow, stateAsked, stateWarm}, g.State) {
 			paths = append(paths, g.Path)
 		}
 	}
@@ -387,17 +401,29 @@ func (f *freezer) record(m *Manifest) {
 	if why := f.unfrozen(); why != "" {
 		m.Anomalies = append(m.Anomalies, why)
 	}
-	for state, what := range map[string]string{stateSlow: "stopped in part only", stateRefused: "could not be stopped"} {
-		if n := f.count(state); n > 0 {
-			m.Anomalies = append(m.Anomalies, fmt.Sprintf("%d cgroups %s, see freeze", n, what))
-		}
-	}
 }
 
-// unfrozen says why the target was not frozen throughout the stream, or nothing.
+// unfrozen says why not all that was to be frozen was, throughout the stream, or nothing.
 func (f *freezer) unfrozen() string {
-	if f.use.Lost == "" {
-		return ""
+	var why []string
+	if f.use.Lost != "" {
+		why = append(why, "user processes were not frozen to the end: "+f.use.Lost)
 	}
-	return "user processes were not frozen to the end: " + f.use.Lost
+	for _, s := range []struct{ state, what string }{{stateSlow, "stopped in part only"}, {stateRefused, "could not be stopped"}, {stateAsked, "may not have stopped, the target did not tell"}} {
+		if n := f.count(s.state); n > 0 && !f.use.Begun.IsZero() {
+			why = append(why, fmt.Sprintf("%d of %d cgroups %s, see freeze in the manifest", n, len(f.use.Cgroups), s.what))
+		}
+	}
+	return strings.Join(why, "; ")
+}
+
+// Stood counts what was frozen, as asked and in whole, and the processes in it.
+func (u *FreezeUse) Stood() (cgroups, processes int) {
+	for _, g := range u.Cgroups {
+		if g.State == stateFrozen {
+			cgroups++
+			processes += g.Processes
+		}
+	}
+	return cgroups, processes
 }

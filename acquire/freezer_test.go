@@ -269,6 +269,70 @@ func TestFreezeKilled(t *testing.T) {
 	}
 }
 
+// TestFreezeThawed: somebody on the target lets a cgroup go on, seen at the next beat, or at the end.
+func TestFreezeThawed(t *testing.T) {
+	t.Parallel()
+	noLeak(t)
+	f, reading, goOn := newFrozen(t)
+	m, res := f.during(t.Context(), reading, goOn, func() { f.cgroups.write(serviceB+"/cgroup.freeze", "0\n") }, nil)
+	f.cgroups.want(0)
+	if c := m.Freeze.Cgroups; res.State != StateComplete || len(res.Left) != 0 || c[0].State != stateFrozen || c[1].State != stateWarm ||
+		!strings.Contains(m.Freeze.Lost, serviceB) || !strings.Contains(res.Unfrozen, "not frozen to the end") {
+		t.Errorf("%+v\nfreeze %+v", res, m.Freeze)
+	}
+}
+
+// TestFreezeMute: of the watchdog's end nothing is heard. When it thawed nobody knows.
+func TestFreezeMute(t *testing.T) {
+	t.Parallel()
+	noLeak(t)
+	f, reading, goOn := newFrozen(t)
+	var mute atomic.Bool
+	hear := f.stdout
+	f.stdout = func(name string, w io.Writer) io.Writer {
+		if name != "freeze" {
+			return hear(name, w)
+		}
+		return writerFunc(func(p []byte) (int, error) {
+			if mute.Load() {
+				return len(p), nil
+			}
+			return w.Write(p)
+		})
+	}
+	f.exec = func(name string) {
+		if name == "freeze" && mute.Load() { // it is looked at again
+			mute.Store(false)
+		}
+	}
+	m, res := f.during(t.Context(), reading, goOn, func() { mute.Store(true) }, nil)
+	f.cgroups.want(0)
+	if res.State != StateComplete || len(res.Left) != 0 || !strings.Contains(m.Freeze.Lost, "did not answer at the end; it may have thawed up to 2s earlier") ||
+		res.Unfrozen == "" || m.Freeze.Thawed.IsZero() {
+		t.Errorf("%+v\nfreeze %+v", res, m.Freeze)
+	}
+}
+
+// TestFreezePart: what froze in part, and what would not freeze, is not told as frozen.
+func TestFreezePart(t *testing.T) {
+	t.Parallel()
+	f, reading, goOn := newFrozen(t)
+	f.cgroups.stuck[serviceB] = true
+	m, res := f.during(t.Context(), reading, goOn, func() {}, nil)
+	f.cgroups.want(0)
+	stood, processes := m.Freeze.Stood()
+	if res.State != StateComplete || m.Freeze.Lost != "" || !strings.Contains(res.Unfrozen, "1 of 2 cgroups stopped in part only") || stood != 1 || processes != 1 ||
+		!slices.Contains(m.Anomalies, res.Unfrozen) || !slices.ContainsFunc(m.Timeline, func(e Moment) bool { return strings.HasPrefix(e.Event, "froze 1 of 2 cgroups with 1 processes") }) {
+		t.Errorf("%+v\nfreeze %+v, %d cgroups with %d processes, timeline %v", res, m.Freeze, stood, processes, m.Timeline)
+	}
+	for state, want := range map[string]bool{stateFrozen: false, stateGone: false, stateAlready: false, stateSlow: true, stateRefused: true, stateAsked: true} {
+		u := &freezer{use: FreezeUse{Begun: time.Now(), Cgroups: []FrozenCgroup{{State: stateFrozen}, {State: state}}}}
+		if got := u.unfrozen(); (got != "") != want {
+			t.Errorf("%s: %q", state, got)
+		}
+	}
+}
+
 // TestFreezeCut: the connection is gone in the middle. The target thaws at once by itself, and
 // that is looked at over a new one.
 func TestFreezeCut(t *testing.T) {

@@ -162,12 +162,12 @@ func (x *Capture) methodPairs() pairs {
 		p.add(what, "%s to %s UTC: %s for the whole of memory", clock(first), clock(last), spanText(last.Sub(first)))
 	}
 	if f := x.Freeze; f != nil {
-		n := 0
-		for _, g := range f.Cgroups {
-			n += g.Processes
-		}
-		p.add("User processes", "%s in %s frozen from %s to %s UTC; %s went on", plural(n, "process", "processes"), plural(len(f.Cgroups), "cgroup", "cgroups"),
+		cgroups, processes := f.Stood()
+		p.add("User processes", "%s in %s frozen from %s to %s UTC; %s went on as intended", plural(processes, "process", "processes"), plural(cgroups, "cgroup", "cgroups"),
 			clock(f.Frozen), clock(f.Thawing), plural(freeze.Processes(f.Kept), "process", "processes"))
+		if n := len(f.Cgroups) - cgroups; n > 0 {
+			p.add("Not frozen throughout", "%s that should have been, or not in whole: see the manifest", plural(n, "cgroup", "cgroups"))
+		}
 		p.text("Not frozen to the end", f.Lost)
 	}
 	p.text("Root by", x.Method.Privilege)

@@ -145,11 +145,13 @@ func TestFreeze(t *testing.T) {
 	l.capture(1, func(m *acquire.Manifest) {
 		m.Freeze = &acquire.FreezeUse{
 			Frozen: epoch, Thawing: epoch.Add(time.Minute), Lost: "the lease ended",
-			Cgroups: []acquire.FrozenCgroup{{Cgroup: freeze.Cgroup{Path: "/a", Processes: 3}, State: "frozen"}, {Cgroup: freeze.Cgroup{Path: "/b", Processes: 4}, State: "frozen"}},
+			Cgroups: []acquire.FrozenCgroup{{Cgroup: freeze.Cgroup{Path: "/a", Processes: 3}, State: "frozen"}, {Cgroup: freeze.Cgroup{Path: "/b", Processes: 4}, State: "frozen"},
+				{Cgroup: freeze.Cgroup{Path: "/c", Processes: 40}, State: "refused: the kernel did not take the order"}},
 			Kept:    []freeze.Cgroup{{Path: "/init.scope", Processes: 1}},
 		}
 	})
-	want(t, render(t, l.trusted()), "7 processes in 2 cgroups frozen from 2026-11-22 04:48:07 to 2026-11-22 04:49:07 UTC; 1 process went on", "Not frozen to the end the lease ended")
+	want(t, render(t, l.trusted()), "7 processes in 2 cgroups frozen from 2026-11-22 04:48:07 to 2026-11-22 04:49:07 UTC; 1 process went on as intended",
+		"Not frozen throughout 1 cgroup that should have been", "Not frozen to the end the lease ended")
 }
 
 func nothing(m *acquire.Manifest) {
