@@ -76,8 +76,9 @@ s unix; printf '%s\n' "$unix"
 inodes=$(any x $({ printf '%s\n' "$far" | while read -r a b c d e f g h i j x; do echo "$j"; done
 	printf '%s\n' "$unix" | while read -r a b c d e f g x; do echo "$g"; done; } | tr -dc '0-9\n'))
 s fds
-ls -l /proc/[0-9]*/fd 2>/dev/null | grep -E "^/proc/[0-9]+/fd:|-> (.*/watchdog[0-9]*|/dev/net/tun|/dev/fuse|anon_inode:\[?fanotify\]?|socket:\[(${inodes:-x})\])\$"
+ls -l /proc/[0-9]*/fd 2>/dev/null | grep -E "^/proc/[0-9]+/fd:|-> (.*/watchdog[0-9]*|/dev/ipmi.*|/dev/net/tun|/dev/fuse|anon_inode:\[?fanotify\]?|socket:\[(${inodes:-x})\])\$"
 
+s booted; [ ! -d /run/systemd/system ] || echo systemd
 # Services that systemd ends when they say nothing for a time.
 s units; systemctl show --property=Id,ControlGroup,WatchdogUSec '*.service' 2>/dev/null
 s end

@@ -111,7 +111,7 @@ func (f *fakeKcore) sayProcesses(script string, stdout io.Writer) int {
 	for i, p := range f.cgroups.paths {
 		fmt.Fprintf(&b, "p %d 1 S 0 0 app\nc %s\n", 100+i, p)
 	}
-	b.WriteString("\n@@N fds\n/proc/1/fd:\n" + f.processes + "\n@@N end\n")
+	b.WriteString("\n@@N fds\n/proc/1/fd:\n" + f.processes + "\n@@N units\nId=a.service\nControlGroup=/system.slice/a.service\nWatchdogUSec=0\n\n@@N end\n")
 	io.WriteString(stdout, strings.ReplaceAll(b.String(), "@@N", "@@"+args[:len(testNonce)]))
 	return 0
 }

@@ -135,7 +135,9 @@ func TestEveryReason(t *testing.T) {
 		"openvpn": "VPN", "wireguard-go": "VPN", "tailscaled": "VPN", "charon": "VPN", "charon-systemd": "VPN", "amazon-ssm-agen": "agent", "amazon-ssm-agent": "agent",
 		"ssm-session-wor": "agent", "dhclient": "network", "systemd-network": "network", "NetworkManager": "network", "systemd-resolve": "network",
 		"google_guest_age": "agent", "auditd": "logged", "rsyslogd": "logged", "sssd_nss": "ask", "corosync": "cluster", "pacemaker-fence": "cluster",
-		"mdmon": "disks", "dropbear": "SSH",
+		"mdmon": "disks", "dropbear": "SSH", "ocssd.bin": "reset", "cssdagent": "reset", "cssdmonitor": "reset", "ohasd.bin": "reset", "had": "reset", "hashadow": "reset",
+		"cmcld": "reset", "mmfsd": "reset", "sanlock": "reset", "bmc-watchdog": "reset", "named": "network", "pdns_recursor": "network", "kresd": "network",
+		"kresd1": "network", "stubby": "network", "dnscrypt-proxy": "network", "coredns": "network", "qemu-nbd": "disks",
 	} {
 		s := choose(t, table(t, "1 0 init /init\n7 1 "+name+" /vip\n8 1 x /other\n9 1 sh /ours"))
 		if got := kept(s, "/vip"); !strings.Contains(got, why) {
@@ -260,6 +262,8 @@ p 53 1 S 4194560 0 av
 c /system.slice/av.service
 p 54 1 S 4194560 0 app
 c /system.slice/app.service
+p 55 1 S 4194560 0 dog
+c /system.slice/dog.service
 p 60 1 S 4194560 0 sshd
 c /system.slice/ssh.service
 p 77 60 S 4194560 0 sh
@@ -285,6 +289,8 @@ lrwx------ 1 root root 64 Nov 22 09:00 3 -> /dev/watchdog
 /proc/53/fd:
 lr-x------ 1 root root 64 Nov 22 09:00 3 -> anon_inode:[fanotify]
 lr-x------ 1 root root 64 Nov 22 09:00 4 -> socket:[902]
+/proc/55/fd:
+lrwx------ 1 root root 64 Nov 22 09:00 3 -> /dev/ipmi0
 @@N units
 Id=odd.service
 WatchdogUSec=0
@@ -314,7 +320,7 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v.Version != 2 || v.Root != "/sys/fs/cgroup" || v.Self != 77 || len(v.Processes) != 12 || len(v.Watched) != 1 || v.Watched["/system.slice/w.service"] != "3min" {
+	if v.Version != 2 || v.Root != "/sys/fs/cgroup" || v.Self != 77 || len(v.Processes) != 13 || len(v.Watched) != 1 || v.Watched["/system.slice/w.service"] != "3min" {
 		t.Errorf("%+v", v)
 	}
 	s, err := v.Choose(exemptions(t, "wd"))
@@ -322,7 +328,7 @@ func TestParse(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, why := range map[string]string{"/system.slice/sslh.service": holdsConnection, "/system.slice/odd.service": "logged", "/system.slice/av.service": "open files",
-		"/system.slice/iced.service": "froze it before", "/system.slice/ssh.service": "our own session"} {
+		"/system.slice/iced.service": "froze it before", "/system.slice/dog.service": "IPMI", "/system.slice/ssh.service": "our own session"} {
 		if got := kept(s, path); !strings.Contains(got, why) {
 			t.Errorf("%s: %q, want %q", path, got, why)
 		}
@@ -342,6 +348,7 @@ func TestParseBad(t *testing.T) {
 		"another hierarchy":  {"2 rw /sys", "3 rw /sys"},
 		"a relative root":    {"2 rw /sys", "2 rw sys"},
 		"no listing":         {"/proc/1/fd:", "/proc/11/fd:"},
+		"no services":        {looked[strings.Index(looked, "Id=odd"):strings.Index(looked, "@@N end")], "Failed to connect to bus\n"},
 		"a root with quotes": {"2 rw /sys", "2 rw /'; reboot '"},
 	} {
 		text := strings.Replace(looked, change[0], change[1], 1)
@@ -355,6 +362,27 @@ func TestParseBad(t *testing.T) {
 	v, err := Parse(cut(strings.Replace(looked, "2 rw /sys/fs/cgroup\n", "", 1)))
 	if err != nil || v.Version != 0 {
 		t.Errorf("a host without a freezer: %+v, %v", v, err)
+	}
+}
+
+// TestParseNoSystemd: services are asked for where systemd runs, by whichever sign.
+func TestParseNoSystemd(t *testing.T) {
+	for name, tt := range map[string]struct {
+		pid1, booted string
+		ok           bool
+	}{
+		"another init":         {"init", "", true},
+		"systemd":              {"systemd", "", false},
+		"systemd renamed":      {"init", "systemd\n", false},
+		"systemd in both ways": {"systemd", "systemd\n", false},
+	} {
+		sec := cut(strings.Replace(looked, "0 systemd\nc /init.scope", "0 "+tt.pid1+"\nc /init.scope", 1))
+		sec["units"], sec["booted"] = "", tt.booted
+		_, err := Parse(sec)
+		var none *ErrNone
+		if tt.ok != (err == nil) || !tt.ok && !errors.As(err, &none) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -36,7 +37,16 @@ func Parse(sections map[string]string) (*View, error) {
 		return nil, errors.New("the target did not tell what its processes have open")
 	}
 	v.holds(sections["fds"], sockets(sections))
+	// Nor one that failed like one of services without a watchdog.
+	if v.systemd(sections["booted"]) && !strings.Contains("\n"+sections["units"], "\nId=") {
+		return nil, &ErrNone{"systemd did not tell its services (systemctl show): it would end one that has a watchdog (WatchdogSec)"}
+	}
 	return v, nil
+}
+
+// systemd says whether it is what runs the host; booted is what systemd leaves behind to tell.
+func (v *View) systemd(booted string) bool {
+	return strings.TrimSpace(booted) != "" || slices.ContainsFunc(v.Processes, func(p Process) bool { return p.PID == 1 && p.Name == "systemd" })
 }
 
 // processes reads two lines for each.
@@ -119,7 +129,7 @@ func sockets(sections map[string]string) map[string]string {
 // plain makes an IPv4 address out of one that IPv6 carries.
 func plain(addr string) string { return strings.TrimPrefix(addr, "0000000000000000FFFF0000") }
 
-var link = regexp.MustCompile(` -> (?:.*/(watchdog)[0-9]*|(/dev/net/tun)|(/dev/fuse)|anon_inode:\[?(fanotify)\]?|socket:\[([0-9]+)\])$`)
+var link = regexp.MustCompile(` -> (?:.*/(watchdog)[0-9]*|(/dev/net/tun)|(/dev/fuse)|anon_inode:\[?(fanotify)\]?|socket:\[([0-9]+)\]|(/dev/ipmi).*)$`)
 
 // holds reads the listing of what processes have open.
 func (v *View) holds(text string, sockets map[string]string) {
@@ -144,6 +154,8 @@ func (v *View) holds(text string, sockets map[string]string) {
 			what = "serves a file system"
 		case m[4] != "":
 			what = "programs may wait until it lets them open files"
+		case m[6] != "":
+			what = "it may feed a watchdog of the host's controller (IPMI)"
 		default:
 			what = sockets[m[5]]
 		}

@@ -86,14 +86,16 @@ var groups = []struct{ why, names string }{
 		systemd-userwor systemd-homed systemd-machine sssd sssd_* nscd unscd nslcd winbindd oddjobd adclient vasd lsassd lwsmd himmelblaud*
 		authd google_authori*`},
 	{"the network needs it", `dhclient dhcpcd udhcpc systemd-network systemd-resolve NetworkManager nm-dispatcher connmand wickedd* iwd
-		wpa_supplicant hostapd teamd pppd ovs-vswitchd ovsdb-server dnsmasq unbound keepalived bird bird6 zebra bgpd ospfd ospf6d isisd
+		wpa_supplicant hostapd teamd pppd ovs-vswitchd ovsdb-server dnsmasq unbound named pdns_recursor kresd* stubby
+		dnscrypt-proxy coredns keepalived bird bird6 zebra bgpd ospfd ospf6d isisd
 		bfdd staticd watchfrr gobgpd firewalld netplan`},
 	{"a VPN or tunnel, which may carry our connection", `openvpn wireguard-go boringtun* tailscaled zerotier-one nebula tincd vpnc openconnect charon
 		charon-systemd starter pluto racoon iked xl2tpd netbird cloudflared ngrok frpc warp-svc`},
 	{"the agent of its cloud or hypervisor", `amazon-ssm-agen* ssm-agent-worke* ssm-session-wor* ssm-document-wo* waagent google_guest_ag*
 		google_network_* google_osconfig* GuestAgent qemu-ga vmtoolsd VGAuthService hv_kvp_daemon hv_vss_daemon hv_fcopy_daemon xe-daemon`},
 	{"its cluster would take the host for dead", `corosync pacemakerd pacemaker-* sbd dlm_controld ctdbd heartbeat`},
-	{"disks or file systems wait for it", `multipathd iscsid iscsiuio mdmon dmeventd nbd-client rbd-nbd tcmu-runner fcoemon automount rpc.gssd gssproxy
+	{"the host would be reset, or cut off by its cluster", "ocssd.bin cssdagent cssdmonitor ohasd.bin had hashadow cmcld mmfsd sanlock bmc-watchdog"},
+	{"disks or file systems wait for it", `multipathd iscsid iscsiuio mdmon dmeventd nbd-client qemu-nbd rbd-nbd tcmu-runner fcoemon automount rpc.gssd gssproxy
 		rpc.idmapd rpc.statd rpcbind nfsidmap stunnel stunnel4 stunnel5 efs-proxy amazon-efs-moun zed systemd-udevd udevd eudev fapolicyd clamonacc`},
 }
 
@@ -101,6 +103,7 @@ var groups = []struct{ why, names string }{
 var units = map[string]string{
 	"walinuxagent": "the agent of its cloud or hypervisor", "waagent": "the agent of its cloud or hypervisor",
 	"firewalld": "the network needs it", "networkd-dispatcher": "the network needs it",
+	"pdns-recursor":             "the network needs it",
 	"amazon-efs-mount-watchdog": "disks or file systems wait for it",
 }
 

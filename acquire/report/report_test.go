@@ -147,7 +147,7 @@ func TestFreeze(t *testing.T) {
 			Frozen: epoch, Thawing: epoch.Add(time.Minute), Lost: "the lease ended",
 			Cgroups: []acquire.FrozenCgroup{{Cgroup: freeze.Cgroup{Path: "/a", Processes: 3}, State: "frozen"}, {Cgroup: freeze.Cgroup{Path: "/b", Processes: 4}, State: "frozen"},
 				{Cgroup: freeze.Cgroup{Path: "/c", Processes: 40}, State: "refused: the kernel did not take the order"}},
-			Kept:    []freeze.Cgroup{{Path: "/init.scope", Processes: 1}},
+			Kept: []freeze.Cgroup{{Path: "/init.scope", Processes: 1}},
 		}
 	})
 	want(t, render(t, l.trusted()), "7 processes in 2 cgroups frozen from 2026-11-22 04:48:07 to 2026-11-22 04:49:07 UTC; 1 process went on as intended",
