@@ -15,13 +15,14 @@ import (
 	"github.com/shotglass-ir/shotglass/kernelmodules/internal/proc"
 )
 
-// APT gets packages with this machine's apt: its sources, its keys, its checks of signatures. The
-// lists and the packages go to a private folder; nothing of the machine is changed, and no root is
-// needed.
+// APT gets packages with this machine's apt: its sources, its keys, its checks of signatures, which cannot be
+// turned off but in a source ([trusted=yes]). The lists and the packages go to a private folder; nothing is
+// installed, and no root is needed. Hooks that the machine's configuration runs after apt-get update run here, too.
 type APT struct {
 	Dir     string // private, and there
 	Host    string // this machine, in uname -m's words
 	Sources string // a file in place of the machine's sources; empty: those
+	options []string
 	ready   bool
 }
 
@@ -167,7 +168,7 @@ func (a *APT) update(ctx context.Context) error {
 	return nil
 }
 
-// configure writes a configuration that keeps apt in its folder, and knows both machines.
+// configure makes the options that keep apt in its folder, make it check signatures, and name both machines.
 func (a *APT) configure() error {
 	for _, d := range []string{"state/lists/partial", "cache/archives/partial", "log"} {
 		if err := os.MkdirAll(filepath.Join(a.Dir, d), 0o700); err != nil {
@@ -175,23 +176,27 @@ func (a *APT) configure() error {
 		}
 	}
 	others := slices.DeleteFunc([]string{"amd64", "arm64"}, func(arch string) bool { return arch == debArch(a.Host) })
-	lines := []string{
-		`Dir::State "` + a.Dir + `/state";`,
-		`Dir::State::status "/dev/null";`,
-		`Dir::Cache "` + a.Dir + `/cache";`,
-		`Dir::Log "` + a.Dir + `/log";`,
-		`APT::Architecture "` + debArch(a.Host) + `";`,
-		`APT::Architectures { "` + debArch(a.Host) + `"; "` + strings.Join(others, `"; "`) + `"; };`,
+	options := []string{
+		"Dir::State=" + a.Dir + "/state",
+		"Dir::State::lists=" + a.Dir + "/state/lists/",
+		"Dir::State::status=/dev/null",
+		"Dir::Cache=" + a.Dir + "/cache",
+		"Dir::Cache::archives=" + a.Dir + "/cache/archives/",
+		"Dir::Cache::pkgcache=" + a.Dir + "/cache/pkgcache.bin",
+		"Dir::Cache::srcpkgcache=" + a.Dir + "/cache/srcpkgcache.bin",
+		"Dir::Log=" + a.Dir + "/log",
+		"APT::Architecture=" + debArch(a.Host),
+		"APT::Architectures=" + strings.Join(append([]string{debArch(a.Host)}, others...), ","),
 		// As root apt would download as another user, who cannot read a private folder.
-		`APT::Sandbox::User "root";`,
-		`Acquire::Languages "none";`,
-		`Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";`,
-		`Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled "false";`,
-		`Acquire::Retries "2";`,
-		`Acquire::AllowInsecureRepositories "false";`,
-		`Acquire::AllowWeakRepositories "false";`,
-		`Acquire::AllowDowngradeToInsecureRepositories "false";`,
-		`APT::Get::AllowUnauthenticated "false";`,
+		"APT::Sandbox::User=root",
+		"Acquire::Languages=none",
+		"Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
+		"Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false",
+		"Acquire::Retries=2",
+		"Acquire::AllowInsecureRepositories=false",
+		"Acquire::AllowWeakRepositories=false",
+		"Acquire::AllowDowngradeToInsecureRepositories=false",
+		"APT::Get::AllowUnauthenticated=false",
 	}
 	if a.Sources != "" {
 		sources, err := filepath.Abs(a.Sources)
@@ -201,12 +206,16 @@ func (a *APT) configure() error {
 		if _, err := os.Stat(sources); err != nil {
 			return err
 		}
-		lines = append(lines, `Dir::Etc::sourcelist "`+sources+`";`, `Dir::Etc::sourceparts "/dev/null";`)
+		options = append(options, "Dir::Etc::sourcelist="+sources, "Dir::Etc::sourceparts=/dev/null")
 	}
 	if strings.ContainsAny(a.Dir+a.Sources, "\"\n\\") {
 		return fmt.Errorf("apt cannot work in %q with %q: give it paths without quotes", a.Dir, a.Sources)
 	}
-	return os.WriteFile(filepath.Join(a.Dir, "apt.conf"), []byte(strings.Join(lines, "\n")+"\n"), 0o600)
+	a.options = nil
+	for _, o := range options {
+		a.options = append(a.options, "-o", o)
+	}
+	return nil
 }
 
 // download downloads packages to a new folder.
@@ -215,7 +224,7 @@ func (a *APT) download(ctx context.Context, names []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out, err := a.run(ctx, dir, append([]string{"apt-get", "-q", "download", "--"}, names...)...)
+	out, err := a.run(ctx, dir, "apt-get", append([]string{"-q", "download", "--"}, names...)...)
 	if err != nil {
 		if ctx.Err() != nil {
 			return "", err
@@ -225,10 +234,11 @@ func (a *APT) download(ctx context.Context, names []string) (string, error) {
 	return dir, nil
 }
 
-// run runs one of apt's programs with our configuration.
-func (a *APT) run(ctx context.Context, dir string, argv ...string) ([]byte, error) {
-	env := append(proxies(), "APT_CONFIG="+filepath.Join(a.Dir, "apt.conf"))
-	return proc.Run(ctx, dir, proc.Environment(a.Dir, env...), argv)
+// run runs one of apt's programs with our options. They are in its command line, since that outweighs the machine's
+// configuration; a file that APT_CONFIG names does not.
+func (a *APT) run(ctx context.Context, dir, program string, args ...string) ([]byte, error) {
+	argv := slices.Concat([]string{program}, a.options, args)
+	return proc.Run(ctx, dir, proc.Environment(a.Dir, proxies()...), argv)
 }
 
 // complaints are the lines in which apt complains, or else its last one.

@@ -65,14 +65,19 @@ func TestDNF(t *testing.T) {
 	}
 }
 
+// aptOptions writes down a call, and takes the options away that come before the rest.
+const aptOptions = `echo "${APT_CONFIG-none} $0 $*" >> "$HOME/calls"
+while [ "$1" = -o ]; do case $2 in Dir::State=*) state=${2#*=} ;; esac; shift 2; done`
+
 // aptScripts know one kernel: its packages for any machine are those of this one.
 var aptScripts = map[string]string{
-	"apt-get": `grep -q 'APT::Architectures { "amd64"; "arm64"; };' "$APT_CONFIG" && grep -q 'AllowUnauthenticated "false"' "$APT_CONFIG" || exit 9
+	"apt-get": aptOptions + `
 case $2 in
-update) touch "$(dirname "$APT_CONFIG")/state/lists/deb_Packages" ;;
+update) touch "$state/lists/deb_Packages" ;;
 download) shift 3; for p; do touch "$p.deb"; done ;;
 esac`,
-	"apt-cache": `case $3 in
+	"apt-cache": aptOptions + `
+case $3 in
 linux-headers-6.1.0-56-arm64:arm64) echo "Package: linux-headers-6.1.0-56-arm64
 Architecture: arm64
 Depends: linux-headers-6.1.0-56-common (= 6.1.192-2), linux-kbuild-6.1 (>= 6), gcc-12" ;;
@@ -100,6 +105,26 @@ func TestAPT(t *testing.T) {
 	}
 	if have := strings.Join(names, " "); err != nil || have != "linux-headers-6.1.0-56-arm64:arm64.deb linux-headers-6.1.0-56-common.deb linux-kbuild-6.1:amd64.deb" {
 		t.Errorf("downloaded %q, %v", have, err)
+	}
+	// What keeps apt private and strict is in the command line of each call, where no file outweighs it.
+	b, err := os.ReadFile(filepath.Join(apt.Dir, "calls"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := strings.Split(strings.TrimSpace(string(b)), "\n")
+	if len(calls) < 5 {
+		t.Errorf("calls: %q", calls)
+	}
+	for _, call := range calls {
+		for _, want := range []string{
+			"Acquire::AllowInsecureRepositories=false", "Acquire::AllowWeakRepositories=false", "Acquire::AllowDowngradeToInsecureRepositories=false",
+			"APT::Get::AllowUnauthenticated=false", "APT::Architectures=amd64,arm64", "Dir::State=" + apt.Dir + "/state",
+			"Dir::State::lists=" + apt.Dir + "/state/lists/", "Dir::Cache=" + apt.Dir + "/cache", "Dir::Cache::archives=" + apt.Dir + "/cache/archives/",
+		} {
+			if !strings.Contains(call, " -o "+want+" ") || !strings.HasPrefix(call, "none ") {
+				t.Errorf("without -o %s: %q", want, call)
+			}
+		}
 	}
 	// Sources that give nothing.
 	programs(t, map[string]string{"apt-get": `echo "E: The repository is not signed."; exit 100`})
