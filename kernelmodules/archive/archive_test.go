@@ -235,8 +235,11 @@ func TestUnpackCounts(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := unpack(t, "a.tar", archivetest.Tar(archivetest.File{Name: strings.Repeat("d/", 2048) + "f", Data: "x"})); err == nil || !strings.Contains(err.Error(), "a name of 4097 bytes") {
-		t.Errorf("a name that is too long: %v", err)
+	for folders, want := range map[int]string{2048: "a name of 4097 bytes", 65: "below more than 64 folders", 64: ""} {
+		_, err := unpack(t, "a.tar", archivetest.Tar(archivetest.File{Name: strings.Repeat("d/", folders) + "f", Data: "x"}))
+		if (want == "") != (err == nil) || want != "" && !strings.Contains(err.Error(), want) {
+			t.Errorf("a name of %d folders: %v, want %q", folders, err, want)
+		}
 	}
 }
 

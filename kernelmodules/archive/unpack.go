@@ -21,6 +21,7 @@ const (
 	maxFiles = 400_000
 	maxBytes = 4 << 30
 	maxName  = 4096 // bytes of one name; Linux has no longer ones
+	maxDepth = 64   // folders that one name makes; headers have 20
 )
 
 // errTooMuch is about an archive that is more than that.
@@ -103,6 +104,9 @@ func cleanName(name string) (string, error) {
 		return "", fmt.Errorf("has a file with a name of %d bytes", len(name))
 	}
 	clean := path.Clean(strings.TrimLeft(name, "/"))
+	if strings.Count(clean, "/") > maxDepth {
+		return "", fmt.Errorf("has a file %.80q..., below more than %d folders", name, maxDepth)
+	}
 	if !fs.ValidPath(clean) || strings.ContainsAny(clean, "\x00\n") {
 		return "", fmt.Errorf("has a file %.80q, which lies outside of it", name)
 	}
