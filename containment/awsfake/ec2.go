@@ -128,6 +128,7 @@ func (r *Request) tags(prefix string) map[string]string {
 type attributes map[string][]string
 
 func (a attributes) tags(tags map[string]string) attributes {
+	a["tag-key"] = nil // what has no tags may be asked for all the same
 	for k, v := range tags {
 		a["tag:"+k] = []string{v}
 		a["tag-key"] = append(a["tag-key"], k)

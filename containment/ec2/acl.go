@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -61,124 +60,6 @@ func (c *conn) aclOf(ctx context.Context, subnet string) (*types.NetworkAcl, str
 		}
 	}
 	return nil, "", gone("the subnet " + subnet)
-}
-
-// An aclEntry is the item of one denied address in one direction.
-type aclEntry struct {
-	acl    string
-	egress bool
-	cidr   netip.Prefix
-}
-
-func (e aclEntry) itemID() string {
-	way := "ingress"
-	if e.egress {
-		way = "egress"
-	}
-	return e.acl + "/" + way + "/" + e.cidr.String()
-}
-
-func parseACLEntry(id string) (aclEntry, error) {
-	f := strings.SplitN(id, "/", 3)
-	if len(f) != 3 {
-		return aclEntry{}, fmt.Errorf("%q is no entry of a network ACL", id)
-	}
-	p, err := netip.ParsePrefix(f[2])
-	return aclEntry{acl: f[0], egress: f[1] == "egress", cidr: p}, err
-}
-
-// denied is the state of an address that is.
-var denied = state("denied")
-
-// look returns the numbers of the entries that deny the address before anything is allowed, all that are used in this direction,
-// and the lowest one that allows something.
-func (e aclEntry) look(a *types.NetworkAcl) (denies []int32, used []int32, firstAllow int32) {
-	firstAllow = 32767
-	for _, x := range a.Entries {
-		if aws.ToBool(x.Egress) != e.egress {
-			continue
-		}
-		n := aws.ToInt32(x.RuleNumber)
-		used = append(used, n)
-		if x.RuleAction == types.RuleActionAllow {
-			firstAllow = min(firstAllow, n)
-		}
-	}
-	for _, x := range a.Entries {
-		cidr := aws.ToString(x.CidrBlock) + aws.ToString(x.Ipv6CidrBlock)
-		if n := aws.ToInt32(x.RuleNumber); aws.ToBool(x.Egress) == e.egress && x.RuleAction == types.RuleActionDeny &&
-			aws.ToString(x.Protocol) == "-1" && cidr == e.cidr.String() && n < firstAllow {
-			denies = append(denies, n)
-		}
-	}
-	return denies, used, firstAllow
-}
-
-func readACLEntry(ctx context.Context, c *conn, id string) (containment.State, error) {
-	e, err := parseACLEntry(id)
-	if err != nil {
-		return nil, err
-	}
-	a, err := c.acl(ctx, e.acl)
-	if err != nil {
-		return nil, err
-	}
-	if denies, _, _ := e.look(a); len(denies) > 0 {
-		return denied, nil
-	}
-	return containment.Absent, nil
-}
-
-func setACLEntry(ctx context.Context, c *conn, id string, _, to containment.State) (containment.Reply, error) {
-	e, err := parseACLEntry(id)
-	if err != nil {
-		return containment.Reply{}, err
-	}
-	for range attempts {
-		a, err := c.acl(ctx, e.acl)
-		if err != nil {
-			return containment.Reply{}, err
-		}
-		denies, used, firstAllow := e.look(a)
-		if absent(to) {
-			var r containment.Reply
-			for _, n := range denies {
-				out, err := c.ec2.DeleteNetworkAclEntry(ctx, &sdk.DeleteNetworkAclEntryInput{NetworkAclId: &e.acl, Egress: &e.egress, RuleNumber: &n, DryRun: c.dryRun()})
-				if err != nil && !missing(err) {
-					return r, failed("ec2:DeleteNetworkAclEntry", err)
-				}
-				if err == nil {
-					r = reply(out.ResultMetadata, "")
-				}
-			}
-			return r, nil
-		}
-		if len(denies) > 0 { // an answer was lost, or someone did the same
-			return containment.Reply{}, nil
-		}
-		number := firstAllow - 1
-		for number > 0 && slices.Contains(used, number) {
-			number--
-		}
-		if number < 1 {
-			return containment.Reply{}, fmt.Errorf("%s has no free number before its entry %d, which allows: renumber its entries", e.acl, firstAllow)
-		}
-		in := &sdk.CreateNetworkAclEntryInput{NetworkAclId: &e.acl, Egress: &e.egress, RuleNumber: &number, RuleAction: types.RuleActionDeny, Protocol: aws.String("-1"), DryRun: c.dryRun()}
-		if cidr := e.cidr.String(); e.cidr.Addr().Is4() {
-			in.CidrBlock = &cidr
-		} else {
-			in.Ipv6CidrBlock = &cidr
-		}
-		out, err := c.ec2.CreateNetworkAclEntry(ctx, in)
-		if awsconfig.Code(err) == "NetworkAclEntryAlreadyExists" {
-			continue // someone took the number
-		}
-		if err != nil {
-			return containment.Reply{}, failed("ec2:CreateNetworkAclEntry", err)
-		}
-		return reply(out.ResultMetadata, fmt.Sprintf("entry %d", number)), nil
-	}
-	return containment.Reply{}, fmt.Errorf("the numbers of %s were taken by someone else %d times", e.acl, attempts)
 }
 
 // ownACL finds the network ACL of ours in a VPC; nil: there is none.
@@ -265,9 +146,12 @@ func readSubnetACL(ctx context.Context, c *conn, id string) (containment.State, 
 	return state(aws.ToString(a.NetworkAclId)), nil
 }
 
-func setSubnetACL(ctx context.Context, c *conn, id string, _, to containment.State) (containment.Reply, error) {
+func setSubnetACL(ctx context.Context, c *conn, id string, from, to containment.State) (containment.Reply, error) {
 	want, err := decode[string](to)
 	if err != nil {
+		return containment.Reply{}, err
+	}
+	if err := c.keepsCut(ctx, id, from, to); err != nil {
 		return containment.Reply{}, err
 	}
 	_, association, err := c.aclOf(ctx, id) // it changes each time
@@ -279,6 +163,28 @@ func setSubnetACL(ctx context.Context, c *conn, id string, _, to containment.Sta
 		return containment.Reply{}, failed("ec2:ReplaceNetworkAclAssociation", err)
 	}
 	return reply(out.ResultMetadata, ""), nil
+}
+
+// keepsCut refuses to give a subnet back that our network ACL cuts off while another contained instance is in it.
+func (c *conn) keepsCut(ctx context.Context, subnet string, from, to containment.State) error {
+	if c.dry || containment.Same(from, to) {
+		return nil
+	}
+	id, err := decode[string](from)
+	if err != nil {
+		return err
+	}
+	a, err := c.acl(ctx, id)
+	if errors.Is(err, containment.ErrGone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(a.Tags, func(t types.Tag) bool { return aws.ToString(t.Key) == markTag }) {
+		return nil
+	}
+	return c.alone(ctx, subnet+" stays cut off", []string{subnet})
 }
 
 // resolveACL puts the id of our network ACL in place of its name.

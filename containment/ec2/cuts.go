@@ -75,7 +75,9 @@ func (p *planner) cutSubnets(ctx context.Context) error {
 			}
 		}
 		if p.cut(CutSubnet) {
-			p.cutSubnet(subnet, vpc)
+			if err := p.cutSubnet(ctx, subnet, vpc); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -84,6 +86,7 @@ func (p *planner) cutSubnets(ctx context.Context) error {
 // denyAddresses denies the addresses that were named, in both directions.
 func (p *planner) denyAddresses(acl *types.NetworkAcl) error {
 	id := aws.ToString(acl.NetworkAclId)
+	planned := map[bool][]int32{} // numbers, by direction
 	for _, a := range p.opts.Addresses {
 		cidr, err := prefix(a)
 		if err != nil {
@@ -94,18 +97,23 @@ func (p *planner) denyAddresses(acl *types.NetworkAcl) error {
 		}
 		for _, egress := range []bool{false, true} {
 			e := aclEntry{acl: id, egress: egress, cidr: cidr}
-			c := p.change(containment.Cut, kindACLEntry, e.itemID(), denied, "deny %s in %s, %s", cidr, id, map[bool]string{false: "in", true: "out"}[egress])
+			n := e.look(acl).choose(0, planned[egress]...)
+			planned[egress] = append(planned[egress], n)
+			c := p.change(containment.Cut, kindACLEntry, e.itemID(), state(denyEntry{n}), "deny %s in %s, %s", cidr, id, map[bool]string{false: "in", true: "out"}[egress])
 			c.Risk = RiskSubnet
 		}
 	}
 	if n := len(acl.Associations); n > 1 && len(p.opts.Addresses) > 0 {
 		p.warn("%s is the network ACL of %d subnets: what is denied there is denied to all of them", id, n)
 	}
+	if len(p.opts.Addresses) > 0 {
+		p.warn("what is denied in %s stays denied as long as another instance behind it is contained: release that first", id)
+	}
 	return nil
 }
 
-// cutSubnet cuts a whole subnet off.
-func (p *planner) cutSubnet(subnet, vpc string) {
+// cutSubnet cuts a whole subnet off, unless it is the caller's.
+func (p *planner) cutSubnet(ctx context.Context, subnet, vpc string) error {
 	item := containment.Item{Kind: kindACL, ID: vpc + "/" + denyAllName}
 	made := false
 	for _, c := range p.plan.Changes {
@@ -117,5 +125,16 @@ func (p *planner) cutSubnet(subnet, vpc string) {
 	}
 	c := p.change(containment.Cut, kindSubnetACL, subnet, state(named(vpc, denyAllName)), "cut the whole of %s off", subnet)
 	c.Needs, c.Risk, c.Watch = []containment.Item{item}, RiskSubnet, true
-	p.warn("EVERYTHING in %s goes offline, not %s alone, and so does whoever captures from there", subnet, p.t.Name)
+	p.warn("EVERYTHING in %s goes offline, not %s alone, and so does whoever captures from there; it stays so as long as another instance in it is contained", subnet, p.t.Name)
+	if p.s.Caller.ARN == "" {
+		p.warn("whether this runs in %s is not known: it would cut itself off", subnet)
+	}
+	here, err := p.inSubnets(ctx, p.s.Caller.Instances(), []string{subnet})
+	if err != nil {
+		return err
+	}
+	if len(here) > 0 {
+		return fmt.Errorf("%s, which you call from, is in %s: to cut it would lock you out half way: call from elsewhere: %w", here[0], subnet, containment.ErrRefused)
+	}
+	return nil
 }

@@ -32,6 +32,9 @@ type Service struct {
 	// Config returns the configuration for calls about a target: credentials of its account, and its region.
 	Config func(ctx context.Context, t containment.Target) (aws.Config, error)
 
+	// Caller is who calls. The subnet of an instance that it calls from is not cut; if its ARN is empty, plans warn of that.
+	Caller containment.Identity
+
 	// Now and Sleep are the clock, as the engine's; nil: the real one.
 	Now   func() time.Time
 	Sleep func(ctx context.Context, d time.Duration) error
@@ -63,6 +66,8 @@ type clients struct {
 	mu    sync.Mutex
 	types map[string]instanceType // what is known of them, by name
 	of    map[string]string       // the type of an instance, which a running one cannot change
+
+	promised map[aclEntry]int32 // the numbers of entries that are about to be made
 }
 
 // A conn is what work on one target needs.
@@ -95,7 +100,7 @@ func (s *Service) connect(ctx context.Context, t containment.Target) (*conn, err
 			iam:       iam.NewFromConfig(cfg),
 			scaling:   autoscaling.NewFromConfig(cfg),
 			balancing: elb.NewFromConfig(cfg),
-			types:     map[string]instanceType{}, of: map[string]string{},
+			types:     map[string]instanceType{}, of: map[string]string{}, promised: map[aclEntry]int32{},
 		}
 		c.region = cfg.Region
 		s.mu.Lock()

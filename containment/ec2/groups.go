@@ -396,17 +396,20 @@ func (c *conn) deleteGroup(ctx context.Context, vpc, name string) (containment.R
 // named is a reference to a group of ours in a state that is wanted, for its id is not known before it is made.
 func named(vpc, name string) string { return "name:" + vpc + "/" + name }
 
-// Resolve puts the ids of groups and network ACLs in place of their names.
+// Resolve puts the ids of groups and network ACLs in place of their names, and free numbers in place of entries that are taken.
 func (s *Service) Resolve(ctx context.Context, t containment.Target, i containment.Item, want containment.State) (containment.State, error) {
-	if i.Kind != kindGroups && i.Kind != kindSubnetACL {
+	if i.Kind != kindGroups && i.Kind != kindSubnetACL && i.Kind != kindACLEntry {
 		return want, nil
 	}
 	c, err := s.connect(ctx, t)
 	if err != nil {
 		return nil, err
 	}
-	if i.Kind == kindSubnetACL {
+	switch i.Kind {
+	case kindSubnetACL:
 		return c.resolveACL(ctx, want)
+	case kindACLEntry:
+		return c.resolveACLEntry(ctx, i.ID, want)
 	}
 	groups, err := decode[[]string](want)
 	if err != nil {

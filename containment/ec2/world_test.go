@@ -44,6 +44,7 @@ type world struct {
 	role   *awsfake.Role
 	logs   *memory
 	target containment.Target
+	caller containment.Identity
 }
 
 // newWorld makes a web server in a VPC with both families: with a public address, in an Auto Scaling group, behind a load
@@ -51,7 +52,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	c := awsfake.New()
 	t.Cleanup(c.Close)
-	w := &world{t: t, cloud: c, region: c.Account(account).Region("eu-west-1"), logs: &memory{logs: map[string][]byte{}}}
+	w := &world{t: t, cloud: c, region: c.Account(account).Region("eu-west-1"), logs: &memory{logs: map[string][]byte{}}, caller: containment.Identity{ARN: responder, Account: account}}
 	w.role = c.Account(account).AddRole("/team/", "web")
 	c.Edit(func() {
 		w.role.Profiles = []string{"web"}
@@ -83,14 +84,14 @@ func (w *world) eni() *awsfake.Interface {
 func (w *world) engine() *containment.Engine {
 	return &containment.Engine{
 		Journals: w.logs, Now: w.cloud.Now, Sleep: w.sleep, Tool: "test",
-		Caller: containment.Identity{ARN: responder, Account: account},
+		Caller: w.caller,
 		Services: []containment.Service{&ec2.Service{
 			Config: func(_ context.Context, t containment.Target) (aws.Config, error) {
 				cfg := w.cloud.Config(responder, t.Region)
 				cfg.HTTPClient = mortal{w, cfg.HTTPClient}
 				return cfg, nil
 			},
-			Sleep: w.cloud.Sleep,
+			Sleep: w.cloud.Sleep, Caller: w.caller,
 		}},
 	}
 }
