@@ -39,7 +39,15 @@ const settleTime = 10 * time.Second
 // The error is nil whenever the result tells the story. It is not if the journal
 // cannot be opened or written (ErrBusy, a full disk), or ctx ended: the result then says what
 // was done so far, the journal has all of it, and Resume or Release goes on from there.
+//
+// An interruption does not leave an interface in the group that lets everything pass: what is there already
+// is isolated first, without the wait, for which half a minute is given.
 func (e *Engine) Apply(ctx context.Context, p *Plan, o ApplyOptions) (*Result, error) {
+	if o.Stages != nil && slices.Contains(o.Stages, Untrack) && !slices.Contains(o.Stages, Isolate) {
+		if err := together(p.Changes, []Stage{Isolate}); err != nil {
+			return nil, fmt.Errorf("contain %s: %w", p.Target, err)
+		}
+	}
 	r, err := e.open(ctx, JournalName(p.Case, p.Target))
 	if err != nil {
 		return nil, fmt.Errorf("contain %s: %w", p.Target, err)
@@ -96,10 +104,10 @@ func (e *Engine) load(ctx context.Context, name string) (*record, error) {
 
 func (r *run) apply(ctx context.Context, p *Plan, o ApplyOptions) (*Result, error) {
 	r.target = p.Target
-	a := &applying{run: r, plan: p, opts: o, final: map[Item]Change{}, done: map[Item]*ItemResult{}, first: map[Item]time.Time{}}
+	a := &applying{run: r, plan: p, opts: o, wants: map[Item]Change{}, final: map[Item]Change{}, done: map[Item]*ItemResult{}, first: map[Item]time.Time{}}
 	a.adopt(p.Changes)
 	if err := r.write(ctx, Entry{Kind: EntryBegin, Plan: p, Caller: &r.e.Caller, Tool: r.e.Tool, Stages: o.Stages}); err != nil {
-		return a.result(), err
+		return a.result(true), err
 	}
 	err := a.stages(ctx)
 	if err == nil {
@@ -111,7 +119,7 @@ func (r *run) apply(ctx context.Context, p *Plan, o ApplyOptions) (*Result, erro
 	if err == nil {
 		err = a.flows(ctx)
 	}
-	res := a.result()
+	res := a.result(err != nil)
 	return res, r.finish(ctx, res, err)
 }
 
@@ -121,6 +129,7 @@ type applying struct {
 	plan    *Plan
 	opts    ApplyOptions
 	changes []Change
+	wants   map[Item]Change // the last change of each item in the plan, also of stages that were not asked for
 	final   map[Item]Change // the last change of each item: what it shall be in the end
 
 	mu        sync.Mutex
@@ -129,6 +138,7 @@ type applying struct {
 	first     map[Item]time.Time // of the first call for it
 	residuals []Residual
 	flowsSeen bool
+	waited    bool // the wait before Isolate is over
 	tampering int
 	tampered  time.Time // last
 }
@@ -137,6 +147,7 @@ type applying struct {
 func (a *applying) adopt(changes []Change) []Change {
 	var fresh []Change
 	for _, c := range changes {
+		a.wants[c.Item] = c
 		known := slices.ContainsFunc(a.changes, func(k Change) bool { return k.Item == c.Item && k.Stage == c.Stage })
 		if known || a.opts.Stages != nil && !slices.Contains(a.opts.Stages, c.Stage) {
 			continue
@@ -164,21 +175,34 @@ func (a *applying) make(ctx context.Context, changes []Change, wait bool) error 
 		if len(now) == 0 {
 			continue
 		}
+		var err error
 		if wait {
-			if err := a.wait(ctx, stage, now); err != nil {
+			err = a.wait(ctx, stage, now)
+		}
+		if err == nil {
+			a.waited = a.waited || stage == Isolate
+			err = a.at(ctx, now)
+		}
+		if err != nil {
+			return errors.Join(err, a.shut(ctx))
+		}
+		if stage == Isolate {
+			if err := a.back(ctx); err != nil {
 				return err
 			}
 		}
-		g, gctx := errgroup.WithContext(ctx)
-		g.SetLimit(parallel)
-		for _, c := range now {
-			g.Go(func() error { return a.change(gctx, c) })
-		}
-		if err := g.Wait(); err != nil {
-			return err
-		}
 	}
 	return nil
+}
+
+// at makes changes at once.
+func (a *applying) at(ctx context.Context, changes []Change) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallel)
+	for _, c := range changes {
+		g.Go(func() error { return a.change(gctx, c) })
+	}
+	return g.Wait()
 }
 
 // wait lets the time before a stage pass, unless there is nothing to do in it.
@@ -222,7 +246,9 @@ func (a *applying) look(ctx context.Context, c Change) (s Service, cur, want Sta
 // change makes one change. Its error ends the run: the journal failed, or ctx ended. What the
 // service says is in the item's result.
 func (a *applying) change(ctx context.Context, c Change) error {
-	if why := a.blocked(c); why != "" {
+	if why := a.blocked(ctx, c); ctx.Err() != nil {
+		return context.Cause(ctx)
+	} else if why != "" {
 		a.settle(c, "skipped", errors.New(why), "")
 		return a.note(ctx, Entry{Kind: EntrySkip, Item: &c.Item, Stage: c.Stage, Call: c.Call, Error: why})
 	}
@@ -312,13 +338,23 @@ func (a *applying) set(ctx context.Context, s Service, c Change, prior, cur, wan
 	return nil
 }
 
-// blocked says which change that c needs was not made.
-func (a *applying) blocked(c Change) string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+// blocked says which item that c needs is not as wanted.
+func (a *applying) blocked(ctx context.Context, c Change) string {
 	for _, need := range c.Needs {
-		if r := a.done[need]; r != nil && (r.Status == "failed" || r.Status == "skipped") {
+		a.mu.Lock()
+		r := a.done[need]
+		a.mu.Unlock()
+		switch {
+		case r != nil && (r.Status == "failed" || r.Status == "skipped"):
 			return fmt.Sprintf("needs %s, which failed", need)
+		case r == nil: // of a stage that this run leaves out
+			_, cur, want, err := a.look(ctx, a.wants[need])
+			if err != nil {
+				return fmt.Sprintf("needs %s, which this run does not make: %v", need, err)
+			}
+			if !Same(cur, want) {
+				return fmt.Sprintf("needs %s, which this run does not make, and which is not as wanted", need)
+			}
 		}
 	}
 	return ""

@@ -148,7 +148,8 @@ func (e *Engine) driver(i Item) (Service, error) {
 }
 
 // Plan says what would be done to a target. It reads alone, and leaves nothing behind. Its
-// error wraps ErrRefused for a target that the guard rails or the service refuse.
+// error wraps ErrRefused for a target that the guard rails or the service refuse. Stages that others
+// rely on cannot be left out alone: that is an error, too.
 func (e *Engine) Plan(ctx context.Context, t Target, o Options) (*Plan, error) {
 	if err := e.Guard.Check(t, e.Caller); err != nil {
 		return nil, err
@@ -168,7 +169,10 @@ func (e *Engine) Plan(ctx context.Context, t Target, o Options) (*Plan, error) {
 		}
 	}
 	p.Version, p.Case, p.Options, p.Caller, p.Made = PlanVersion, o.Case, o, e.Caller, e.now()
-	p.Changes = slices.DeleteFunc(p.Changes, func(c Change) bool { return slices.Contains(o.Without, c.Stage) })
+	if err := together(p.Changes, o.Without); err != nil {
+		return nil, fmt.Errorf("plan containment of %s: %w", t, err)
+	}
+	p.leave(o.Without)
 	p.Waits = slices.DeleteFunc(p.Waits, func(w Wait) bool { return slices.Contains(o.Without, w.Before) })
 	if p.Verification == "" {
 		p.Verification = ByState

@@ -36,6 +36,7 @@ type account struct {
 	extra   []containment.Change
 	touches []containment.Target
 	unread  string
+	refuse  func(id, to string) bool // what cannot be set
 	by      containment.Verification // "": ByState
 }
 
@@ -62,7 +63,7 @@ func (a *account) sleep(ctx context.Context, d time.Duration) error {
 	if undo != nil {
 		undo(a)
 	}
-	return ctx.Err()
+	return context.Cause(ctx)
 }
 
 func (a *account) Plan(_ context.Context, t containment.Target, o containment.Options) (*containment.Plan, error) {
@@ -116,7 +117,7 @@ func (a *account) Set(_ context.Context, _ containment.Target, i containment.Ite
 		}
 		return containment.Reply{}, errCrash
 	}
-	if a.deny[i.ID] {
+	if a.deny[i.ID] || a.refuse != nil && a.refuse(i.ID, string(to)) {
 		return containment.Reply{}, fmt.Errorf("set %s: %w", i, containment.ErrDenied)
 	}
 	a.items[i.ID] = string(to)

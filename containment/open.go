@@ -1,6 +1,12 @@
 package containment
 
-import "slices"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
 
 // The way of an interface from its own groups to the one that lets nothing pass leads through one that lets
 // everything pass: what is left half-way there is worse than what was never touched.
@@ -16,14 +22,135 @@ func opened(i Item) Residual {
 		Do: "contain it again at once, or release it"}
 }
 
-// stillTracked are the items of a plan that were isolated without their flows having become untracked.
-func (r *record) stillTracked(p *Plan) []Residual {
+// stillTracked are the items among changes that were isolated without their flows having become untracked.
+func (r *record) stillTracked(changes []Change) []Residual {
 	var all []Residual
-	for _, c := range p.Changes {
-		if c.Stage == Isolate && r.tracked[c.Item] {
-			all = append(all, Residual{Path: "tracked-flows", What: c.Item.String() + ": tracked flows were not converted, and may go on though it is isolated",
-				Do: "deny their remote addresses in the network ACL of the subnet (shotglass contain --deny-address), or stop the instance"})
+	for _, c := range changes {
+		if h := r.byItem[c.Item]; c.Stage == Isolate && r.tracked[c.Item] && h != nil && !h.released && h.stage == Isolate {
+			all = append(all, tracked(c.Item.String()))
 		}
 	}
 	return all
+}
+
+func tracked(what string) Residual {
+	return Residual{Path: "tracked-flows", What: what + ": tracked flows were not converted, and may go on though it is isolated",
+		Do: "deny their remote addresses in the network ACL of the subnet (--deny-address), or stop the instance (--cut stop)"}
+}
+
+// together refuses to leave out stages that others rely on.
+func together(changes []Change, without []Stage) error {
+	out := func(item Item, stage Stage) bool {
+		return slices.Contains(without, stage) && slices.ContainsFunc(changes, func(c Change) bool { return c.Item == item && c.Stage == stage })
+	}
+	for _, c := range changes {
+		if slices.Contains(without, c.Stage) {
+			continue
+		}
+		if c.Stage == Untrack && out(c.Item, Isolate) {
+			return fmt.Errorf("without the stage %s, %s would leave %s in the group that lets everything pass: leave out both or neither", Isolate, Untrack, c.Item)
+		}
+		for _, need := range c.Needs {
+			for _, s := range Stages {
+				if out(need, s) {
+					return fmt.Errorf("without the stage %s, %s cannot be made for %s: leave out both or neither", s, c.Stage, c.Item)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// leave takes the changes of stages out of a plan.
+func (p *Plan) leave(without []Stage) {
+	if p.Verification == ByFlows && slices.Contains(without, Untrack) && !slices.Contains(without, Isolate) &&
+		slices.ContainsFunc(p.Changes, func(c Change) bool { return c.Stage == Untrack }) {
+		p.Residuals = append(p.Residuals, tracked("the stage "+string(Untrack)+" was left out"))
+	}
+	p.Changes = slices.DeleteFunc(p.Changes, func(c Change) bool { return slices.Contains(without, c.Stage) })
+}
+
+// shutFor bounds isolating what was opened, after an interruption.
+const shutFor = 30 * time.Second
+
+// shut isolates what stands in the group of Untrack when the run ends early.
+func (a *applying) shut(ctx context.Context) error {
+	if a.broken() { // nothing is changed without its entry; the result says what is open
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutFor)
+	defer cancel()
+	var now []Change
+	for _, c := range a.isolating() {
+		h := a.history(c.Item)
+		if h == nil || h.released || h.stage != Untrack {
+			continue
+		}
+		if _, cur, _, err := a.look(ctx, c); err == nil && !h.set(cur) {
+			continue // the call was never made
+		}
+		now = append(now, c)
+		if a.waited {
+			continue
+		}
+		if err := a.note(ctx, Entry{Kind: EntrySkip, Item: &c.Item, Stage: Untrack, Error: "interrupted: isolated before its flows had the time to become untracked"}); err != nil {
+			return err
+		}
+	}
+	if len(now) == 0 {
+		return nil
+	}
+	a.e.observe(Event{Target: a.target, Stage: Isolate, Text: "interrupted: first isolating what is in the group that lets everything pass"})
+	return errors.Join(a.at(ctx, now), a.back(ctx))
+}
+
+// isolating are the run's changes of the stage Isolate.
+func (a *applying) isolating() []Change {
+	var all []Change
+	for _, c := range a.changes {
+		if c.Stage == Isolate {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// back puts back what was opened and could not be isolated: its own groups let through less, or no more. What
+// cannot be put back is a residual (see leftOpen).
+func (a *applying) back(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutFor)
+	defer cancel()
+	for _, c := range a.isolating() {
+		h, r := a.history(c.Item), a.done[c.Item]
+		if h == nil || h.released || h.found || h.stage != Untrack || r == nil || r.Status != "failed" && r.Status != "skipped" {
+			continue
+		}
+		ir, err := a.undo(ctx, h, ReleaseOptions{Also: []string{h.item.Kind}})
+		if ir.Status == "undone" || ir.Status == "as-before" {
+			r.Note = "put back as it was before, since it could not be isolated"
+		}
+		a.e.observe(Event{Target: a.target, Stage: Isolate, Item: c.Item, Text: c.Item.String() + " could not be isolated; back as it was: " + ir.Status})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leftOpen are the items that stand in the group of Untrack at the end.
+func (a *applying) leftOpen() []Residual {
+	var all []Residual
+	for _, c := range a.isolating() {
+		if h := a.history(c.Item); h != nil && !h.released && h.stage == Untrack {
+			all = append(all, opened(c.Item))
+		}
+	}
+	return all
+}
+
+// broken reports whether the journal failed.
+func (r *run) broken() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failed != nil
 }

@@ -175,7 +175,7 @@ func (e *Engine) Status(ctx context.Context, name string) (*Result, error) {
 	}
 	var left bool
 	if !rec.release {
-		res.Residuals = append(res.Residuals, rec.stillTracked(rec.plan)...)
+		res.Residuals = append(res.Residuals, rec.stillTracked(rec.plan.Changes)...)
 		for _, c := range rec.unmade() {
 			left = true
 			res.Changes = append(res.Changes, ItemResult{Item: c.Item, Stage: c.Stage, Summary: c.Summary, Status: "skipped", Error: "it was not asked for yet"})

@@ -27,7 +27,7 @@ func (a *applying) appeared(ctx context.Context) error {
 			a.residual(Residual{Path: "not-checked", What: "what appeared during the containment could not be listed: " + err.Error(), Do: "run contain again"})
 			return nil
 		}
-		p.Changes = slices.DeleteFunc(p.Changes, func(c Change) bool { return slices.Contains(a.plan.Options.Without, c.Stage) })
+		p.leave(a.plan.Options.Without)
 		a.mu.Lock()
 		a.plan.Residuals = p.Residuals
 		a.mu.Unlock()
@@ -139,8 +139,9 @@ func (a *applying) flows(ctx context.Context) error {
 }
 
 // result reads every item once more and says what the containment came to. It is called once nothing
-// changes any more, also after an interruption, so it has a time of its own.
-func (a *applying) result() *Result {
+// changes any more, also after an interruption, so it has a time of its own. ended says that the run did not come to
+// its end: items are then looked at once, and those that it did not reach are said.
+func (a *applying) result(ended bool) *Result {
 	ctx, cancel := context.WithTimeout(context.Background(), verifyTimeout)
 	defer cancel()
 	res := &Result{Target: a.target, Case: a.plan.Case, Journal: a.name, Tampering: a.tampering}
@@ -149,7 +150,10 @@ func (a *applying) result() *Result {
 	for _, i := range a.order {
 		r, c := a.done[i], a.final[i]
 		if r.Status != "skipped" && r.Status != "failed" {
-			if err := a.confirm(ctx, c); err != nil {
+			if ended && r.Stage != c.Stage {
+				changed = true
+				r.Status, r.Error = "skipped", fmt.Sprintf("the run ended before its change of the stage %s", c.Stage)
+			} else if err := a.confirm(ctx, c, ended); err != nil {
 				r.Status, r.Error = "undone", err.Error()
 			} else if c.OneOf != "" {
 				held[c.OneOf] = true
@@ -168,7 +172,12 @@ func (a *applying) result() *Result {
 	for _, i := range a.order {
 		res.Changes = append(res.Changes, *a.done[i])
 	}
-	res.Residuals = append(append(res.Residuals, a.plan.Residuals...), a.residuals...)
+	for _, c := range a.changes {
+		if ended && a.done[c.Item] == nil && a.final[c.Item].Stage == c.Stage {
+			res.Changes = append(res.Changes, ItemResult{Item: c.Item, Stage: c.Stage, Summary: c.Summary, Status: "skipped", Error: "the run ended before it"})
+		}
+	}
+	res.Residuals = slices.Concat(a.plan.Residuals, a.residuals, a.leftOpen(), a.rec.stillTracked(a.changes))
 	open := slices.ContainsFunc(res.Residuals, func(r Residual) bool { return !r.Known })
 	switch {
 	case !whole && !changed:
@@ -195,14 +204,14 @@ const (
 	confirmFor    = 20 * time.Second
 )
 
-// confirm reads an item until it is as wanted. Its error says what it is instead.
-func (a *applying) confirm(ctx context.Context, c Change) error {
+// confirm reads an item until it is as wanted, or once. Its error says what it is instead.
+func (a *applying) confirm(ctx context.Context, c Change, once bool) error {
 	for end := a.e.now().Add(confirmFor); ; {
 		_, cur, want, err := a.look(ctx, c)
 		if err == nil && Same(cur, want) {
 			return nil
 		}
-		if errors.Is(err, ErrGone) || !a.e.now().Before(end) || a.e.sleep(ctx, time.Second) != nil {
+		if once || errors.Is(err, ErrGone) || !a.e.now().Before(end) || a.e.sleep(ctx, time.Second) != nil {
 			if err == nil {
 				err = fmt.Errorf("it reads %s, not %s", cur, want)
 			}
