@@ -182,16 +182,20 @@ func (c *capture) swapArea(ctx context.Context, n int, a swapArea, x *SwapImage)
 	c.h.mark("swap %d: reading %q, %d bytes", n, x.Name, a.size)
 	x.Begun = c.opts.Now().UTC()
 	st, err := openSwap(ctx, c.h, c.step.swapSource, a, x.Name)
+	head := &headKeeper{r: st}
+	if err == nil {
+		one.flow(ctx, head, st, a.size, nil, fmt.Sprintf("swap %q", x.Name))
+	}
+	st.close() // further pieces may still come, and tell of bad pages, until then
 	if err != nil {
 		refuse("not read: %v", err)
 	} else {
-		head := &headKeeper{r: st}
-		one.flow(ctx, head, st, a.size, nil, fmt.Sprintf("swap %q", x.Name))
+		st.mu.Lock()
 		x.Header, x.Unreadable = ParseSwapHeader(head.kept), st.unreadable()
+		st.mu.Unlock()
 		stats := st.reader.Stats()
 		x.Connections, x.Duration = &stats, one.duration
 	}
-	st.close()
 	x.Ended = c.opts.Now().UTC()
 	return one.swapEnd(ctx, st, a, x, name)
 }
