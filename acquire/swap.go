@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,6 +78,9 @@ func (c *capture) swap(ctx context.Context, m *Manifest) error {
 		for _, s := range c.h.facts.Swap {
 			m.SwapImages = append(m.SwapImages, SwapImage{Swap: s, Reasons: []string{"not read: " + err.Error()}})
 		}
+		if errors.Is(err, errUnlisted) && len(m.SwapImages) == 0 { // there may be some now
+			m.SwapImages = []SwapImage{{Swap: Swap{Name: "/proc/swaps"}, Reasons: []string{"not read: " + err.Error()}}}
+		}
 		c.h.mark("swap was not read: %v", err)
 	}
 	for i, s := range areas {
@@ -95,6 +99,9 @@ func (c *capture) swap(ctx context.Context, m *Manifest) error {
 			c.h.mark("swap %d: not complete: %s", i+1, strings.Join(x.Reasons, "; "))
 		}
 	}
+	if err == nil {
+		m.SwapImages = append(m.SwapImages, c.swapGone(areas)...)
+	}
 	var failed []SwapImage
 	for _, x := range m.SwapImages {
 		if !x.Complete {
@@ -106,6 +113,21 @@ func (c *capture) swap(ctx context.Context, m *Manifest) error {
 	}
 	return nil
 }
+
+// swapGone are the areas of the plan that are not among those that were active later. They come last:
+// the names of the others' files count those.
+func (c *capture) swapGone(areas []Swap) (gone []SwapImage) {
+	for _, s := range c.h.facts.Swap[:min(len(c.h.facts.Swap), maxSwaps-maxActive)] {
+		if !slices.ContainsFunc(areas, func(a Swap) bool { return a.Name == s.Name }) {
+			gone = append(gone, SwapImage{Swap: s, Reasons: []string{"not read: it was switched off since the plan"}})
+			c.h.mark("swap %q: not read: it was switched off since the plan", s.Name)
+		}
+	}
+	return gone
+}
+
+// errUnlisted: what active areas there are is not known.
+var errUnlisted = errors.New("the target did not list its swap areas: /proc/swaps has no first line")
 
 // swapAreas are those that are active now, with what they lie on.
 func (c *capture) swapAreas(user context.Context) ([]Swap, *swapLook, error) {
@@ -129,11 +151,17 @@ func (c *capture) swapAreas(user context.Context) ([]Swap, *swapLook, error) {
 		if look.boot != c.h.facts.BootID {
 			return nil, nil, errors.New("the target was rebooted")
 		}
+		if !look.listed {
+			return nil, nil, errUnlisted
+		}
+		if n := len(look.active); n > maxActive {
+			return nil, nil, fmt.Errorf("the target lists %d swap areas, and no kernel has more than %d", n, maxActive)
+		}
 		same := len(areas) == len(look.active)
 		for i := range areas {
 			same = same && areas[i].Name == look.active[i].Name
 		}
-		if areas = look.active[:min(len(look.active), maxSwaps)]; same {
+		if areas = look.active; same {
 			return areas, look, nil
 		}
 		c.h.mark("the swap areas are others than at the plan")
@@ -271,6 +299,9 @@ func (c *capture) swapReasons(a swapArea, x *SwapImage, look *swapLook, lookErr 
 	switch {
 	case look.boot != c.h.facts.BootID:
 		add("the target was rebooted meanwhile")
+	case !look.listed:
+		add("whether the kernel still swapped to it afterwards is not known: %v", errUnlisted)
+		return why
 	case !active:
 		add("it was switched off while it was read")
 	case now.Bytes != x.Bytes || look.areas[0].size != a.size:

@@ -13,7 +13,8 @@ size() {
 	echo "bytes=$5"
 }
 s boot; cat /proc/sys/kernel/random/boot_id
-s swaps; cat /proc/swaps
+# A kernel without swap has no such file.
+s swaps; if [ -e /proc/swaps ]; then cat /proc/swaps; else echo none; fi
 s zswap; cat /sys/module/zswap/parameters/enabled 2>/dev/null
 i=0
 for p; do

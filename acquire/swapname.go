@@ -34,8 +34,11 @@ func SwapName(image string, n int, compression string, encrypted bool) string {
 // swapFile is what SwapName makes.
 var swapFile = regexp.MustCompile(`^(.+)-swap-([1-9][0-9]{0,2})\.raw((?:\.zst|\.s2)?(?:\.age)?)$`)
 
-// maxSwaps is how many swap areas a host can have: the kernel has 32 at most.
-const maxSwaps = 64
+// maxActive is how many swap areas a kernel has at most.
+const maxActive = 32
+
+// maxSwaps is how many a manifest can list: all may be others than at the plan.
+const maxSwaps = 2 * maxActive
 
 // IsSwap reports whether a file that a capture wrote holds a swap area, by its name, and whether
 // it holds it as it was.

@@ -22,6 +22,7 @@ var swapLookScript string
 // A swapLook is what swaplook.sh saw.
 type swapLook struct {
 	boot     string
+	listed   bool // active are all that there are
 	active   []Swap
 	zswap    bool // pages may lie in its pool, and not on the areas
 	areas    []swapArea
@@ -59,13 +60,20 @@ func lookAtSwap(ctx context.Context, h *remote, areas []Swap, mark string, patie
 		return nil, errors.New("look at the swap areas: the target's answer ended early")
 	}
 	l := &swapLook{
-		boot: strings.TrimSpace(sec["boot"]), active: parseSwaps(sec["swaps"]), zswap: strings.TrimSpace(sec["zswap"]) == "Y",
+		boot: strings.TrimSpace(sec["boot"]), listed: swapsListed(sec["swaps"]), active: parseSwaps(sec["swaps"]), zswap: strings.TrimSpace(sec["zswap"]) == "Y",
 		searched: strings.TrimSpace(sec["search"]) == "works", pids: strings.TrimSpace(sec["pids"]),
 	}
 	for i := range areas {
 		l.areas = append(l.areas, parseArea(sec["area"+strconv.Itoa(i+1)]))
 	}
 	return l, nil
+}
+
+// swapsListed reports whether text is /proc/swaps, which has a first line even where there is no
+// area, or says that the kernel has no such file.
+func swapsListed(text string) bool {
+	text = strings.TrimSpace(text)
+	return text == "none" || strings.HasPrefix(text, "Filename")
 }
 
 func parseArea(text string) (a swapArea) {
