@@ -254,7 +254,7 @@ func parseSwaps(text string) []Swap {
 		}
 		size, err1 := strconv.ParseInt(fields[2], 10, 53)
 		used, err2 := strconv.ParseInt(fields[3], 10, 53)
-		if err1 != nil || err2 != nil {
+		if err1 != nil || err2 != nil || size < 0 || used < 0 {
 			continue
 		}
 		s := Swap{Name: unmangle(fields[0]), Type: fields[1], Bytes: size << 10, Used: used << 10}

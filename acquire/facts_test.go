@@ -61,7 +61,7 @@ func replaceSection(text, name, body string) string {
 }
 
 func TestParseFactsSwap(t *testing.T) {
-	text := replaceSection(debian12(t), "swaps", "Filename\tType\tSize\tUsed\tPriority\n/dev/vda2 partition 1048576 2048 -2\n/dev/zram0 partition 4096 16 100\n/bad partition x y z\n")
+	text := replaceSection(debian12(t), "swaps", "Filename\tType\tSize\tUsed\tPriority\n/dev/vda2 partition 1048576 2048 -2\n/dev/zram0 partition 4096 16 100\n/bad partition x y z\n/worse partition -4096 16 1\n")
 	f, err := parseFacts([]byte(text), testNonce)
 	if err != nil {
 		t.Fatal(err)

@@ -20,7 +20,7 @@ type SwapImage struct {
 
 	UsedAfter int64  `json:"used_after_bytes"`
 	Mapping   string `json:"mapping,omitempty"` // of a device of the device mapper: name and UUID. What it shows was read: of an encrypted one the content
-	Size      int64  `json:"size_bytes"`        // of the device or file, in whole pages: what there is to read
+	Size      int64  `json:"size_bytes"`        // of what is to be read of the device or file, in whole pages
 	// Header is what the area's first page says; nil when it is not that of a swap area.
 	Header *SwapHeader `json:"header,omitempty"`
 	Notes  []string    `json:"notes,omitempty"` // on what an analyst should know of such an area
@@ -84,7 +84,7 @@ func (c *capture) swap(ctx context.Context, m *Manifest) error {
 		c.h.mark("swap was not read: %v", err)
 	}
 	for i, s := range areas {
-		x := SwapImage{Swap: s, UsedAfter: s.Used, Mapping: look.areas[i].mapping, Size: look.areas[i].size, Notes: swapNotes(s, look)}
+		x := SwapImage{Swap: s, UsedAfter: s.Used, Mapping: look.areas[i].mapping, Size: look.areas[i].size, Notes: swapNotes(s, look, look.areas[i])}
 		clean := c.swapArea(ctx, i+1, look.areas[i], &x)
 		m.SwapImages = append(m.SwapImages, x)
 		if f := &m.Footprint; clean != nil && !clean.Clean {
@@ -170,7 +170,10 @@ func (c *capture) swapAreas(user context.Context) ([]Swap, *swapLook, error) {
 }
 
 // swapNotes are what an analyst should know of an area before it is used.
-func swapNotes(s Swap, look *swapLook) (notes []string) {
+func swapNotes(s Swap, look *swapLook, a swapArea) (notes []string) {
+	if a.rest > 0 {
+		notes = append(notes, fmt.Sprintf("%d bytes that the device or file has beyond what the kernel swaps to were not read", a.rest))
+	}
 	if s.Type == "zram" {
 		notes = append(notes, "zram lies in memory: the image of memory holds the same pages, compressed; here they are as they were before")
 	}
@@ -285,8 +288,10 @@ func (c *capture) swapReasons(a swapArea, x *SwapImage, look *swapLook, lookErr 
 	switch h := x.Header; {
 	case h == nil:
 		add("it does not begin as a swap area does: the kernel swaps to something else, or its first page was overwritten")
-	case h.Bytes() > a.size:
-		add("its header speaks of %d bytes, and there are %d", h.Bytes(), a.size)
+	case h.Bytes() > a.size+a.rest:
+		add("its header speaks of %d bytes, and there are %d", h.Bytes(), a.size+a.rest)
+	case h.Usable() != x.Bytes:
+		add("by its header the kernel can swap %d bytes to it, and by /proc/swaps that is %d: another file or device has its name, or the kernel uses only a part of it", h.Usable(), x.Bytes)
 	}
 	if !a.direct {
 		add("it was read through the target's page cache, which may be older than what the kernel swapped out: neither its dd nor its file system reads around that")
@@ -353,11 +358,14 @@ func (s *Step) planSwap() {
 	}
 }
 
-// swapRoom is what the swap areas need, at most: /proc/swaps says their sizes without the first
-// page, and without what a device has beyond the last.
+// swapSpan is how much of an area is read at most, of which /proc/swaps says so many bytes: they come
+// without the first page, and without what a device has beyond the last.
+func swapSpan(bytes int64) int64 { return bytes + 2*MaxSwapPage }
+
+// swapRoom is what the swap areas need, at most.
 func (s *Step) swapRoom() (total, largest int64) {
 	for _, a := range s.Swap {
-		n := a.Bytes + 2*MaxSwapPage
+		n := swapSpan(a.Bytes)
 		total, largest = total+n, max(largest, n)
 	}
 	return total, largest

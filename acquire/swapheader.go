@@ -22,6 +22,12 @@ type SwapHeader struct {
 // Bytes is how large an area the header speaks of.
 func (h *SwapHeader) Bytes() int64 { return int64(h.Pages) * int64(h.PageSize) }
 
+// Usable is how many bytes the kernel can swap to an area with such a header, as /proc/swaps says them:
+// neither to the header nor to bad pages. 0 if the header says no size.
+func (h *SwapHeader) Usable() int64 {
+	return max(0, int64(h.Pages)-1-int64(h.BadPages)) * int64(h.PageSize)
+}
+
 // MaxSwapPage is the largest page of a kernel that Linux has, so that a header lies in as many
 // first bytes of an area.
 const MaxSwapPage = 64 << 10

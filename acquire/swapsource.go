@@ -33,7 +33,8 @@ type swapLook struct {
 // A swapArea is the device or the file that a swap area lies on.
 type swapArea struct {
 	kind   string // device, file; empty: there is none of that name
-	size   int64  // bytes
+	size   int64  // bytes to read
+	rest   int64  // bytes after those: the kernel does not swap to them
 	direct bool   // it can be read around the page cache
 	// Of a device of the device mapper, its name there and its UUID, which begins with the kind.
 	mapping string
@@ -63,8 +64,13 @@ func lookAtSwap(ctx context.Context, h *remote, areas []Swap, mark string, patie
 		boot: strings.TrimSpace(sec["boot"]), listed: swapsListed(sec["swaps"]), active: parseSwaps(sec["swaps"]), zswap: strings.TrimSpace(sec["zswap"]) == "Y",
 		searched: strings.TrimSpace(sec["search"]) == "works", pids: strings.TrimSpace(sec["pids"]),
 	}
-	for i := range areas {
-		l.areas = append(l.areas, parseArea(sec["area"+strconv.Itoa(i+1)]))
+	for i, s := range areas {
+		a := parseArea(sec["area"+strconv.Itoa(i+1)])
+		if now, ok := l.find(s.Name); ok { // a small area may lie on a large device
+			size := min(a.size, swapSpan(now.Bytes)/page*page)
+			a.size, a.rest = size, a.size-size
+		}
+		l.areas = append(l.areas, a)
 	}
 	return l, nil
 }
