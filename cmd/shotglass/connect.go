@@ -30,5 +30,5 @@ func connectAWS(ctx context.Context, a awsAccess, caseID string) ([]containment.
 		return nil, who, err
 	}
 	roles := &iam.Service{Config: accounts.Config}
-	return []containment.Service{&ec2.Service{Config: accounts.Config}, roles, &lambda.Service{Config: accounts.Config, Roles: roles}}, who, nil
+	return []containment.Service{&ec2.Service{Config: accounts.Config, Caller: who}, roles, &lambda.Service{Config: accounts.Config, Roles: roles}}, who, nil
 }
