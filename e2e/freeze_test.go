@@ -212,7 +212,7 @@ func TestFreeze(t *testing.T) {
 		if !m.Complete || m.Freeze.Lost == "" || !m.Footprint.Clean {
 			t.Errorf("complete %t, freeze %+v, footprint %+v", m.Complete, m.Freeze, m.Footprint)
 		}
-		o.noFreezers(15 * time.Second)
+		o.noFreezers(time.Minute)
 		iced()
 	})
 	t.Run("watchdog killed, interrupted", func(t *testing.T) {
@@ -221,7 +221,7 @@ func TestFreeze(t *testing.T) {
 		o.streaming(p)
 		// The guard is the shell whose child sleeps for the lease; the other one starts a new one.
 		o.ssh(`for p in /proc/[0-9]*; do [ "$(tr '\0' ' ' <$p/cmdline 2>/dev/null)" = "sleep 10 " ] && set -- $(cat $p/stat) && echo kill $4 && kill -KILL $4; done; true`)
-		o.eventually(15*time.Second, "a new guard is started", func() bool {
+		o.eventually(time.Minute, "a new guard is started", func() bool {
 			return strings.Count(o.ssh(`for p in /proc/[0-9]*; do tr '\0' ' ' <$p/cmdline 2>/dev/null; echo; done`), "sleep 10 ") > 0 && o.frozen()
 		})
 		p.cmd.Process.Signal(syscall.SIGINT)
