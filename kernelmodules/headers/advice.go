@@ -52,7 +52,7 @@ var kinds = []struct {
 		return fmt.Sprintf("SUSE: there, zypper --pkg-cache-dir DIR download kernel-%s-devel kernel-devel, both of the version %s (packages have one number more than uname -r), for %s", m[2], m[1], k.Machine)
 	}},
 	{regexp.MustCompile(`^\d+\.\d+\.\S*-(amd64|arm64)(-16k|-64k)?$`), func(k kernelmodules.Kernel, host string, _ []string) string {
-		return fmt.Sprintf("Debian: apt-get download linux-headers-%s:%s, and of what it depends on linux-headers-...-common and linux-kbuild-...:%s; kernels that left the archive are on snapshot.debian.org/package/linux/",
+		return fmt.Sprintf("Debian: apt-get download linux-headers-%s:%s, and of what it depends on linux-headers-...-common and linux-kbuild-...:%s; kernels that left the archive are in Debian's snapshot archive, under linux",
 			k.Release, debArch(k.Machine), debArch(host))
 	}},
 }
