@@ -48,6 +48,7 @@ type fakeTarget struct {
 	tempered func(facts string) string
 	short    int    // bytes by which files come short
 	zipShell string // shell code before the scripts that compress
+	lookZip  string // shell code before the one that looks for what compressed
 
 	mu      sync.Mutex
 	agents  int  // started
@@ -136,6 +137,8 @@ func (f *fakeTarget) exec(cmd string, stdin io.Reader, stdout, stderr io.Writer)
 		return f.limeZip(args, script2, in, stdout, stderr)
 	case strings.Contains(body, "zip'"):
 		return shell(f.zipShell+script2, in, stdout, stderr)
+	case strings.Contains(body, "processes \"$mark\""):
+		return f.limeLook(m[1], string(script), stdout, stderr)
 	case strings.Contains(body, "insmod"):
 		return f.agent(args, in, stdout, stderr)
 	case strings.Contains(body, "patience"):

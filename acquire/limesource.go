@@ -435,14 +435,16 @@ func judgePeer(rows []socket, owners map[string]string, port int) (p Peer, decid
 
 // A limeStream is a capture under way.
 type limeStream struct {
-	h      *remote
-	agent  *agent
-	conn   io.ReadCloser
-	pipe   *limePipe // conn, if the stream comes compressed
-	dir    string
-	fstype string
-	params []string
-	peer   Peer
+	h     *remote
+	agent *agent
+	conn  io.ReadCloser
+	pipe  *limePipe // conn, if the stream comes compressed
+	dir   string
+	// pipeLeft are the processes of pipe that would not end.
+	pipeLeft string
+	fstype   string
+	params   []string
+	peer     Peer
 
 	touched bool  // the folder was made
 	pushed  int64 // bytes of the module
@@ -519,13 +521,36 @@ func (st *limeStream) Cleanup(ctx context.Context) *Cleanup {
 	if st.pipe != nil {
 		st.pipe.wait()
 	}
-	if ok {
-		return st.account(last.values())
+	var c *Cleanup
+	switch {
+	case ok:
+		c = st.account(last.values())
+	case !st.touched && errorIsExit(st.agent.err):
+		c = &Cleanup{Clean: true, Taint: st.h.facts.Tainted} // the agent said no before it wrote anything
+	default:
+		c = st.reclean(ctx)
 	}
-	if !st.touched && errorIsExit(st.agent.err) {
-		return &Cleanup{Clean: true, Taint: st.h.facts.Tainted} // the agent said no before it wrote anything
+	if st.pipe != nil {
+		st.lookAtPipe(ctx, c)
 	}
-	return st.reclean(ctx)
+	return c
+}
+
+// lookAtPipe adds to c what is left of the processes that compressed the stream.
+func (st *limeStream) lookAtPipe(ctx context.Context, c *Cleanup) {
+	pids, err := st.pipe.look(ctx, st.h)
+	switch {
+	case err != nil:
+		c.Left = append(c.Left, fmt.Sprintf("not checked (%v): a shell, %s and %s, which read LiME's port, may wait for the connection to end; they write nothing",
+			err, st.pipe.zip.way, st.pipe.zip.tool))
+	case pids != "":
+		st.pipeLeft = pids
+		c.Left = append(c.Left, fmt.Sprintf("processes %q, which read LiME's port or compressed", pids))
+	default:
+		return
+	}
+	c.Clean = false
+	c.fix(st)
 }
 
 // account reads the last word of agent.sh or clean.sh, which is foreign.
@@ -596,7 +621,11 @@ func (c *Cleanup) fix(st *limeStream) {
 	if c.Clean {
 		return
 	}
-	c.Fix = sshCommand(st.h.conn.Info(), "sudo pkill -x insmod; sudo rmmod lime; sudo rm -rf "+st.dir)
+	fixPipe := ""
+	if strings.Trim(st.pipeLeft, "0123456789 ") == "" && st.pipeLeft != "" {
+		fixPipe = "; sudo kill -KILL " + st.pipeLeft
+	}
+	c.Fix = sshCommand(st.h.conn.Info(), "sudo pkill -x insmod; sudo rmmod lime; sudo rm -rf "+st.dir+fixPipe)
 }
 
 // Record writes the method into the manifest.

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/shotglass-ir/shotglass/acquire/lime"
 	"github.com/shotglass-ir/shotglass/acquire/wire"
@@ -20,6 +21,9 @@ import (
 
 //go:embed limezip.sh
 var limeZipScript string
+
+//go:embed limelook.sh
+var limeLookScript string
 
 // A limePipe is LiME's stream by way of a compressor on the target: limezip.sh reads the port
 // there in place of our SSH server. It is a stream as LiME sends it.
@@ -163,6 +167,30 @@ func (p *limePipe) Close() error {
 func (p *limePipe) wait() {
 	<-p.ended
 	p.unpack.Close()
+}
+
+// pipeGrace is how long the pipe's processes get to see that LiME has gone, and we with it.
+const pipeGrace = 5 * time.Second
+
+// look looks which processes of the pipe are still there, over a new connection if need be, and ends
+// them; pids are those that would not. The agent knows nothing of them: Close and LiME's end come first.
+func (p *limePipe) look(ctx context.Context, h *remote) (pids string, err error) {
+	if err := h.alive(ctx); err != nil {
+		return "", err
+	}
+	nonce := newNonce()
+	out, err := h.root(ctx, processesScript+limeLookScript, nonce, p.nonce, strconv.Itoa(int(pipeGrace.Seconds())))
+	if err != nil {
+		return "", err
+	}
+	sec, err := sections(out, nonce)
+	switch {
+	case err != nil:
+		return "", errors.New("the target's answer ended early")
+	case strings.TrimSpace(sec["search"]) != "works":
+		return "", errors.New("the target cannot look for processes")
+	}
+	return strings.TrimSpace(sec["pids"]), nil
 }
 
 // owners are the sockets of what reads LiME's port.

@@ -1,10 +1,11 @@
 # Reads LiME's port on this host's loopback, and sends what comes through a compressor. Run by
-# sh as root; writes nothing but to its standard output and error. $1 marks our lines, $2 is
-# the port, $3 what reads it, $4 the compressor. A line of standard input lets it begin: not
+# sh as root; writes nothing but to its standard output and error. $1 marks our lines and
+# processes, $2 is the port, $3 what reads it, $4 the compressor. A line of standard input lets it begin: not
 # before it is known that LiME serves us, and nobody else. It ends with LiME's stream, or ours.
 LC_ALL=C
 PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
-export LC_ALL PATH
+SHOTGLASS=$1
+export LC_ALL PATH SHOTGLASS
 n=$1 port=$2 way=$3 zip=$4
 say() { printf '@%s %s\n' "$n" "$*" >&2; }
 # What it starts has no other socket than LiME's.

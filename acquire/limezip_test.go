@@ -10,7 +10,10 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -57,6 +60,15 @@ func (f *fakeTarget) limeZip(args []string, script string, in io.Reader, stdout,
 		serve(c, f.image)
 	}()
 	return shell(f.zipShell+script, in, stdout, stderr)
+}
+
+// limeLook runs limelook.sh here, as sshd does: what it looks for is not in its command line.
+func (f *fakeTarget) limeLook(nonce, script string, stdout, stderr io.Writer) int {
+	script = f.lookZip + script
+	c := exec.Command("/bin/sh", "-c", boot, "shotglass", nonce, strconv.Itoa(len(script)))
+	c.Stdin, c.Stdout, c.Stderr = strings.NewReader(nonce+"\n"+script), stdout, stderr
+	c.Run()
+	return c.ProcessState.ExitCode()
 }
 
 // clientOf is the inode of the socket that is connected to a port of this machine; 0: none is.
@@ -149,6 +161,54 @@ func TestLimeZipFaults(t *testing.T) {
 				t.Errorf("%s: %v %q", res.State, res.Err, res.Reasons)
 			}
 			f.clean()
+		})
+	}
+}
+
+// TestLimeZipLeft: a compressor, or what it started, that outlives the stream is ended before the
+// target is called clean; one that cannot be, or is not looked for, is told.
+func TestLimeZipLeft(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, look, left string
+	}{
+		{"ended", "", ""},
+		{"it cannot be ended", "kill() { :; }\n", "which read LiME's port or compressed"},
+		{"it cannot be looked for", "grep() { return 2; }\n", "not checked (the target cannot look for processes)"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if _, err := exec.LookPath("zstd"); err != nil {
+				t.Skip(err)
+			}
+			noLeak(t)
+			f := newFake(t)
+			pidFile := filepath.Join(t.TempDir(), "pid")
+			f.lookZip = tt.look
+			f.zipShell = "zstd() { case $way in '') command zstd \"$@\"; return ;; esac; sleep 600 </dev/null >/dev/null 2>&1 & echo $! >" + pidFile + "; command zstd \"$@\"; }\n"
+			dir := t.TempDir()
+			res := f.capture(t.Context(), dir, func(o *Options) { o.CompressOnTarget, o.CleanupTimeout = wire.Zstd, time.Minute })
+			data, err := os.ReadFile(pidFile)
+			pid, perr := strconv.Atoi(strings.TrimSpace(string(data)))
+			if err != nil || perr != nil {
+				t.Fatal(err, perr)
+			}
+			words, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)) // of a zombie it is empty
+			alive := len(words) > 0
+			if alive {
+				syscall.Kill(pid, syscall.SIGKILL)
+			}
+			m := manifestIn(t, dir)
+			if tt.left == "" {
+				if alive || !m.Footprint.Clean {
+					t.Errorf("it lives: %t; %+v", alive, m.Footprint)
+				}
+			} else if m.Footprint.Clean || !strings.Contains(strings.Join(m.Footprint.Left, ";"), tt.left) || m.Footprint.Fix == "" {
+				t.Errorf("%+v", m.Footprint)
+			}
+			if tt.name == "it cannot be ended" && !strings.Contains(res.Fix, "kill -KILL "+strconv.Itoa(pid)) {
+				t.Errorf("fix %q, pid %d", res.Fix, pid)
+			}
 		})
 	}
 }
