@@ -143,20 +143,27 @@ func (c *capture) sealEmpty(ctx context.Context, res Result) Result {
 	if aerr := c.obj.Abort(op); aerr != nil {
 		res.Err = errors.Join(err, aerr)
 	}
-	if c.src == nil && c.freezer == nil {
-		return res
+	if c.src != nil || c.freezer != nil {
+		c.recordEmpty(ctx, err, &res)
 	}
+	return res
+}
+
+// recordEmpty writes a manifest without an image, and says in res what it says.
+func (c *capture) recordEmpty(ctx context.Context, err error, res *Result) {
 	m := c.manifest()
 	m.Complete, m.Checks, m.Anomalies = false, nil, nil
 	m.Reasons = []string{err.Error()}
 	m.Image.Stored, m.Image.Raw = Digest{}, Digest{}
+	if serr := c.noSwap(m, errors.New("the image of memory brought no byte")); serr != nil {
+		res.Err = errors.Join(res.Err, serr)
+	}
 	m.Timeline = c.h.timeline
 	c.free()
-	if werr := c.writeManifest(ctx, m, &res); werr != nil {
+	if werr := c.writeManifest(ctx, m, res); werr != nil {
 		res.Err = errors.Join(res.Err, werr)
 	}
-	res.Reasons = m.Reasons
-	return res
+	res.Reasons, res.Swap = m.Reasons, m.SwapImages
 }
 
 // A PartialError says why a stored image is not complete.

@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -243,6 +245,63 @@ func TestSecondFails(t *testing.T) {
 	first, second := all[res.Image.Name], all[res.Other.Image.Name]
 	if len(all) != 2 || first == nil || first.Method.Source != MethodLime || second == nil || second.Complete || second.Other == nil || second.Other.Name != res.Image.Name {
 		t.Errorf("manifests %v, second %+v", all, second)
+	}
+}
+
+// TestSecondFailsWithSwap: swap follows the second image. If that brings no byte, or is not even begun,
+// the swap areas are on record as not read, and the result tells it.
+func TestSecondFailsWithSwap(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		edit func(k *fakeKcore, o *Options)
+	}{
+		{"no byte", func(k *fakeKcore, _ *Options) {
+			k.stdout = func(name string, w io.Writer) io.Writer {
+				if name == "read" {
+					return io.Discard // what reads ends before it has begun
+				}
+				return w
+			}
+			k.dd = `printf() { command printf "$@"; case $1 in *ready*) exit 3 ;; esac; }`
+		}},
+		{"changed before it begins", func(k *fakeKcore, o *Options) {
+			o.Observer = func(e Event) {
+				if _, ok := e.(Rejected); ok {
+					k.write("iomem", "00001000-0009ffff : System RAM\n")
+				}
+			}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			noLeak(t)
+			l, k := twoWays(t, nil)
+			noBanner(k, l)
+			k.addSwap("swap", 2<<20, swapHead(4096, 512, binary.LittleEndian, ""))
+			dir := t.TempDir()
+			res := k.capture(t.Context(), dir, func(o *Options) {
+				auto(o)
+				asksSwap(o)
+				tt.edit(k, o)
+			})
+			serr, ok := errors.AsType[*SwapError](res.Err)
+			if res.State != StatePartial || res.Other == nil || !ok || len(serr.Areas) != 1 || len(res.Other.Swap) != 1 {
+				t.Fatalf("%+v", res)
+			}
+			all := manifestsIn(t, dir)
+			if len(all) != 2 {
+				t.Fatalf("manifests %v", all)
+			}
+			for name, m := range all {
+				if name == res.Image.Name {
+					continue
+				}
+				if m.Complete || m.Other == nil || len(m.SwapImages) != 1 || m.SwapImages[0].Complete || !strings.Contains(fmt.Sprint(m.SwapImages[0].Reasons), "not read: ") {
+					t.Errorf("%s: %+v", name, m.SwapImages)
+				}
+			}
+		})
 	}
 }
 

@@ -129,6 +129,19 @@ func (c *capture) swapGone(areas []Swap) (gone []SwapImage) {
 // errUnlisted: what active areas there are is not known.
 var errUnlisted = errors.New("the target did not list its swap areas: /proc/swaps has no first line")
 
+// noSwap lists in m the swap areas that were asked for and are not read, for the reason why. The
+// error is a *SwapError; nil: there are none.
+func (c *capture) noSwap(m *Manifest, why error) error {
+	if !c.opts.Swap || len(c.h.facts.Swap) == 0 {
+		return nil
+	}
+	for _, s := range c.h.facts.Swap {
+		m.SwapImages = append(m.SwapImages, SwapImage{Swap: s, Reasons: []string{"not read: " + why.Error()}})
+	}
+	c.h.mark("swap was not read: %v", why)
+	return &SwapError{m.SwapImages}
+}
+
 // swapAreas are those that are active now, with what they lie on.
 func (c *capture) swapAreas(user context.Context) ([]Swap, *swapLook, error) {
 	switch {
