@@ -147,10 +147,11 @@ type Options struct {
 	// the default of 0 turns the hazard off, and is what evidence needs.
 	LimeTimeout int
 
-	totalRate            *rate.Limiter // of all targets of a plan
-	testOnlyFrameSize    int
-	testOnlyQuiet        time.Duration // see stripe.Options
-	testOnlyCommandLimit time.Duration // in place of commandLimit
+	totalRate              *rate.Limiter // of all targets of a plan
+	testOnlyFrameSize      int
+	testOnlyQuiet          time.Duration // see stripe.Options
+	testOnlyCommandLimit   time.Duration // in place of commandLimit
+	testOnlyMostUnreadable int64         // in place of leastOfMost
 }
 
 func (o Options) withDefaults() Options {

@@ -103,6 +103,39 @@ func TestKcoreUnreadable(t *testing.T) {
 	}
 }
 
+// TestKcoreTooManyUnreadable: a target that refuses page after page does not fill this machine's
+// memory with the list of them.
+func TestKcoreTooManyUnreadable(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		accept int64
+		ends   bool
+	}{{0, true}, {500, false}} { // 1 % are less than 100
+		t.Run(fmt.Sprint(tt.accept), func(t *testing.T) {
+			t.Parallel()
+			noLeak(t)
+			f := newKcore(t)
+			var bad []uint64
+			for i := range uint64(300) {
+				bad = append(bad, 0x400000+2*i*page)
+			}
+			f.dd = badPages(f, gnuError, bad...)
+			dir := t.TempDir()
+			res := f.capture(t.Context(), dir, func(o *Options) {
+				o.Connections, o.AcceptUnreadable, o.testOnlyMostUnreadable = 1, tt.accept, 100
+			})
+			m := manifestIn(t, dir)
+			ended := strings.Contains(fmt.Sprint(res.Err), "no more than 100 are put up with")
+			if ended != tt.ends || (res.State == StateComplete) == tt.ends || m.Complete == tt.ends || tt.ends && m.Unreadable.Pages > 100 {
+				t.Errorf("%s, complete %t: %v", res.State, m.Complete, res.Err)
+			}
+			if !m.Footprint.Clean {
+				t.Errorf("footprint %+v", m.Footprint)
+			}
+		})
+	}
+}
+
 // TestKcoreLies: what a hostile target, or a broken dd, sends is counted. Nothing that is too
 // long, too short or out of step gets into an image that is called complete.
 func TestKcoreLies(t *testing.T) {

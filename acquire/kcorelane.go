@@ -407,8 +407,7 @@ func (l *kcoreLane) Await(i int64) error {
 			return err
 		}
 	}
-	l.st.whole(i, phys, a.begun, time.Now(), bad)
-	return nil
+	return l.st.whole(i, phys, a.begun, time.Now(), bad)
 }
 
 // careful reads page by page what could not be read at once, and again what then could not.

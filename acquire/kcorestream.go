@@ -32,6 +32,7 @@ type kcoreStream struct {
 	mu     sync.Mutex
 	spare  *kcoreLane // over the plan's connection, until the reader asks for it
 	bad    map[int64][]lime.Range
+	lost   int64                // pages in bad
 	reads  map[uint64]*ReadTime // by address / readEvery
 	ticks  map[*kcoreLane]int64 // CPU time of each lane's processes
 	orders int64                // that came compressed
@@ -92,19 +93,50 @@ func (st *kcoreStream) connect(ctx context.Context) (stripe.Lane, error) {
 	return l, nil
 }
 
-// whole notes a piece that has come.
-func (st *kcoreStream) whole(i int64, phys uint64, begun, ended time.Time, bad []lime.Range) {
+// leastOfMost is how many unreadable pages there may be at least, beside 1 % of them and what the user
+// accepts: each may take its own place in memory here. No honest kernel comes near.
+const leastOfMost = 1 << 20
+
+// mostUnreadable is how many there may be before the reading is given up.
+func (st *kcoreStream) mostUnreadable() int64 {
+	least := int64(leastOfMost)
+	if n := st.h.opts.testOnlyMostUnreadable; n > 0 {
+		least = n
+	}
+	var total int64
+	for _, s := range st.layout.stretches {
+		total += int64(s.Size / page)
+	}
+	return max(least, total/100, st.h.opts.AcceptUnreadable)
+}
+
+// pagesOf counts the pages of ranges.
+func pagesOf(ranges []lime.Range) (n int64) {
+	for _, r := range ranges {
+		n += int64((r.Size() + page - 1) / page)
+	}
+	return n
+}
+
+// whole notes a piece that has come. The error ends the reading.
+func (st *kcoreStream) whole(i int64, phys uint64, begun, ended time.Time, bad []lime.Range) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	st.lost -= pagesOf(st.bad[i])
 	if delete(st.bad, i); len(bad) > 0 { // it may have come before, over a lane that died then
+		if n, most := st.lost+pagesOf(bad), st.mostUnreadable(); n > most {
+			return fmt.Errorf("%w: %d pages could not be read, and no more than %d are put up with: the target refuses its memory, or %s is not what it seems",
+				stripe.ErrEnd, n, most, st.src.path)
+		}
 		st.bad[i] = bad
+		st.lost += pagesOf(bad)
 	}
 	begun, ended = st.h.clock.at(begun), st.h.clock.at(ended)
 	k := phys / readEvery
 	t := st.reads[k]
 	if t == nil {
 		st.reads[k] = &ReadTime{Addr: lime.Addr(phys), First: begun, Last: ended}
-		return
+		return nil
 	}
 	t.Addr = min(t.Addr, lime.Addr(phys))
 	if begun.Before(t.First) {
@@ -113,6 +145,7 @@ func (st *kcoreStream) whole(i int64, phys uint64, begun, ended time.Time, bad [
 	if ended.After(t.Last) {
 		t.Last = ended
 	}
+	return nil
 }
 
 // spent notes the CPU time that a lane's processes have taken so far.

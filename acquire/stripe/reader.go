@@ -296,6 +296,10 @@ func (r *Reader) lost(l *lane, owed []*job, err error) {
 		return
 	}
 	r.stats.Lost++
+	if errors.Is(err, ErrEnd) {
+		r.fail(err)
+		return
+	}
 	if len(owed) > 0 { // the others had not begun
 		if owed[0].tries++; owed[0].tries == maxTries {
 			r.fail(&PieceError{owed[0].i, maxTries, err})

@@ -88,6 +88,9 @@ const maxTries = 6
 // left, the reader ends with one.
 var ErrFatal = errors.New("no other connection would do better")
 
+// ErrEnd is wrapped by errors of Ask and Await that end the reading: no other try is wanted.
+var ErrEnd = errors.New("the reading was given up")
+
 // A PieceError says that a piece could not be had.
 type PieceError struct {
 	Piece int64

@@ -398,6 +398,30 @@ func TestFatal(t *testing.T) {
 	})
 }
 
+// TestEnd: a lane can end the reading; nothing is asked for again.
+func TestEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		enough := fmt.Errorf("%w: enough", ErrEnd)
+		f := &fakeLink{rate: 10 * mega, fault: func(l *fakeLane, i int64) error {
+			if i == 20 {
+				return enough
+			}
+			return nil
+		}}
+		r := start(t, f, Options{Pieces: 100, Lanes: 3})
+		var err error
+		for err == nil {
+			if _, _, err = r.Next(); err == nil {
+				r.Done()
+			}
+		}
+		if err != enough || f.made != 3 {
+			t.Errorf("%v, %d lanes", err, f.made)
+		}
+		r.Close()
+	})
+}
+
 func TestInterrupt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeLink{rate: 10 * mega, fault: func(l *fakeLane, i int64) error { return l.hang() }}
