@@ -37,6 +37,7 @@ setup: ## the lab's parts: packages, guest image, LiME module, Volatility 3, an 
 	e2e/lab/moto.sh
 	e2e/lab/tools.sh
 	e2e/lab/compilers.sh
+	e2e/lab/avml.sh
 
 e2e: setup ## real kernels, real LiME, real OpenSSH, Volatility 3
 	e2e/lab/guests.sh

@@ -124,6 +124,12 @@ type Options struct {
 	// hold as zeros and still be complete, on record.
 	AcceptUnreadable int64
 
+	// Avml is AVML's program, for MethodAvml; MethodAuto takes it last of all. Nil: none was
+	// given. It must be pinned, or AllowUnverifiedModule holds for it, too.
+	Avml *Avml
+	// AvmlFolder is the folder on the target in which it is put; empty: one in memory.
+	AvmlFolder string
+
 	// Swap reads the target's swap areas, too, once its memory has been stored.
 	Swap bool
 

@@ -34,7 +34,7 @@ s lime_vermagic; modinfo -F vermagic lime 2>/dev/null
 s lime_installed; k=/lib/modules/$(uname -r); for t in "$(modinfo -F filename lime 2>/dev/null)" $k/updates/lime.ko* $k/updates/*/lime.ko* $k/extra/lime.ko* $k/extra/*/lime.ko*; do [ -f "$t" ] && echo "$t"; done
 s banner_address; grep -m1 ' linux_banner$' /proc/kallsyms
 s listening; grep -h ' 0A ' /proc/net/tcp /proc/net/tcp6 2>/dev/null
-s tools; for t in cat insmod rmmod sha256sum dd grep od cksum mkdir sleep; do command -v "$t" >/dev/null && printf '%s ' "$t"; done
+s tools; for t in cat insmod rmmod sha256sum mkfifo dd grep od cksum mkdir sleep; do command -v "$t" >/dev/null && printf '%s ' "$t"; done
 s container; cat /run/systemd/container 2>/dev/null; [ -e /.dockerenv ] && echo docker
 s dmi; for t in sys_vendor product_name board_asset_tag product_uuid; do printf '%s=' "$t"; cat "/sys/class/dmi/id/$t" 2>/dev/null || echo; done
 s kcore_denied; if [ -e /proc/kcore ]; then (: </proc/kcore) 2>&1; else echo missing; fi

@@ -82,10 +82,13 @@ func (j *judgement) checks() (checks []Check, complete bool, reasons []string) {
 	add(j.banner())
 	zero, param := j.zeroFill(), j.parameter()
 	add(zero)
-	if j.source == MethodKcore {
+	switch j.source {
+	case MethodKcore:
 		add(j.read())
 		add(j.layout())
-	} else {
+	case MethodAvml:
+		add(j.leftOut())
+	default:
 		add(param)
 		if j.peer != nil {
 			c := Check{checkPeer, Pass, j.peer.Detail}
@@ -102,7 +105,7 @@ func (j *judgement) checks() (checks []Check, complete bool, reasons []string) {
 		if c.Result == Unknown {
 			switch c.Name {
 			case checkZeroFill: // without a look at live memory, LiME's parameter excludes its zero fill
-				bad = param.Result != Pass && j.source != MethodKcore // which fills nothing by itself
+				bad = param.Result != Pass && j.source != MethodKcore && j.source != MethodAvml // which fill nothing by themselves
 			case checkParameter: // and the other way round
 				bad = zero.Result != Pass
 			case checkInsmod: // its exit says little, and the connection is needed to learn it
@@ -187,6 +190,24 @@ func (j *judgement) read() Check {
 		return Check{checkRead, Pass, "/proc/kcore gave every page; pages that the kernel withholds without an error read as zeros"}
 	}
 	c := Check{checkRead, Fail, fmt.Sprintf("%d pages could not be read and are zeros in the image, the first at %s; --accept-unreadable accepted %d",
+		u.Pages, lime.Addr(u.Ranges[0].Start), u.Accepted)}
+	if u.Pages <= u.Accepted {
+		c.Result = Pass
+	}
+	return c
+}
+
+// leftOut: AVML leaves out pieces that are all zeros, and more. Nobody can tell the ones from the
+// others here.
+func (j *judgement) leftOut() Check {
+	u := j.unreadable
+	switch {
+	case u == nil:
+		return Check{checkRead, Unknown, "nothing is known of what AVML read"}
+	case u.Pages == 0:
+		return Check{checkRead, Pass, "AVML left nothing out"}
+	}
+	c := Check{checkRead, Fail, fmt.Sprintf("AVML left %d pages out, which are zeros in the image, the first at %s; --accept-unreadable accepted %d",
 		u.Pages, lime.Addr(u.Ranges[0].Start), u.Accepted)}
 	if u.Pages <= u.Accepted {
 		c.Result = Pass

@@ -114,6 +114,7 @@ func newKcore(t *testing.T) *fakeKcore {
 	}
 	f.write("iomem", iomem.String())
 	f.write("swaps", swapsHead)
+	f.write("machine-id", facts.MachineID+"\n")
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		t.Skip("no /proc")
@@ -142,8 +143,13 @@ func (f *fakeKcore) read(name string) string {
 
 // nameOf tells the scripts apart.
 func nameOf(script string) string {
-	if strings.Contains(script, "s zswap") {
+	switch {
+	case strings.Contains(script, "s zswap"):
 		return "swap"
+	case strings.Contains(script, "say running"):
+		return "avml"
+	case strings.Contains(script, "s dir;"):
+		return "avmlclean"
 	}
 	for name, sign := range map[string]string{"facts": "s uid; id -u", "sample": `| "$sum"`, "look": "patience", "read": "ready %s", "zip": "zip'", "processes": "s hierarchy", "freeze": "expired lease"} {
 		if strings.Contains(script, sign) && (name != "sample" || !strings.Contains(script, "s uid")) {
@@ -190,7 +196,7 @@ func (f *fakeKcore) run(cmd string, stdin io.Reader, stdout, stderr io.Writer) i
 	if f.stdout != nil {
 		stdout = f.stdout(name, stdout)
 	}
-	script = f.dd + "\n" + strings.NewReplacer("/proc/kcore", f.path("kcore"), "/proc/iomem", f.path("iomem"), "/proc/swaps", f.path("swaps")).Replace(script)
+	script = f.dd + "\n" + strings.NewReplacer("/proc/kcore", f.path("kcore"), "/proc/iomem", f.path("iomem"), "/proc/swaps", f.path("swaps"), "/etc/machine-id", f.path("machine-id")).Replace(script)
 	argv := append(f.shell, "-c", boot, "shotglass", m[1], strconv.Itoa(len(script)))
 	c := exec.Command(argv[0], argv[1:]...)
 	w, err := c.StdinPipe()
@@ -234,7 +240,7 @@ func (f *fakeKcore) sayFacts(nonce string, stdout io.Writer) int {
 	text = replaceSection(text, "swaps", f.read("swaps"))
 	text = replaceSection(text, "kcore", hex.EncodeToString(head)+"\n")
 	text = replaceSection(text, "banner_address", fmt.Sprintf("%x D linux_banner\n", uint64(fakeVirtual+0x300010)))
-	text = replaceSection(text, "tools", "cat insmod rmmod sha256sum dd grep od cksum mkdir sleep \n")
+	text = replaceSection(text, "tools", "cat insmod rmmod sha256sum mkfifo dd grep od cksum mkdir sleep \n")
 	if f.facts != nil {
 		text = f.facts(text)
 	}

@@ -67,8 +67,8 @@ type Manifest struct {
 	// /proc/kcore.
 	Other *OtherImage `json:"other_image,omitempty"`
 
-	// Unreadable are pages that /proc/kcore did not give: the image holds zeros there. Nil
-	// where the source cannot tell.
+	// Unreadable are pages that /proc/kcore did not give, or that AVML left out: the image holds
+	// zeros there. Nil where the source cannot tell.
 	Unreadable *Unreadable `json:"unreadable,omitempty"`
 	// Reads say when each 64 MiB of memory was read, by ascending address; see ReadTime.
 	Reads    []ReadTime    `json:"reads,omitempty"`
@@ -112,12 +112,13 @@ type TargetRecord struct {
 
 // Method is how memory was read, and what the other ways said.
 type Method struct {
-	Source     string      `json:"source"` // lime, kcore
+	Source     string      `json:"source"` // lime, kcore, avml
 	Candidates []Candidate `json:"candidates"`
 	Parameters []string    `json:"parameters,omitempty"` // read back from the loaded module
 	Port       int         `json:"port,omitempty"`       // on the target's loopback
 	Peer       *Peer       `json:"peer,omitempty"`
 	Kcore      *KcoreUse   `json:"kcore,omitempty"`
+	Avml       *AvmlUse    `json:"avml,omitempty"`
 	// Buffered is how many bytes of the stream could lie, at most, between the target's memory and
 	// here: what came at some time had been read there that much of the stream earlier. 0 where
 	// Reads have the times of the question and the answer.

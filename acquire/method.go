@@ -14,23 +14,31 @@ import (
 const (
 	// MethodAuto takes LiME where a module fits and may be loaded, else /proc/kcore. A module for which only the
 	// target vouches comes after /proc/kcore. It changes from the one to the other only before the first byte.
+	// AVML, which leaves out some of memory, comes last of all, and only if the user brought it.
 	MethodAuto  = "auto"
 	MethodLime  = "lime"
 	MethodKcore = "kcore"
+	MethodAvml  = "avml"
 )
 
 // Methods are all of them.
-var Methods = []string{MethodAuto, MethodLime, MethodKcore}
+var Methods = []string{MethodAuto, MethodLime, MethodKcore, MethodAvml}
 
-// sources are those that a method allows, the preferred one first.
-func sources(method string) []Source {
-	switch method {
+// sources are those that the options allow, the preferred one first.
+func sources(o *Options) []Source {
+	switch o.Method {
+	case MethodAvml:
+		return []Source{&avmlSource{}}
 	case MethodLime:
 		return []Source{limeSource{}}
 	case MethodKcore:
 		return []Source{&kcoreSource{}}
 	}
-	return []Source{limeSource{}, &kcoreSource{}}
+	all := []Source{limeSource{}, &kcoreSource{}}
+	if o.Avml != nil {
+		all = append(all, &avmlSource{})
+	}
+	return all
 }
 
 // chooseSource probes the sources that the method allows, and takes the first that can be used.
@@ -39,16 +47,22 @@ func (s *Step) chooseSource(ctx context.Context) error {
 		return fmt.Errorf("unknown method %q", s.opts.Method)
 	}
 	var errs []error
-	for _, m := range []string{MethodLime, MethodKcore} {
+	for _, m := range Methods[1:] {
+		if m == MethodAvml && s.opts.Method != m && s.opts.Avml == nil {
+			continue // nobody thought of it
+		}
 		if s.opts.Method != MethodAuto && s.opts.Method != m {
 			s.Candidates = append(s.Candidates, Candidate{m, false, "not asked for: the method is " + s.opts.Method})
 		}
 	}
-	for _, src := range sources(s.opts.Method) {
+	for _, src := range sources(s.opts) {
 		err := src.Probe(ctx, s.host)
 		c := Candidate{Source: src.Name(), OK: err == nil, Reason: "fits"}
 		if k, ok := src.(*kcoreSource); ok {
 			c.Reason = fmt.Sprintf("readable; nothing is loaded into the kernel; %d to %d connections", k.first, k.most)
+		}
+		if a, ok := src.(*avmlSource); ok {
+			c.Reason = fmt.Sprintf("can be run from %s (%s); it reads %s", a.dir, a.on, a.from)
 		}
 		if err != nil {
 			c.Reason = err.Error()
@@ -129,8 +143,11 @@ func (s *Step) memory() (n int64) {
 func (c *capture) open(ctx context.Context) error {
 	for {
 		next := Preparing{host: host(c.step.Host), What: "loading LiME"}
-		if c.step.Source == MethodKcore {
+		switch c.step.Source {
+		case MethodKcore:
 			next.What, next.Agentless = "starting to read /proc/kcore", true
+		case MethodAvml:
+			next.What = "starting AVML"
 		}
 		c.opts.Observer(next)
 		st, clean, err := c.step.src.Open(ctx, c.h)

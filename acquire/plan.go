@@ -273,7 +273,7 @@ func (s *Step) warn() {
 	if f.ClockOffset.Abs() > f.ClockError+2*time.Second {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("the target's clock is off by %s", f.ClockOffset.Round(time.Millisecond)))
 	}
-	if dir, fstype := f.ramFolder(); fstype != "tmpfs" && fstype != "ramfs" && s.Source != MethodKcore {
+	if dir, fstype := f.ramFolder(); fstype != "tmpfs" && fstype != "ramfs" && s.Source == MethodLime {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("no folder in RAM was found: the module is pushed to %s, which may be on a disk", dir))
 	}
 	if !f.Kcore {
@@ -283,6 +283,9 @@ func (s *Step) warn() {
 		for _, e := range f.Unused {
 			s.Warnings = append(s.Warnings, fmt.Sprintf("no process is exempted from freezing by %q", e))
 		}
+	}
+	if s.Source == MethodAvml {
+		s.Warnings = append(s.Warnings, "AVML leaves out pieces of memory that are all zeros, and the last byte of each range: the image is partial unless --accept-unreadable accepts so many pages")
 	}
 	if s.Info.HostKeyTrust == "insecure" {
 		s.Warnings = append(s.Warnings, "the host key was not checked")

@@ -171,7 +171,7 @@ func (s *samples) doubtful(rep *lime.Report) []uint64 {
 func (s *samples) judge(source string, rep *lime.Report, pages []uint64) Check {
 	c := Check{Name: checkZeroFill}
 	sure, perhaps, limits := "LiME filled with zeros instead of reading", "LiME may have filled with zeros instead of reading", ""
-	if source == MethodKcore {
+	if source == MethodKcore || source == MethodAvml {
 		// Both come through /proc/kcore: this finds what went wrong between there and here.
 		sure, perhaps = "what was read did not get into the image", "what was read may not have got into the image"
 		limits = "; both come through /proc/kcore, so this says nothing of what the kernel itself withholds"

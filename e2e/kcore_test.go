@@ -105,6 +105,7 @@ func TestKcore(t *testing.T) {
 		t.Logf("LiME: %+v", *w)
 	}
 	agree(t, ours, theirs)
+	t.Run("avml", func(t *testing.T) { rigOf(t, r.guest).avml(ours.image) })
 }
 
 // TestKcoreKilled: nobody is there to clean. What reads on the target ends by itself.

@@ -31,7 +31,7 @@ var formats = map[string]struct {
 	"repository":  {"", checkRepository}, // a URL, or a path
 	"openpgp":     {"", checkOpenPGP},    // a fingerprint, or a file
 	"zip":         {`^(off|auto|zstd|lz4|gzip)$`, checkZip},
-	"method":      {`^(auto|lime|kcore)$`, checkMethod},
+	"method":      {`^(auto|lime|kcore|avml)$`, checkMethod},
 	"exemption":   {`\S`, checkExemption},
 	"notify":      {`^(https?://|arn:[a-z-]+:sns:)`, checkNotify},
 	"bucket":      {`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`, checkBucket},

@@ -63,7 +63,7 @@ type Defaults struct {
 	Jumps        []Jump `yaml:"jumps" doc:"The chain of hosts to go through, first hop first."`
 	ProxyCommand string `yaml:"proxy_command" doc:"Connect through this command, as in ssh_config."`
 
-	Method       string  `yaml:"method" is:"method" doc:"How to read memory: lime, kcore, or auto for the first that can be used."`
+	Method       string  `yaml:"method" is:"method" doc:"How to read memory: lime, kcore, avml (with --avml), or auto for the first that can be used."`
 	Freeze       *bool   `yaml:"freeze" doc:"Stop user processes while memory is read."`
 	FreezeExempt Strings `yaml:"freeze_exempt" is:"exemption" doc:"What freezing leaves alone: cgroups (/...), units (x.service) or processes."`
 	Module       Strings `yaml:"module" is:"file" doc:"LiME modules, or folders with modules."`

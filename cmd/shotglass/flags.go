@@ -87,7 +87,7 @@ func captureFlagSet() []cli.Flag {
 	level := str(groupEvidence, "compress-level", "", "COMPRESS_LEVEL", "how hard zstd tries: `fastest|default|better`")
 	level.Value = "fastest"
 	threads := &cli.IntFlag{Name: "compress-threads", Usage: "compress on at most `N` cores, all hosts together", Category: groupRun, EnvVars: env("COMPRESS_THREADS"), DefaultText: "all"}
-	method := str(groupMethod, "method", "", "METHOD", "read memory with a LiME module, through /proc/kcore with nothing loaded, or with the first of them that can be used: `auto|lime|kcore`")
+	method := str(groupMethod, "method", "", "METHOD", "read memory with a LiME module, through /proc/kcore with nothing loaded, with an AVML that you bring, or with the first of them that can be used: `auto|lime|kcore|avml`")
 	method.Value = acquire.MethodAuto
 	connections := str(groupMethod, "connections", "", "CONNECTIONS", "read /proc/kcore, and swap, over `N|auto` connections at once; each is a login")
 	connections.Value = "auto"
@@ -145,7 +145,11 @@ func captureFlagSet() []cli.Flag {
 
 		method, connections, zip,
 		yes(groupMethod, "swap", "SWAP", "read the host's swap areas, too, after its memory: each becomes a file beside the image, in the same manifest"),
-		&cli.Int64Flag{Name: "accept-unreadable", Usage: "call an image complete although /proc/kcore did not give up to `N` of its pages, which are zeros in it. The manifest lists them", Category: groupMethod, EnvVars: env("ACCEPT_UNREADABLE"), DefaultText: "none"},
+		&cli.Int64Flag{Name: "accept-unreadable", Usage: "call an image complete although /proc/kcore did not give, or AVML left out, up to `N` of its pages, which are zeros in it. The manifest lists them", Category: groupMethod, EnvVars: env("ACCEPT_UNREADABLE"), DefaultText: "none"},
+
+		file(groupMethod, "avml", "", "AVML", "AVML's program for Linux, version 0.20 or so: `FILE`; auto takes it last of all"),
+		list(groupMethod, "avml-sha256", "", "AVML_SHA256", "it has this digest: `HEX`", false),
+		str(groupMethod, "avml-folder", "", "AVML_FOLDER", "put it into this folder of the host, `DIR`, in place of one in memory: on a disk traces stay"),
 
 		yes(groupMethod, "freeze", "FREEZE", "stop user processes while memory is read, so that it does not change meanwhile. What logins, the network and the survival of the host depend on goes on; see docs/freeze.md, and plan, which lists all"),
 		list(groupMethod, "freeze-exempt", "", "FREEZE_EXEMPT", "with --freeze: do not stop this cgroup (/...), unit (x.service) or process: `NAME`", false),
@@ -153,7 +157,7 @@ func captureFlagSet() []cli.Flag {
 
 		list(groupModule, "module", "", "MODULE", "LiME module, or folder with modules: `FILE|DIR`", true),
 		list(groupModule, "module-sha256", "", "MODULE_SHA256", "a module with this digest may be loaded, also one that is installed on the target: `HEX`", false),
-		yes(groupModule, "insecure-unverified-module", "", "load a module that is neither pinned with --module-sha256 nor from a repository signed by a --repository-key. The manifest records it"),
+		yes(groupModule, "insecure-unverified-module", "", "load a module that is neither pinned with --module-sha256 nor from a repository signed by a --repository-key, or run an AVML without --avml-sha256. The manifest records it"),
 		yes(groupModule, "insecure-installed-module", "", "load a LiME module that is installed on the target although its digest is not pinned with --module-sha256: the target may have forged it. /proc/kcore comes first, unless --method lime. The manifest records it"),
 
 		dur(groupRun, "stall-timeout", "STALL_TIMEOUT", "give up a stream in which no byte came for this `TIME`", defaultStallTimeout),

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -156,6 +159,9 @@ var (
 func readMethod(e *acquire.Options, ctx *cli.Context) (err error) {
 	e.Method, e.AcceptUnreadable = ctx.String("method"), ctx.Int64("accept-unreadable")
 	e.Swap = ctx.Bool("swap")
+	if err := readAvml(e, ctx); err != nil {
+		return err
+	}
 	if n := ctx.String("connections"); n != "auto" {
 		if e.Connections, err = strconv.Atoi(n); err != nil || e.Connections < 1 || e.Connections > acquire.MaxConnections {
 			return usagef("--connections %q: want auto, or a number from 1 to %d", n, acquire.MaxConnections)
@@ -192,6 +198,31 @@ func exemptions(names []string) (list []freeze.Exemption, err error) {
 		list = append(list, x)
 	}
 	return list, nil
+}
+
+// readAvml reads AVML's program.
+func readAvml(e *acquire.Options, ctx *cli.Context) (err error) {
+	name, pins := ctx.String("avml"), ctx.StringSlice("avml-sha256")
+	for _, p := range pins {
+		if b, err := hex.DecodeString(strings.TrimPrefix(p, "sha256:")); err != nil || len(b) != sha256.Size {
+			return usagef("--avml-sha256 %q: want 64 hexadecimal digits", p)
+		}
+	}
+	if e.AvmlFolder = ctx.String("avml-folder"); e.AvmlFolder != "" && (!path.IsAbs(e.AvmlFolder) || path.Clean(e.AvmlFolder) != e.AvmlFolder) {
+		return usagef("--avml-folder %q: want an absolute path without dots", e.AvmlFolder)
+	}
+	switch {
+	case name == "" && ctx.String("method") == acquire.MethodAvml:
+		return usagef("--method avml: which one? Name AVML's program").fix("--avml FILE --avml-sha256 HEX; releases are at https://github.com/microsoft/avml/releases")
+	case name == "" && (len(pins) > 0 || e.AvmlFolder != ""):
+		return usagef("--avml-sha256 and --avml-folder are about the program of --avml, which is missing")
+	case name == "":
+		return nil
+	}
+	if e.Avml, err = acquire.ReadAvml(name, pins); err != nil {
+		return usagef("--avml: %v", err)
+	}
+	return nil
 }
 
 func checkName(name string) error {

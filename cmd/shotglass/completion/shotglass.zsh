@@ -71,17 +71,20 @@ _shotglass() {
 			'--sudo-password-file[read sudo’s password from the first line of FILE; or set SHOTGLASS_SUDO_PASSWORD]:file:_files' \
 			'--ask-sudo-password[ask for sudo’s password on the terminal]' \
 			'--key-passphrase-file[read the passphrase of keys from the first line of FILE; or set SHOTGLASS_KEY_PASSPHRASE; else it is asked for on the terminal]:file:_files' \
-			'--method[read memory with a LiME module, through /proc/kcore with nothing loaded, or with the first of them that can be used]:value: ' \
+			'--method[read memory with a LiME module, through /proc/kcore with nothing loaded, with an AVML that you bring, or with the first of them that can be used]:value: ' \
 			'--connections[read /proc/kcore, and swap, over N|auto connections at once; each is a login]:value: ' \
 			'--compress-on-target[let the target compress what it sends, with what it has\: off|auto|zstd|lz4|gzip. For slow links\: it takes CPU time of the target and starts processes there]:value: ' \
 			'--swap[read the host’s swap areas, too, after its memory\: each becomes a file beside the image, in the same manifest]' \
-			'--accept-unreadable[call an image complete although /proc/kcore did not give up to N of its pages, which are zeros in it. The manifest lists them]:value: ' \
+			'--accept-unreadable[call an image complete although /proc/kcore did not give, or AVML left out, up to N of its pages, which are zeros in it. The manifest lists them]:value: ' \
+			'--avml[AVML’s program for Linux, version 0.20 or so\: FILE; auto takes it last of all]:file:_files' \
+			'*--avml-sha256[it has this digest]:value: ' \
+			'--avml-folder[put it into this folder of the host, DIR, in place of one in memory\: on a disk traces stay]:value: ' \
 			'--freeze[stop user processes while memory is read, so that it does not change meanwhile. What logins, the network and the survival of the host depend on goes on; see docs/freeze.md, and plan, which lists all]' \
 			'*--freeze-exempt[with --freeze\: do not stop this cgroup (/...), unit (x.service) or process]:value: ' \
 			'--freeze-lease[with --freeze\: the host lets processes go on by itself when it hears nothing from here for this TIME]:value: ' \
 			'*--module[LiME module, or folder with modules]:file:_files' \
 			'*--module-sha256[a module with this digest may be loaded, also one that is installed on the target]:value: ' \
-			'--insecure-unverified-module[load a module that is neither pinned with --module-sha256 nor from a repository signed by a --repository-key. The manifest records it]' \
+			'--insecure-unverified-module[load a module that is neither pinned with --module-sha256 nor from a repository signed by a --repository-key, or run an AVML without --avml-sha256. The manifest records it]' \
 			'--insecure-installed-module[load a LiME module that is installed on the target although its digest is not pinned with --module-sha256\: the target may have forged it. /proc/kcore comes first, unless --method lime. The manifest records it]' \
 			'--stall-timeout[give up a stream in which no byte came for this TIME]:value: ' \
 			'--min-rate[give up a stream that brings less than this RATE over twice the stall timeout, or off]:value: ' \
@@ -186,17 +189,20 @@ _shotglass() {
 			'--sudo-password-file[read sudo’s password from the first line of FILE; or set SHOTGLASS_SUDO_PASSWORD]:file:_files' \
 			'--ask-sudo-password[ask for sudo’s password on the terminal]' \
 			'--key-passphrase-file[read the passphrase of keys from the first line of FILE; or set SHOTGLASS_KEY_PASSPHRASE; else it is asked for on the terminal]:file:_files' \
-			'--method[read memory with a LiME module, through /proc/kcore with nothing loaded, or with the first of them that can be used]:value: ' \
+			'--method[read memory with a LiME module, through /proc/kcore with nothing loaded, with an AVML that you bring, or with the first of them that can be used]:value: ' \
 			'--connections[read /proc/kcore, and swap, over N|auto connections at once; each is a login]:value: ' \
 			'--compress-on-target[let the target compress what it sends, with what it has\: off|auto|zstd|lz4|gzip. For slow links\: it takes CPU time of the target and starts processes there]:value: ' \
 			'--swap[read the host’s swap areas, too, after its memory\: each becomes a file beside the image, in the same manifest]' \
-			'--accept-unreadable[call an image complete although /proc/kcore did not give up to N of its pages, which are zeros in it. The manifest lists them]:value: ' \
+			'--accept-unreadable[call an image complete although /proc/kcore did not give, or AVML left out, up to N of its pages, which are zeros in it. The manifest lists them]:value: ' \
+			'--avml[AVML’s program for Linux, version 0.20 or so\: FILE; auto takes it last of all]:file:_files' \
+			'*--avml-sha256[it has this digest]:value: ' \
+			'--avml-folder[put it into this folder of the host, DIR, in place of one in memory\: on a disk traces stay]:value: ' \
 			'--freeze[stop user processes while memory is read, so that it does not change meanwhile. What logins, the network and the survival of the host depend on goes on; see docs/freeze.md, and plan, which lists all]' \
 			'*--freeze-exempt[with --freeze\: do not stop this cgroup (/...), unit (x.service) or process]:value: ' \
 			'--freeze-lease[with --freeze\: the host lets processes go on by itself when it hears nothing from here for this TIME]:value: ' \
 			'*--module[LiME module, or folder with modules]:file:_files' \
 			'*--module-sha256[a module with this digest may be loaded, also one that is installed on the target]:value: ' \
-			'--insecure-unverified-module[load a module that is neither pinned with --module-sha256 nor from a repository signed by a --repository-key. The manifest records it]' \
+			'--insecure-unverified-module[load a module that is neither pinned with --module-sha256 nor from a repository signed by a --repository-key, or run an AVML without --avml-sha256. The manifest records it]' \
 			'--insecure-installed-module[load a LiME module that is installed on the target although its digest is not pinned with --module-sha256\: the target may have forged it. /proc/kcore comes first, unless --method lime. The manifest records it]' \
 			'--stall-timeout[give up a stream in which no byte came for this TIME]:value: ' \
 			'--min-rate[give up a stream that brings less than this RATE over twice the stall timeout, or off]:value: ' \
