@@ -40,6 +40,9 @@ _shotglass() {
 		--connections) return ;;
 		--compress-on-target) return ;;
 		--accept-unreadable) return ;;
+		--avml) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--avml-sha256) return ;;
+		--avml-folder) return ;;
 		--freeze-exempt) return ;;
 		--freeze-lease) return ;;
 		--module) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -87,7 +90,7 @@ _shotglass() {
 		--aws-source-identity) return ;;
 		--break-glass) return ;;
 		esac
-		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --recipient --recipients-file --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --method --connections --compress-on-target --swap --accept-unreadable --freeze --freeze-exempt --freeze-lease --module --module-sha256 --insecure-unverified-module --insecure-installed-module --stall-timeout --min-rate --cleanup-timeout --parallel --memory-budget --require-all --limit-rate --limit-total-rate --compress-threads --json --quiet -q --progress --log-dir --log-prefix --notify --notify-secret-file --insecure-notify-http --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --repository-ca --insecure-repository-http --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --spill --s3-segment-size --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --contain --lock-first --protect-first --watch --require-verified --despite-denied --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --break-glass --no-instance-metadata --help -h"
+		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --recipient --recipients-file --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --method --connections --compress-on-target --swap --accept-unreadable --avml --avml-sha256 --avml-folder --freeze --freeze-exempt --freeze-lease --module --module-sha256 --insecure-unverified-module --insecure-installed-module --stall-timeout --min-rate --cleanup-timeout --parallel --memory-budget --require-all --limit-rate --limit-total-rate --compress-threads --json --quiet -q --progress --log-dir --log-prefix --notify --notify-secret-file --insecure-notify-http --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --repository-ca --insecure-repository-http --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --spill --s3-segment-size --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --contain --lock-first --protect-first --watch --require-verified --despite-denied --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --break-glass --no-instance-metadata --help -h"
 		words="" hosts=1
 		;;
 	plan)
@@ -121,6 +124,9 @@ _shotglass() {
 		--connections) return ;;
 		--compress-on-target) return ;;
 		--accept-unreadable) return ;;
+		--avml) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--avml-sha256) return ;;
+		--avml-folder) return ;;
 		--freeze-exempt) return ;;
 		--freeze-lease) return ;;
 		--module) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -168,7 +174,7 @@ _shotglass() {
 		--aws-source-identity) return ;;
 		--break-glass) return ;;
 		esac
-		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --recipient --recipients-file --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --method --connections --compress-on-target --swap --accept-unreadable --freeze --freeze-exempt --freeze-lease --module --module-sha256 --insecure-unverified-module --insecure-installed-module --stall-timeout --min-rate --cleanup-timeout --parallel --memory-budget --require-all --limit-rate --limit-total-rate --compress-threads --json --quiet -q --progress --log-dir --log-prefix --notify --notify-secret-file --insecure-notify-http --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --repository-ca --insecure-repository-http --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --spill --s3-segment-size --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --contain --lock-first --protect-first --watch --require-verified --despite-denied --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --break-glass --no-instance-metadata --help -h"
+		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --recipient --recipients-file --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --method --connections --compress-on-target --swap --accept-unreadable --avml --avml-sha256 --avml-folder --freeze --freeze-exempt --freeze-lease --module --module-sha256 --insecure-unverified-module --insecure-installed-module --stall-timeout --min-rate --cleanup-timeout --parallel --memory-budget --require-all --limit-rate --limit-total-rate --compress-threads --json --quiet -q --progress --log-dir --log-prefix --notify --notify-secret-file --insecure-notify-http --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --repository-ca --insecure-repository-http --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --spill --s3-segment-size --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --contain --lock-first --protect-first --watch --require-verified --despite-denied --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --break-glass --no-instance-metadata --help -h"
 		words="" hosts=1
 		;;
 	verify)
