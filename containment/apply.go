@@ -106,7 +106,7 @@ func (r *run) apply(ctx context.Context, p *Plan, o ApplyOptions) (*Result, erro
 	r.target = p.Target
 	a := &applying{run: r, plan: p, opts: o, wants: map[Item]Change{}, final: map[Item]Change{}, done: map[Item]*ItemResult{}, first: map[Item]time.Time{}}
 	a.adopt(p.Changes)
-	if err := r.write(ctx, Entry{Kind: EntryBegin, Plan: p, Caller: &r.e.Caller, Tool: r.e.Tool, Stages: o.Stages}); err != nil {
+	if err := r.write(ctx, Entry{Kind: EntryBegin, Plan: p, Caller: &r.e.Caller, Tool: r.e.Tool, Request: r.e.Request, Stages: o.Stages}); err != nil {
 		return a.result(true), err
 	}
 	err := a.stages(ctx)

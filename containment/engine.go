@@ -22,6 +22,8 @@ type Engine struct {
 	// Caller is who calls, for guard rails, plans and journals.
 	Caller Identity
 	Tool   string // name and version, for the journal
+	// Request, if set, is what asked for it, for the journal: the id of a message, say.
+	Request string
 
 	// Observe, if set, is told what happens. It must not block.
 	Observe func(Event)

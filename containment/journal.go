@@ -102,6 +102,8 @@ type Entry struct {
 	Caller *Identity `json:"caller,omitempty"`
 	Tool   string    `json:"tool,omitempty"`
 	Stages []Stage   `json:"stages,omitempty"` // that were asked for; none: all
+	// Request is what asked for it, such as the id of a message.
+	Request string `json:"request,omitempty"`
 
 	// Of entries about a change.
 	Item    *Item  `json:"item,omitempty"`

@@ -155,3 +155,30 @@ func TestFindBesideBroken(t *testing.T) {
 		t.Errorf("found %q, %v", names, err)
 	}
 }
+
+// The journal says what asked for each run.
+func TestRequest(t *testing.T) {
+	a := newAccount()
+	e, j := engine(t, a)
+	e.Request = "message 1"
+	res := contain(t, e, containment.ApplyOptions{})
+	e.Request = "message 2"
+	release(t, e, containment.ReleaseOptions{})
+	b, err := j.Load(t.Context(), res.Journal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := containment.ParseJournal(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked []string
+	for _, en := range entries {
+		if en.Request != "" {
+			asked = append(asked, string(en.Kind)+": "+en.Request)
+		}
+	}
+	if got := strings.Join(asked, ", "); got != "begin: message 1, release: message 2" {
+		t.Errorf("asked for by %s", got)
+	}
+}

@@ -41,7 +41,7 @@ func (e *Engine) Release(ctx context.Context, name string, o ReleaseOptions) (*R
 
 func (r *run) release(ctx context.Context, o ReleaseOptions) (*Result, error) {
 	res := &Result{Target: r.target, Case: r.rec.plan.Case, Journal: r.name, Outcome: Released}
-	if err := r.write(ctx, Entry{Kind: EntryRelease, Caller: &r.e.Caller, Tool: r.e.Tool, Stages: o.Stages}); err != nil {
+	if err := r.write(ctx, Entry{Kind: EntryRelease, Caller: &r.e.Caller, Tool: r.e.Tool, Request: r.e.Request, Stages: o.Stages}); err != nil {
 		return res, err
 	}
 	items := r.rec.held()
