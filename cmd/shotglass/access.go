@@ -1,13 +1,13 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/shotglass-ir/shotglass/cmd/internal/awsaccess"
 	"github.com/shotglass-ir/shotglass/cmd/internal/journals"
 	"github.com/shotglass-ir/shotglass/containment"
 	"github.com/shotglass-ir/shotglass/sink/s3"
@@ -42,21 +42,17 @@ func journalFlags() []cli.Flag {
 
 // awsAccess is how AWS is called, and where journals lie.
 type awsAccess struct {
-	region, profile, endpoint        string
-	role, externalID, sourceIdentity string
-	noMetadata                       bool
-	glass                            []containment.Target
-	folder, bucket                   string
-	journals                         containment.Journals
+	awsaccess.Access
+	folder, bucket string // of the journals
 }
 
 func readAWSAccess(_ *console, ctx *cli.Context) (awsAccess, error) {
-	a := awsAccess{
-		region: ctx.String("aws-region"), profile: ctx.String("aws-profile"), endpoint: ctx.String("aws-endpoint"),
-		role: ctx.String("aws-role"), externalID: ctx.String("aws-external-id"), sourceIdentity: ctx.String("aws-source-identity"), noMetadata: ctx.Bool("no-instance-metadata"),
-		folder: ctx.String("journal"), bucket: ctx.String("journal-to"),
-	}
-	if a.externalID != "" && a.role == "" {
+	a := awsAccess{Access: awsaccess.Access{
+		Region: ctx.String("aws-region"), Profile: ctx.String("aws-profile"), Endpoint: ctx.String("aws-endpoint"),
+		Role: ctx.String("aws-role"), ExternalID: ctx.String("aws-external-id"), SourceIdentity: ctx.String("aws-source-identity"), NoMetadata: ctx.Bool("no-instance-metadata"),
+		Tool: toolInfo().Name + " " + toolInfo().Version,
+	}, folder: ctx.String("journal"), bucket: ctx.String("journal-to")}
+	if a.ExternalID != "" && a.Role == "" {
 		return a, usagef("--aws-external-id is for a role").fix("name it with --aws-role")
 	}
 	for _, s := range ctx.StringSlice("break-glass") {
@@ -64,12 +60,12 @@ func readAWSAccess(_ *console, ctx *cli.Context) (awsAccess, error) {
 		if err != nil {
 			return a, usagef("--break-glass: %v", err)
 		}
-		a.glass = append(a.glass, t)
+		a.BreakGlass = append(a.BreakGlass, t)
 	}
 	if a.folder == "" || s3.IsURL(a.folder) {
 		return a, usagef("--journal is for a folder").fix("--journal DIR --journal-to s3://bucket/prefix/ keeps journals in both")
 	}
-	a.journals = containment.Dir(filepath.Clean(a.folder))
+	a.Journals = containment.Dir(filepath.Clean(a.folder))
 	if a.bucket == "" {
 		return a, nil
 	}
@@ -82,37 +78,26 @@ func readAWSAccess(_ *console, ctx *cli.Context) (awsAccess, error) {
 	if err != nil {
 		return a, usagef("--journal-to: %v", err)
 	}
-	a.journals = journals.Both{First: a.journals, Second: journals.Bucket{Place: place}}
+	a.Journals = journals.Both{First: a.Journals, Second: journals.Bucket{Place: place}}
 	return a, nil
 }
 
 // bare is an engine that reads journals and calls nobody.
 func (a awsAccess) bare() *containment.Engine {
-	return &containment.Engine{Journals: a.journals}
-}
-
-// engine is an engine for targets that are reached so.
-func (a awsAccess) engine(ctx context.Context, caseID string) (*containment.Engine, error) {
-	services, who, err := connectAWS(ctx, a, caseID)
-	if err != nil {
-		return nil, err
-	}
-	return &containment.Engine{
-		Services: services, Journals: a.journals, Guard: containment.Guard{BreakGlass: a.glass}, Caller: who, Tool: toolInfo().Name + " " + toolInfo().Version,
-	}, nil
+	return &containment.Engine{Journals: a.Journals}
 }
 
 // flagsText is what a command line needs to reach the same journals and account.
 func (a awsAccess) flagsText(caseID string) string {
 	var b strings.Builder
 	for _, f := range []struct{ name, value string }{
-		{"case", caseID}, {"journal", a.folder}, {"journal-to", a.bucket}, {"aws-region", a.region}, {"aws-profile", a.profile}, {"aws-endpoint", a.endpoint}, {"aws-role", a.role}, {"aws-source-identity", a.sourceIdentity},
+		{"case", caseID}, {"journal", a.folder}, {"journal-to", a.bucket}, {"aws-region", a.Region}, {"aws-profile", a.Profile}, {"aws-endpoint", a.Endpoint}, {"aws-role", a.Role}, {"aws-source-identity", a.SourceIdentity},
 	} {
 		if f.value != "" && !(f.name == "journal" && f.value == ".") {
 			fmt.Fprintf(&b, "--%s %s ", f.name, transport.Quote(f.value))
 		}
 	}
-	if a.externalID != "" {
+	if a.ExternalID != "" {
 		b.WriteString("--aws-external-id ID ") // AWS calls it no secret; who needs it has it
 	}
 	return b.String()

@@ -199,7 +199,7 @@ func (o *containRun) plan(ctx context.Context, c *console) []*planned {
 		p := &planned{target: t}
 		all[i] = p
 		g.Go(func() error {
-			if p.engine, p.err = o.access.engine(ctx, o.options.Case); p.err != nil {
+			if p.engine, p.err = o.access.Engine(ctx, o.options.Case); p.err != nil {
 				return nil
 			}
 			p.engine.Observe = func(e containment.Event) { tellContainment(c, e) }

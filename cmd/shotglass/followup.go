@@ -74,7 +74,7 @@ func (all *followUps) hook(j *acquire.Job, spec hostsfile.Containment, access aw
 		if err != nil {
 			return fmt.Errorf("host %q: containment: break_glass: %w", f.host, err)
 		}
-		f.access.glass = append(f.access.glass, t)
+		f.access.BreakGlass = append(slices.Clip(f.access.BreakGlass), t) // other hosts begin with the same list
 	}
 	all.hosts = append(all.hosts, f)
 	j.Before, j.After = f.before, f.after
@@ -99,7 +99,7 @@ func (all *followUps) plan(ctx context.Context, say func(string), steps []*acqui
 		}
 		for _, p := range f.targets {
 			g.Go(func() error {
-				if p.engine, p.err = f.access.engine(ctx, options.Case); p.err != nil {
+				if p.engine, p.err = f.access.Engine(ctx, options.Case); p.err != nil {
 					return nil
 				}
 				p.engine.Observe = func(e containment.Event) { all.say(f.host + ": " + containmentLine(e)) }

@@ -41,7 +41,7 @@ func (o *captureOptions) readFollowUps(c *console, ctx *cli.Context, file *hosts
 		if len(spec.Targets) == 0 {
 			continue
 		}
-		if base.journals == nil {
+		if base.Journals == nil {
 			var err error
 			if base, err = readAWSAccess(c, ctx); err != nil {
 				return err
@@ -57,8 +57,8 @@ func (o *captureOptions) readFollowUps(c *console, ctx *cli.Context, file *hosts
 			spec.ProtectFirst = &first
 		}
 		access := base
-		access.region, access.profile = cmp.Or(base.region, spec.Region), cmp.Or(base.profile, spec.Profile)
-		access.role, access.externalID = cmp.Or(base.role, spec.RoleARN), cmp.Or(base.externalID, spec.ExternalID)
+		access.Region, access.Profile = cmp.Or(base.Region, spec.Region), cmp.Or(base.Profile, spec.Profile)
+		access.Role, access.ExternalID = cmp.Or(base.Role, spec.RoleARN), cmp.Or(base.ExternalID, spec.ExternalID)
 		if err := all.hook(&o.Jobs[i], spec, access); err != nil {
 			return usagef("%v", err)
 		}

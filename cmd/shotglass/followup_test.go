@@ -15,6 +15,7 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire"
 	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
 	"github.com/shotglass-ir/shotglass/acquire/signature"
+	"github.com/shotglass-ir/shotglass/cmd/internal/awsaccess"
 	"github.com/shotglass-ir/shotglass/containment"
 	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/transport"
@@ -42,7 +43,7 @@ func (c *cloudTest) follow(ctx context.Context, spec hostsfile.Containment, stat
 	all := &followUps{o: o}
 	spec.Targets = hostsfile.Strings{"role/web"}
 	job := &acquire.Job{Target: transport.Target{Name: "web-1"}}
-	if err := all.hook(job, spec, awsAccess{journals: containment.Dir(c.dir), folder: c.dir}); err != nil {
+	if err := all.hook(job, spec, awsAccess{Access: awsaccess.Access{Journals: containment.Dir(c.dir)}, folder: c.dir}); err != nil {
 		c.Fatal(err)
 	}
 	var story bytes.Buffer
@@ -230,4 +231,21 @@ func TestFollowUpDenied(t *testing.T) {
 	c.want(false, false, false)
 	_, errs = c.run(exitUsage, "capture", "--unsigned", "--contain", "always", "127.0.0.1:1")
 	c.has("the refusal", errs, "no host has targets")
+}
+
+// Hosts that begin with the same break-glass list do not write into each other's.
+func TestBreakGlassOfHosts(t *testing.T) {
+	base := awsAccess{}
+	base.BreakGlass = append(make([]containment.Target, 0, 4), containment.Target{Kind: containment.Role, Name: "all"})
+	all := &followUps{}
+	for _, name := range []string{"role/one", "role/two"} {
+		if err := all.hook(&acquire.Job{}, hostsfile.Containment{BreakGlass: []string{name}}, base); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, name := range []string{"one", "two"} {
+		if g := all.hosts[i].access.BreakGlass; len(g) != 2 || g[0].Name != "all" || g[1].Name != name {
+			t.Errorf("%s: %v", name, g)
+		}
+	}
 }

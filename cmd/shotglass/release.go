@@ -113,7 +113,7 @@ func oneOf(ctx context.Context, c *console, access awsAccess, name string, do fu
 	if err != nil {
 		return nil, err
 	}
-	e, err := access.engine(ctx, p.Case)
+	e, err := access.Engine(ctx, p.Case)
 	if err != nil {
 		return nil, err
 	}
