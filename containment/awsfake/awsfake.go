@@ -37,6 +37,8 @@ type Cloud struct {
 	Fault func(*Call) Fault
 	// Died, if set, is called when the program dies at a call (see Fault.Crash), before the caller notices.
 	Died func()
+	// Organization, if set, is that of some of the accounts.
+	Organization *Organization
 	// PageSize is how many items describing calls return at once; 0: all, unless the call asks for less.
 	PageSize int
 

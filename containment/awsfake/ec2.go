@@ -36,6 +36,8 @@ type Region struct {
 	Types map[string]InstanceType `json:"-"`
 	Flows []*Flow                 `json:"-"`
 
+	Trail []TrailEvent `json:"-"` // what CloudTrail knows, the latest first
+
 	functions map[string]*Function // of Lambda, by name
 
 	account *Account

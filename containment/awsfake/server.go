@@ -26,6 +26,7 @@ const (
 	ec2Query protocol = iota
 	query
 	restJSON
+	targetJSON // JSON, with the operation's name in X-Amz-Target
 )
 
 // An operation is one call of a service. It is called with the cloud locked.
@@ -79,13 +80,16 @@ func (c *Cloud) serve(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	r := &Request{Cloud: c, HTTP: req, Body: body}
-	if svc.proto != restJSON {
+	if svc.proto == ec2Query || svc.proto == query {
 		if r.Form, err = url.ParseQuery(string(body)); err != nil {
 			http.Error(w, "awsfake: "+err.Error(), http.StatusBadRequest)
 			return
 		}
 	}
 	r.Action = r.Form.Get("Action")
+	if target := req.Header.Get("X-Amz-Target"); svc.proto == targetJSON {
+		r.Action = target[strings.LastIndexByte(target, '.')+1:]
+	}
 	if svc.route != nil {
 		r.Action = svc.route(r)
 	}
@@ -212,11 +216,14 @@ func (c *Cloud) answer(w http.ResponseWriter, svc *service, action string, out a
 	w.Header().Set("X-Amzn-Requestid", requestID)
 	w.Header().Set("Date", c.Now().UTC().Format(http.TimeFormat))
 	switch svc.proto {
-	case restJSON:
+	case restJSON, targetJSON:
 		w.Header().Set("Content-Type", "application/json")
+		if svc.proto == targetJSON {
+			w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+		}
 		if e != nil {
 			w.Header().Set("X-Amzn-Errortype", e.Code)
-			out = map[string]string{"Type": "User", "Message": e.Message, "message": e.Message}
+			out = map[string]string{"__type": e.Code, "Type": "User", "Message": e.Message, "message": e.Message}
 		}
 		b.Write(mustJSON(out))
 	default:

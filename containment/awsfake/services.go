@@ -4,10 +4,12 @@ package awsfake
 func (c *Cloud) allServices() map[string]*service {
 	return map[string]*service{
 		"autoscaling":          c.scalingService(),
+		"cloudtrail":           trailService(),
 		"ec2":                  c.ec2Service(),
 		"elasticloadbalancing": c.balancingService(),
 		"iam":                  c.iamService(),
 		"lambda":               c.lambdaService(),
+		"organizations":        organizationsService(),
 		"sts":                  c.stsService(),
 	}
 }

@@ -59,13 +59,15 @@ func (d *draft) known(path, what, do string) {
 	d.plan.Residuals = append(d.plan.Residuals, containment.Residual{Path: path, What: what, Do: do, Known: true})
 }
 
+// open says that a way stays open beyond those that every target of the kind has.
+func (d *draft) open(path, what, do string) {
+	d.plan.Residuals = append(d.plan.Residuals, containment.Residual{Path: path, What: what, Do: do})
+}
+
 // unlisted says that something could not be listed and so stays as it is. The plan goes on: most of a
 // containment is better than none, but nothing calls it whole.
 func (d *draft) unlisted(what string, err error) {
-	d.plan.Residuals = append(d.plan.Residuals, containment.Residual{
-		Path: "not-listed", What: fmt.Sprintf("%s of the %s could not be listed and stay as they are: %v", what, d, err),
-		Do: "give the permission and contain again",
-	})
+	d.open("not-listed", fmt.Sprintf("%s of the %s could not be listed and stay as they are: %v", what, d, err), "give the permission and contain again")
 }
 
 // change drafts a change of an item of the principal, to be made with the credentials' lock.
@@ -126,25 +128,6 @@ func (d *draft) either(user, role string) string {
 		return role
 	}
 	return user
-}
-
-// quarantine drafts the tag that a policy of the organisation acts on: KEY, or KEY=VALUE.
-func (d *draft) quarantine(ctx context.Context, tag string) error {
-	if tag == "" {
-		return nil
-	}
-	key, value, ok := strings.Cut(tag, "=")
-	if !ok {
-		value = "true"
-	}
-	c, err := d.change(ctx, d.either(userTag, roleTag), key, state(value), fmt.Sprintf("tag the %s %s=%s, for the organisation's policy", d, key, value))
-	if err != nil {
-		return err
-	}
-	c.Risk = RiskTag
-	d.known("scp-not-checked", "whether a service control policy denies what is tagged "+key+" cannot be seen from this account; none binds the management account",
-		"see in the management account that the policy is attached: docs/containment.md has it")
-	return nil
 }
 
 // room reports whether another policy fits: an inline one, or a managed one. It names the quotas that are

@@ -32,6 +32,8 @@ type Service struct {
 	Config func(context.Context, containment.Target) (aws.Config, error)
 	// Trail, if set, looks up who temporary credentials were issued to.
 	Trail Trail
+	// Organization, if set, knows whether a service control policy acts on a quarantine tag.
+	Organization Organization
 }
 
 var (

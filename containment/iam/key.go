@@ -2,7 +2,6 @@ package iam
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -19,7 +18,7 @@ import (
 
 // A Trail looks into the account's CloudTrail. It may be nil in a Service: its messages then say what to look for.
 type Trail interface {
-	// Event returns the JSON of a CloudTrail event that was made with an access key, or an
+	// Event returns the JSON of a CloudTrail event that was made with an access key, or that made it, or an
 	// error wrapping ErrGone if there is none.
 	Event(ctx context.Context, t containment.Target, accessKey string) ([]byte, error)
 }
@@ -149,9 +148,9 @@ func (s *Service) temporary(ctx context.Context, t containment.Target) error {
 		return context.Cause(ctx)
 	}
 	if err != nil {
-		return refused(fmt.Sprintf("CloudTrail did not tell (%v); run %s", err, look))
+		return refused(fmt.Sprintf("CloudTrail did not tell (%v); later, run %s", awsconfig.Explain(err), look))
 	}
-	issuer, who, err := Issuer(event)
+	issuer, who, err := Issuer(event, t.Name)
 	if err != nil {
 		return refused(fmt.Sprintf("CloudTrail's event could not be read (%v); run %s", err, look))
 	}
@@ -159,34 +158,4 @@ func (s *Service) temporary(ctx context.Context, t containment.Target) error {
 		return refused(fmt.Sprintf("%s; contain %s, whose deny binds its sessions too", who, issuer.ARN()))
 	}
 	return refused(fmt.Sprintf("%s; contain %s, with mode revoke if new sessions are to work", who, issuer.ARN()))
-}
-
-// Issuer returns the user or role that the temporary credentials of a CloudTrail event were issued to, and what
-// the event says of them, for people. Its error wraps ErrRefused for root's.
-func Issuer(event []byte) (containment.Target, string, error) {
-	var e struct {
-		EventName, EventTime, SourceIPAddress string
-		UserIdentity                          struct {
-			Type, ARN      string
-			SessionContext struct {
-				SessionIssuer struct{ Type, ARN string }
-			}
-		}
-	}
-	if err := json.Unmarshal(event, &e); err != nil {
-		return containment.Target{}, "", fmt.Errorf("CloudTrail event: %w", err)
-	}
-	arn := e.UserIdentity.SessionContext.SessionIssuer.ARN
-	if arn == "" && (e.UserIdentity.Type == "IAMUser" || e.UserIdentity.Type == "Root") {
-		arn = e.UserIdentity.ARN // of GetSessionToken: the session is the user's own
-	}
-	if arn == "" {
-		return containment.Target{}, "", fmt.Errorf("the event has no session issuer; its identity is %q", e.UserIdentity.ARN)
-	}
-	t, err := containment.ParseTarget(arn)
-	if err != nil {
-		return containment.Target{}, "", err
-	}
-	who := fmt.Sprintf("at %q it made the call %q from %q as %q", e.EventTime, e.EventName, e.SourceIPAddress, e.UserIdentity.ARN)
-	return t, who, nil
 }

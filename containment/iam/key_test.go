@@ -132,6 +132,8 @@ func TestTemporaryKey(t *testing.T) {
 		{event(`{"type":"Root","arn":"arn:aws:iam::111122223333:root"}`), []string{"root user"}},
 		{event(`{"type":"AWSService","invokedBy":"ec2.amazonaws.com"}`), []string{"no session issuer"}},
 		{trail("nonsense"), []string{"could not be read"}},
+		{event(`{"type":"AssumedRole","accessKeyId":"ASIAZZZZZZZZZZZZZZZZ","sessionContext":{"sessionIssuer":{"arn":"arn:aws:iam::111122223333:role/service/web"}}}`),
+			[]string{"could not be read", "ASIAZZZZZZZZZZZZZZZZ"}},
 	} {
 		w := newWorld(t)
 		w.engine.Services[0].(*iam.Service).Trail = c.trail

@@ -87,7 +87,7 @@ func (s *Service) planRole(ctx context.Context, t containment.Target, o containm
 		}
 		c.Stage, c.Risk = containment.Cut, RiskNoTrust
 	}
-	if err := d.quarantine(ctx, o.QuarantineTag); err != nil {
+	if err := d.quarantine(ctx, s.Organization, o.QuarantineTag); err != nil {
 		return nil, err
 	}
 	d.known("chained-roles", "sessions of other roles that were begun with this role's sessions are not its own: they live for up to an hour",

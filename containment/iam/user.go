@@ -34,7 +34,7 @@ func (s *Service) planUser(ctx context.Context, t containment.Target, o containm
 	if err := d.deny(ctx, api, RiskUser); err != nil {
 		return nil, err
 	}
-	if err := d.quarantine(ctx, o.QuarantineTag); err != nil {
+	if err := d.quarantine(ctx, s.Organization, o.QuarantineTag); err != nil {
 		return nil, err
 	}
 	for _, l := range []struct {

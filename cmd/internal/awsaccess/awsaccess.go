@@ -47,7 +47,9 @@ func (a Access) Engine(ctx context.Context, caseID string) (*containment.Engine,
 	if err != nil {
 		return nil, err
 	}
-	roles := &iam.Service{Config: accounts.Config}
+	roles := &iam.Service{
+		Config: accounts.Config, Trail: &iam.CloudTrail{Config: accounts.Config, Regions: ec2.Regions}, Organization: &iam.Organizations{Config: base},
+	}
 	return &containment.Engine{
 		Services: []containment.Service{&ec2.Service{Config: accounts.Config, Caller: who}, roles, &lambda.Service{Config: accounts.Config, Roles: roles}},
 		Journals: a.Journals, Guard: containment.Guard{BreakGlass: a.BreakGlass}, Caller: who, Tool: a.Tool, Request: a.Request,

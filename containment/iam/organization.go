@@ -1,0 +1,134 @@
+package iam
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/organizations"
+	"github.com/aws/aws-sdk-go-v2/service/organizations/types"
+
+	"github.com/shotglass-ir/shotglass/containment/awsconfig"
+)
+
+// ErrUnbound is wrapped by errors about an account that no service control policy can bind.
+var ErrUnbound = errors.New("no service control policy binds it")
+
+// An Organization knows which service control policies bind an account.
+type Organization interface {
+	// Policies returns the policies on the account, its units and the root, as far as the caller may see. An error that wraps
+	// ErrDenied says that the caller may not: only the management account and its delegates may. One that wraps ErrUnbound says that
+	// there can be none.
+	Policies(ctx context.Context, account string) ([]ControlPolicy, error)
+}
+
+// A ControlPolicy is a service control policy.
+type ControlPolicy struct {
+	ID, Name string
+	On       string // "root r-ab12", "account 111122223333"
+	Document []byte
+}
+
+// Organizations is an Organization that asks AWS Organizations. It is safe for concurrent use.
+type Organizations struct {
+	// Config is that of the responder's own account: a role in the target's may not look.
+	Config aws.Config
+
+	mu    sync.Mutex
+	known map[string][]ControlPolicy // by account
+}
+
+var _ Organization = (*Organizations)(nil)
+
+// deepest is how many levels a tree may have: five of units, the root and the account, and some to spare.
+const deepest = 10
+
+// Policies reads the policies of the account and of all that it is under. They are read once per account.
+func (o *Organizations) Policies(ctx context.Context, account string) ([]ControlPolicy, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if list, ok := o.known[account]; ok {
+		return list, nil
+	}
+	list, err := o.read(ctx, account)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, awsconfig.Explain(err)
+	}
+	if o.known == nil {
+		o.known = map[string][]ControlPolicy{}
+	}
+	o.known[account] = list
+	return list, nil
+}
+
+func (o *Organizations) read(ctx context.Context, account string) ([]ControlPolicy, error) {
+	cfg := o.Config.Copy()
+	if cfg.Region == "" {
+		cfg.Region = "us-east-1" // it has one address in a partition
+	}
+	api := organizations.NewFromConfig(cfg)
+	self, err := api.DescribeOrganization(ctx, &organizations.DescribeOrganizationInput{})
+	switch {
+	case awsconfig.Code(err) == "AWSOrganizationsNotInUseException":
+		return nil, fmt.Errorf("%w: your own account is in no organisation", ErrUnbound)
+	case err != nil:
+		return nil, err
+	case aws.ToString(self.Organization.MasterAccountId) == account:
+		return nil, fmt.Errorf("%w: account %s is the management account, which no service control policy binds", ErrUnbound, account)
+	case self.Organization.FeatureSet != types.OrganizationFeatureSetAll:
+		return nil, fmt.Errorf("%w: the organisation has not all features on, so that it has no service control policies", ErrUnbound)
+	}
+	var all []ControlPolicy
+	node, what := account, "account "
+	for range deepest {
+		found, err := attached(ctx, api, node, what+node)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+		if strings.HasPrefix(node, "r-") {
+			return all, nil
+		}
+		out, err := api.ListParents(ctx, &organizations.ListParentsInput{ChildId: &node})
+		if awsconfig.Code(err) == "ChildNotFoundException" {
+			return nil, fmt.Errorf("%w: account %s is not in your organisation", ErrUnbound, account)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(out.Parents) != 1 {
+			return nil, fmt.Errorf("%s has %d parents in the organisation", node, len(out.Parents))
+		}
+		node, what = aws.ToString(out.Parents[0].Id), "unit "
+		if out.Parents[0].Type == types.ParentTypeRoot {
+			what = "root "
+		}
+	}
+	return nil, fmt.Errorf("account %s is more than %d levels deep in the organisation", account, deepest)
+}
+
+// attached are the policies on one node.
+func attached(ctx context.Context, api *organizations.Client, node, what string) ([]ControlPolicy, error) {
+	var all []ControlPolicy
+	pages := organizations.NewListPoliciesForTargetPaginator(api, &organizations.ListPoliciesForTargetInput{TargetId: &node, Filter: types.PolicyTypeServiceControlPolicy})
+	for pages.HasMorePages() {
+		out, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range out.Policies {
+			one, err := api.DescribePolicy(ctx, &organizations.DescribePolicyInput{PolicyId: p.Id})
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, ControlPolicy{ID: aws.ToString(p.Id), Name: aws.ToString(p.Name), On: what, Document: []byte(aws.ToString(one.Policy.Content))})
+		}
+	}
+	return all, nil
+}
