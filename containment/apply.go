@@ -63,6 +63,19 @@ func (e *Engine) Apply(ctx context.Context, p *Plan, o ApplyOptions) (*Result, e
 // applies all stages, unless o names some, also when the run before was asked for some alone. After
 // a release there is nothing to go on with: that is an error.
 func (e *Engine) Resume(ctx context.Context, name string, o ApplyOptions) (*Result, error) {
+	was, err := e.Resumable(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	p, err := e.Plan(ctx, was.Target, was.Options)
+	if err != nil {
+		return nil, err
+	}
+	return e.Apply(ctx, p, o)
+}
+
+// Resumable returns the plan that a journal began last, if Resume could go on with it: an error says why not. It calls nobody.
+func (e *Engine) Resumable(ctx context.Context, name string) (*Plan, error) {
 	rec, err := e.load(ctx, name)
 	if err != nil {
 		return nil, err
@@ -70,11 +83,7 @@ func (e *Engine) Resume(ctx context.Context, name string, o ApplyOptions) (*Resu
 	if rec.release {
 		return nil, fmt.Errorf("resume %s: its last run is a release: contain it anew", rec.plan.Target)
 	}
-	p, err := e.Plan(ctx, rec.plan.Target, rec.plan.Options)
-	if err != nil {
-		return nil, err
-	}
-	return e.Apply(ctx, p, o)
+	return rec.plan, nil
 }
 
 // peek reads a journal.

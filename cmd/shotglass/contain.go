@@ -206,7 +206,10 @@ func (o *containRun) plan(ctx context.Context, c *console) []*planned {
 			options := o.options
 			if o.resume {
 				var was *containment.Plan
-				if p.name, was, p.err = oneJournal(ctx, p.engine, t, o.options.Case); p.err != nil {
+				if p.name, p.err = oneJournal(ctx, p.engine, t, o.options.Case); p.err != nil {
+					return nil
+				}
+				if was, p.err = p.engine.Resumable(ctx, p.name); p.err != nil {
 					return nil
 				}
 				options, p.target = was.Options, was.Target
@@ -220,18 +223,17 @@ func (o *containRun) plan(ctx context.Context, c *console) []*planned {
 }
 
 // oneJournal finds the one journal of a target.
-func oneJournal(ctx context.Context, e *containment.Engine, t containment.Target, caseID string) (string, *containment.Plan, error) {
+func oneJournal(ctx context.Context, e *containment.Engine, t containment.Target, caseID string) (string, error) {
 	names, err := e.Find(ctx, t, caseID)
 	switch {
 	case err != nil:
-		return "", nil, err
+		return "", err
 	case len(names) == 0:
-		return "", nil, &usageError{Msg: fmt.Sprintf("%s has no journal in %s", t, e.Journals), Fix: "name the folder with --journal, or the case with --case", Err: containment.ErrNoJournal}
+		return "", &usageError{Msg: fmt.Sprintf("%s has no journal in %s", t, e.Journals), Fix: "name the folder with --journal, or the case with --case", Err: containment.ErrNoJournal}
 	case len(names) > 1:
-		return "", nil, &usageError{Msg: fmt.Sprintf("%s has several journals in %s: %s", t, e.Journals, strings.Join(names, ", ")), Fix: "name the case with --case, or the journal in place of the target"}
+		return "", &usageError{Msg: fmt.Sprintf("%s has several journals in %s: %s", t, e.Journals, strings.Join(names, ", ")), Fix: "name the case with --case, or the journal in place of the target"}
 	}
-	p, err := e.Journaled(ctx, names[0])
-	return names[0], p, err
+	return names[0], nil
 }
 
 // make applies all plans, several at once.

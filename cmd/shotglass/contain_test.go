@@ -103,6 +103,11 @@ func TestContainStatusRelease(t *testing.T) {
 	out, _ = c.run(exitOK, "release", user, role)
 	c.has("the result", out, user+"\treleased\t")
 	c.want(false, true, false)
+	_, errs = c.run(exitFailed, "contain", "--resume", user) // refused before anything is asked
+	c.has("the refusal", errs, "its last run is a release")
+	if strings.Contains(errs, "terminal") || strings.Contains(errs, "lock ") {
+		t.Errorf("a plan was shown, or asked about:\n%s", errs)
+	}
 	c.run(exitOK, "release", "--reactivate-keys", user)
 	c.want(false, false, false)
 	out, _ = c.run(exitOK, "status", user)
@@ -179,6 +184,23 @@ func TestContainDenied(t *testing.T) {
 	out, _ := c.run(exitContainment, "contain", "--yes", "--despite-denied", "user/alice")
 	c.has("the result", out, "\tpartial\t")
 	c.want(true, false, false)
+}
+
+// A temporary key is traced to whom it was issued to, in whichever region of the account it was used, and a quarantine tag to the policy that
+// acts on it.
+func TestContainTraces(t *testing.T) {
+	c := newCloudTest(t)
+	far := c.cloud.Account("111122223333").Region("ap-south-1")
+	c.cloud.Edit(func() {
+		far.Trail = []awsfake.TrailEvent{{AccessKey: "ASIAIOSFODNN7EXAMPLE", JSON: `{"eventName":"ListBuckets","userIdentity":{"type":"AssumedRole",
+			"arn":"arn:aws:sts::111122223333:assumed-role/web/x","sessionContext":{"sessionIssuer":{"arn":"arn:aws:iam::111122223333:role/service/web"}}}}`}}
+		c.cloud.Organization = &awsfake.Organization{Management: "111122223333"}
+	})
+	_, errs := c.run(exitFailed, "contain", "--yes", "ASIAIOSFODNN7EXAMPLE")
+	c.has("the refusal", errs, "temporary key", "contain arn:aws:iam::111122223333:role/service/web")
+	c.want(false, false, false)
+	out, _ := c.run(exitOK, "contain", "--dry-run", "--quarantine-tag", "ms-ir-quarantine", "user/alice")
+	c.has("the plan", out, "scp-none", "management account")
 }
 
 // A journal that was altered releases nothing.

@@ -144,7 +144,7 @@ func journalNames(ctx context.Context, access awsAccess, args *cli.Context) ([]s
 		if err != nil {
 			return nil, usagef("%v", err)
 		}
-		name, _, err := oneJournal(ctx, e, t, args.String("case"))
+		name, err := oneJournal(ctx, e, t, args.String("case"))
 		if err != nil {
 			return nil, err
 		}
