@@ -1,0 +1,96 @@
+package acquire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/shotglass-ir/shotglass/acquire/frame"
+	"github.com/shotglass-ir/shotglass/sink"
+)
+
+// Stored is an image as it lies in its place, with what vouches for it. Nothing of the
+// image has been read.
+type Stored struct {
+	sink.Reader
+	Name      string         // of the image, without what marks a partial one
+	Location  string         // for people
+	Manifest  *Manifest      // nil: there is none
+	Signature SignatureState // of the manifest
+	// Frames has a digest of each frame, or of each piece of an encrypted image, and is the one that
+	// the manifest means. Nil: nobody vouches for a part of the image alone.
+	Frames *frame.Index
+	// Problems are what does not agree: then Frames vouch for nothing.
+	Problems []Mismatch
+}
+
+// OpenStored opens the image called name, as Verify does, to read parts of it: manifest, signature and
+// frame index are checked, and the image is not. name may be the image, its partial form, its
+// manifest, or another file of the set; a swap area is opened by its own manifest record and is not
+// for this function. Of opts, Signers and At count.
+//
+// An error says that it could not be opened. An image without a manifest opens.
+func OpenStored(ctx context.Context, where sink.Opener, name string, opts VerifyOptions) (*Stored, error) {
+	v := &verification{where: where, name: imageOf(name), opts: opts, rep: &VerifyReport{}}
+	if v.opts.At.IsZero() {
+		v.opts.At = time.Now()
+	}
+	if err := sink.ValidName(v.name); err != nil {
+		return nil, err
+	}
+	s := &Stored{Name: v.name}
+	data, err := v.manifest(ctx)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return s, s.alone(ctx, v, name)
+	case err != nil:
+		return nil, fmt.Errorf("read manifest: %w", err)
+	}
+	if err := v.signature(ctx, data); err != nil {
+		return nil, err
+	}
+	if v.m, err = ParseManifest(data); err != nil {
+		v.mismatch(mismatchManifest, "%v", err)
+		s.Signature, s.Problems = v.rep.Signature, v.rep.Problems
+		return s, s.alone(ctx, v, name)
+	}
+	s.Manifest, s.Signature = v.m, v.rep.Signature
+	v.claims()
+	if s.Reader, err = v.open(ctx); err != nil {
+		return nil, err
+	}
+	s.Location = v.rep.Image
+	if v.m.Image.Frames != nil {
+		kind := v.m.Image.Compression
+		if v.m.Image.Encryption == encryptionAge {
+			kind = frame.Age
+		}
+		if s.Frames, err = v.sideFile(ctx, kind); err != nil {
+			s.Close()
+			return nil, err
+		}
+	}
+	s.Problems = v.rep.Problems
+	return s, nil
+}
+
+// alone opens an image that nothing vouches for.
+func (s *Stored) alone(ctx context.Context, v *verification, name string) (err error) {
+	try := []string{v.name, v.name + sink.PartialSuffix}
+	if strings.HasSuffix(name, sink.PartialSuffix) {
+		try = []string{name}
+	}
+	for _, n := range try {
+		if s.Reader, err = v.where.Open(ctx, n); err == nil {
+			s.Location = v.location(n)
+			return nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return fmt.Errorf("no image: looked for %s: %w", strings.Join(try, " and "), fs.ErrNotExist)
+}
