@@ -122,6 +122,41 @@ func (p *Policy) Allows(action, resource string) bool {
 	return allowed
 }
 
+// Sum compares a policy with the calls that were made: with what they needed and it does not allow (in the part whose statements' Sid
+// begins with a word), and with the actions in that part that none needed.
+func (p *Policy) Sum(part string, calls []Call) (missing, unused []string) {
+	own := Policy{}
+	for _, s := range p.Statement {
+		if strings.HasPrefix(s.Sid, part) {
+			own.Statement = append(own.Statement, s)
+		}
+	}
+	used := map[string]bool{}
+	for _, c := range calls {
+		if c.Action == "sts:GetCallerIdentity" { // which needs no permission
+			continue
+		}
+		if c.Also != "" {
+			used[strings.ToLower(c.Also)] = true
+		}
+		used[strings.ToLower(c.Action)] = true
+		for _, r := range c.Resources {
+			if !own.Allows(c.Action, r) {
+				missing = append(missing, c.Action+" on "+r)
+			}
+		}
+	}
+	for _, s := range own.Statement {
+		for _, a := range s.Action {
+			if !used[strings.ToLower(a)] {
+				unused = append(unused, s.Sid+": "+a)
+			}
+		}
+	}
+	slices.Sort(missing)
+	return slices.Compact(missing), unused
+}
+
 // like matches a pattern with * and ?.
 func like(pattern, s string) bool {
 	q := strings.NewReplacer(`\*`, ".*", `\?`, ".").Replace(regexp.QuoteMeta(pattern))

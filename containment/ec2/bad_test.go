@@ -10,6 +10,7 @@ import (
 
 	"github.com/shotglass-ir/shotglass/containment"
 	"github.com/shotglass-ir/shotglass/containment/awsfake"
+	"github.com/shotglass-ir/shotglass/containment/ec2"
 )
 
 // actions are those that containing the world's instance calls.
@@ -71,6 +72,49 @@ func TestMissingPermission(t *testing.T) {
 		if diff := cmp.Diff(before, w.snapshot()); diff != "" || rel.Outcome != containment.Released {
 			t.Errorf("%s: %s\n%s", action, status(rel), diff)
 		}
+	}
+}
+
+// TestReleaseMissingPermission takes each permission away in turn from the release: what stays is told, and the next one gives it back.
+func TestReleaseMissingPermission(t *testing.T) {
+	o := containment.Options{UntrackWait: short, Cuts: []string{ec2.CutSubnet, ec2.CutPublicAddress}, Addresses: []string{"198.51.100.7"}}
+	begin := func() (*world, string, string) {
+		w := newWorld(t)
+		before := w.snapshot()
+		res := w.contain(o, containment.ApplyOptions{})
+		w.cloud.Reset()
+		return w, before, res.Journal
+	}
+	w, _, journal := begin()
+	w.release(journal, containment.ReleaseOptions{})
+	var all []string
+	for _, c := range w.cloud.Calls() {
+		all = append(all, c.Action)
+	}
+	slices.Sort(all)
+	if all = slices.Compact(all); len(all) < 15 {
+		t.Errorf("a release calls %v alone", all)
+	}
+	for _, action := range all {
+		w, before, journal := begin()
+		w.cloud.Edit(func() {
+			w.cloud.Fault = func(c *awsfake.Call) awsfake.Fault {
+				if c.Action == action {
+					return awsfake.Fault{Error: awsfake.Denied(c)}
+				}
+				return awsfake.Fault{}
+			}
+		})
+		rel := w.release(journal, containment.ReleaseOptions{})
+		if rel.Outcome != containment.Partial || !strings.Contains(status(rel), action) {
+			t.Errorf("%s: not told: %s", action, status(rel))
+		}
+		w.cloud.Edit(func() { w.cloud.Fault = nil })
+		rel = w.release(journal, containment.ReleaseOptions{})
+		if diff := cmp.Diff(before, w.snapshot()); diff != "" || rel.Outcome != containment.Released {
+			t.Errorf("%s: %s\n%s", action, status(rel), diff)
+		}
+		w.whole(journal)
 	}
 }
 

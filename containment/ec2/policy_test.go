@@ -3,11 +3,8 @@ package ec2_test
 import (
 	"encoding/json"
 	"os"
-	"slices"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/shotglass-ir/shotglass/containment"
 	"github.com/shotglass-ir/shotglass/containment/awsfake"
@@ -63,30 +60,21 @@ func TestPolicy(t *testing.T) {
 		t.Fatal(err)
 	}
 	everything(t, w)
-	var used []string
 	for _, c := range w.cloud.Calls() {
-		used = append(used, c.Action)
-		if c.Also != "" {
-			used = append(used, c.Also)
-		}
 		if strings.Contains(c.Error, "not authorized") {
 			t.Errorf("%s on %v: %s", c.Action, c.Resources, c.Error)
 		}
 	}
-	slices.Sort(used)
 	var p awsfake.Policy
 	if err := json.Unmarshal(doc, &p); err != nil {
 		t.Fatal(err)
 	}
-	var allowed []string
-	for _, s := range p.Statement {
-		if strings.HasPrefix(s.Sid, "Instances") {
-			allowed = append(allowed, s.Action...)
-		}
+	if missing, unused := p.Sum("Instances", w.cloud.Calls()); len(missing)+len(unused) > 0 {
+		t.Errorf("missing: %s\nnot needed: %s", strings.Join(missing, ", "), strings.Join(unused, ", "))
 	}
-	slices.Sort(allowed)
-	if diff := cmp.Diff(slices.Compact(used), slices.Compact(allowed)); diff != "" {
-		t.Errorf("used (-) and allowed (+):\n%s", diff)
+	// What a managed policy may have, white space left out.
+	if n := len(strings.Join(strings.Fields(string(doc)), "")); n > 6144 {
+		t.Errorf("the policy has %d characters", n)
 	}
 }
 

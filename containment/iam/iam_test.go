@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -354,121 +353,5 @@ func TestDelay(t *testing.T) {
 	w.outcome(r, containment.Held)
 	if r.Tampering != 0 {
 		t.Errorf("%d times", r.Tampering)
-	}
-}
-
-// Quotas: one of the policies is enough; if neither fits, the permissions boundary does it.
-func TestQuotas(t *testing.T) {
-	ten := make([]string, 10)
-	for i := range ten {
-		ten[i] = fmt.Sprint("arn:aws:iam::111122223333:policy/p", i)
-	}
-	long := `{"Version":"2012-10-17","Statement":[],"Id":"` + strings.Repeat("x", 1950) + `"}`
-	for name, c := range map[string]struct {
-		attached []string
-		inline   string
-		warning  string
-	}{
-		"ten policies attached": {attached: ten, warning: "AWSDenyAll does not fit"},
-		"inline is full":        {inline: long, warning: "of at most 2048 characters"},
-		"both":                  {attached: ten, inline: long, warning: "AWSDenyAll does not fit"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			if c.attached != nil {
-				w.alice.Attached = slices.Clone(c.attached)
-			}
-			if c.inline != "" {
-				w.alice.Policies["long"] = c.inline
-			}
-			w.alice.Boundary = "arn:aws:iam::111122223333:policy/edge"
-			before := w.states()
-			p := w.plan("user/alice+ops", containment.Options{})
-			if !strings.Contains(strings.Join(p.Warnings, "\n"), c.warning) {
-				t.Errorf("no warning of the quota in %q", p.Warnings)
-			}
-			r := w.contain("user/alice+ops", containment.Options{}, containment.ApplyOptions{Watch: 30 * time.Second})
-			w.outcome(r, containment.Held)
-			if r.Tampering != 0 {
-				t.Error("a quota is no tampering")
-			}
-			said := slices.ContainsFunc(r.Changes, func(c containment.ItemResult) bool { return strings.Contains(c.Error, "quota of IAM is used up") })
-			if !said {
-				t.Errorf("no quota is named: %s", asJSON(r.Changes))
-			}
-			if name == "both" && w.alice.Boundary != denyAll {
-				t.Error("the boundary is " + w.alice.Boundary)
-			}
-			w.outcome(w.release(r.Journal, allKinds...), containment.Released)
-			same(t, w.states(), before)
-		})
-	}
-}
-
-// A permission that is missing at each call in turn: a clear error, or a result that says what is not done; and the
-// journal is whole.
-func TestPermissionMissing(t *testing.T) {
-	for n := 1; ; n++ {
-		w := newWorld(t)
-		var hit *awsfake.Call
-		w.cloud.Fault = func(c *awsfake.Call) awsfake.Fault {
-			if hit == nil && c.Seq == n || hit != nil && c.Action == hit.Action {
-				call := *c
-				hit = &call
-				return awsfake.Fault{Error: awsfake.Denied(c)}
-			}
-			return awsfake.Fault{}
-		}
-		p, err := w.engine.Plan(t.Context(), w.target("user/alice+ops"), containment.Options{Case: "case-42"})
-		if err != nil {
-			if !errors.Is(err, containment.ErrDenied) || !strings.Contains(err.Error(), hit.Action) {
-				t.Errorf("%s denied: %v", hit.Action, err)
-			}
-			continue
-		}
-		planned := hit != nil
-		r, err := w.engine.Apply(t.Context(), p, containment.ApplyOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if hit == nil {
-			if n < 20 {
-				t.Errorf("only %d calls", n-1)
-			}
-			break
-		}
-		w.journal(r.Journal)
-		if r.Outcome == containment.Held && !w.off() {
-			t.Errorf("%s denied: held, though credentials are active", hit.Action)
-		}
-		if r.Outcome == containment.Held && w.alice.Policies[iam.PolicyName] == "" && !slices.Contains(w.alice.Attached, denyAll) {
-			t.Errorf("%s denied: held, though nothing is denied", hit.Action)
-		}
-		told := asJSON(p) + asJSON(r)
-		evidence := r.Outcome == containment.Held && !planned // it was read when the plan was made
-		if !strings.Contains(told, hit.Action) && !evidence && hit.Action != "iam:GetAccountSummary" && hit.Action != "sts:GetCallerIdentity" {
-			t.Errorf("%s denied: nothing tells (%s)", hit.Action, r.Outcome)
-		}
-		w.cloud.Edit(func() { w.cloud.Fault = nil })
-		w.release(r.Journal, allKinds...)
-		if w.denied(&w.alice.Entity) {
-			t.Errorf("%s denied: not released", hit.Action)
-		}
-	}
-}
-
-// Every call is throttled, and succeeds when tried again.
-func TestThrottling(t *testing.T) {
-	w := newWorld(t)
-	seen := map[string]int{}
-	w.cloud.Fault = func(c *awsfake.Call) awsfake.Fault {
-		if seen[c.Form.Encode()]++; seen[c.Form.Encode()]%2 == 1 {
-			return awsfake.Fault{Error: &awsfake.Error{Code: "Throttling", Message: "Rate exceeded"}}
-		}
-		return awsfake.Fault{}
-	}
-	w.outcome(w.contain("user/alice+ops", containment.Options{}, containment.ApplyOptions{}), containment.Held)
-	if !w.denied(&w.alice.Entity) || !w.off() {
-		t.Error("not contained")
 	}
 }

@@ -245,6 +245,43 @@ func TestPermissionMissing(t *testing.T) {
 	}
 }
 
+// A permission that is missing at each call of a release in turn: what stays is told, and the next one gives it back.
+func TestReleasePermissionMissing(t *testing.T) {
+	for n := 1; ; n++ {
+		w := newWorld(t)
+		before := w.states()
+		r := w.contain(containment.Options{Mode: lambda.ModeStrict}, containment.ApplyOptions{})
+		w.cloud.Reset()
+		denied := ""
+		w.cloud.Edit(func() {
+			w.cloud.Fault = func(c *awsfake.Call) awsfake.Fault {
+				if denied == "" && c.Seq == n {
+					denied = c.Action
+				}
+				if c.Action == denied {
+					return awsfake.Fault{Error: awsfake.Denied(c)}
+				}
+				return awsfake.Fault{}
+			}
+		})
+		back := w.release(r.Journal)
+		w.cloud.Edit(func() { w.cloud.Fault = nil })
+		if denied == "" {
+			if w.outcome(back, containment.Released); n < 14 {
+				t.Errorf("only %d calls", n-1)
+			}
+			return
+		}
+		if w.outcome(back, containment.Partial); !strings.Contains(asJSON(back), denied) {
+			t.Errorf("%s denied: nothing tells: %s", denied, asJSON(back))
+		}
+		w.outcome(w.release(r.Journal), containment.Released)
+		if d := cmp.Diff(before, w.states()); d != "" {
+			t.Errorf("%s denied, after the second release (-before +after):\n%s", denied, d)
+		}
+	}
+}
+
 // An attacker who opens it again, for a while.
 func TestTampering(t *testing.T) {
 	w := newWorld(t)
