@@ -20,6 +20,7 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire/agefile"
 	"github.com/shotglass-ir/shotglass/acquire/frame"
 	"github.com/shotglass-ir/shotglass/acquire/freeze"
+	"github.com/shotglass-ir/shotglass/acquire/live"
 	"github.com/shotglass-ir/shotglass/kernelmodules"
 	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/transport"
@@ -133,6 +134,9 @@ type Options struct {
 	// Swap reads the target's swap areas, too, once its memory has been stored.
 	Swap bool
 
+	// Collect is what is taken from the target beside its memory, see package live. Nil: nothing.
+	Collect []live.Kind
+
 	// Freeze stops the target's user processes while its memory is read, but for those that
 	// the capture, its logins or its survival depend on, and FreezeExempt. See package freeze.
 	Freeze       bool
@@ -210,10 +214,11 @@ type Job struct {
 	Modules      kernelmodules.Store
 	ModulePins   []string
 	SudoPassword transport.SecretFunc
-	Method       string // see Options.Method
-	Connections  int    // see Options.Connections; AutoConnections in place of its 0
-	Swap         *bool  // see Options.Swap
-	Freeze       *bool  // see Options.Freeze
+	Method       string      // see Options.Method
+	Connections  int         // see Options.Connections; AutoConnections in place of its 0
+	Swap         *bool       // see Options.Swap
+	Collect      []live.Kind // in place of Options.Collect; empty and not nil: nothing
+	Freeze       *bool       // see Options.Freeze
 	FreezeExempt []freeze.Exemption
 
 	CompressOnTarget string // see Options.CompressOnTarget
@@ -280,6 +285,9 @@ func (j Job) options(o Options) *Options {
 	if j.Swap != nil {
 		o.Swap = *j.Swap
 	}
+	if j.Collect != nil {
+		o.Collect = j.Collect
+	}
 	if j.Freeze != nil {
 		o.Freeze = *j.Freeze
 	}
@@ -335,6 +343,8 @@ type Step struct {
 	Recipients []string `json:"recipients,omitempty"` // who can decrypt the image; none: it is not encrypted
 	// Swap are the swap areas that are read after memory, with the names of their files.
 	Swap []PlannedSwap `json:"swap,omitempty"`
+	// Collect is what is collected beside it, and what that costs.
+	Collect []PlannedItem `json:"collect,omitempty"`
 	// Estimate is the least time of the stream, from the round trip and the target's rate
 	// limit; 0 when neither limits it.
 	Estimate time.Duration `json:"estimate_ns,omitempty"`

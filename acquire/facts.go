@@ -63,7 +63,8 @@ type Facts struct {
 	Product    string `json:"product,omitempty"` // DMI
 	InstanceID string `json:"instance_id,omitempty"`
 
-	lime      []string // all files of installed lime modules
+	sizes     map[string]int64 // of what can be collected, in bytes; by the names of live.Kinds
+	lime      []string         // all files of installed lime modules
 	tools     map[string]bool
 	mounts    string
 	ports     map[int]bool // TCP ports listened on
@@ -129,6 +130,7 @@ func parseFacts(out []byte, nonce string) (*Facts, error) {
 	}
 	f.MemTotal, f.MemAvailable = meminfo(sec["meminfo"])
 	f.Swap = parseSwaps(sec["swaps"])
+	f.sizes = parseSizes(sec["sizes"])
 	f.ports = listening(sec["listening"])
 	if _, err := fmt.Sscan(one("port_range"), &f.ephemeral[0], &f.ephemeral[1]); err != nil {
 		f.ephemeral = [2]int{32768, 60999} // the kernel's default, Documentation/networking/ip-sysctl

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/shotglass-ir/shotglass/acquire/frame"
+	"github.com/shotglass-ir/shotglass/acquire/live"
 	"github.com/shotglass-ir/shotglass/acquire/pipeline"
 	"github.com/shotglass-ir/shotglass/sink"
 )
@@ -105,6 +106,9 @@ func (s *Step) admit(ctx context.Context, g *gate, gateErr error) Result {
 		return s.fail(ctx, err)
 	}
 	weight += s.memory()
+	if len(s.opts.Collect) > 0 {
+		weight += live.Memory
+	}
 	if w, ok := s.opts.Sink.(sink.Weigher); ok {
 		weight += w.Memory(max(s.Expected, largest))
 	}

@@ -80,10 +80,12 @@ type Manifest struct {
 	Swap      []Swap   `json:"swap"` // not in the image: memory that was swapped out
 	// SwapImages are the swap areas that were asked for, in files of their own beside the image.
 	SwapImages []SwapImage `json:"swap_images,omitempty"`
-	Timeline   []Moment    `json:"timeline"`
-	Footprint  Footprint   `json:"footprint"`
-	Created    time.Time   `json:"created"`            // examiner's clock, UTC
-	Previous   *Reference  `json:"previous,omitempty"` // the audit log's last entry at that time
+	// Live is what was collected beside memory. Nil: nothing was asked for.
+	Live      *Live      `json:"live,omitempty"`
+	Timeline  []Moment   `json:"timeline"`
+	Footprint Footprint  `json:"footprint"`
+	Created   time.Time  `json:"created"`            // examiner's clock, UTC
+	Previous  *Reference `json:"previous,omitempty"` // the audit log's last entry at that time
 }
 
 // Tool is the program that made the image.
@@ -191,7 +193,7 @@ type ModuleUse struct {
 // Image is the stored image. A digest never travels without its size.
 type Image struct {
 	Name        string  `json:"name"`   // as asked for; a partial image lies under Stored.Location
-	Format      string  `json:"format"` // lime; raw: a swap area as it is
+	Format      string  `json:"format"` // lime; raw: a swap area as it is; tar: what was collected
 	Compression string  `json:"compression"`
 	Encryption  string  `json:"encryption"` // none or age
 	Raw         Digest  `json:"raw"`        // the LiME stream

@@ -160,6 +160,9 @@ func validImageName(s sink.Sink, name string) error {
 			return fmt.Errorf("name %q: must not end in %s, which the files beside an image do", name, suffix)
 		}
 	}
+	if _, ok := liveOwner(name); ok {
+		return fmt.Errorf("name %q: must not be that of what is collected beside an image", name)
+	}
 	if is, _ := IsSwap(name); is {
 		return fmt.Errorf("name %q: must not be that of a swap area beside an image", name)
 	}
@@ -229,6 +232,7 @@ func (s *Step) plan(ctx context.Context, opts *Options, slots slots) error {
 		s.Second = ""
 	}
 	s.planSwap()
+	s.planCollect()
 	if opts.Freeze {
 		var ferr error
 		s.Freeze, ferr = h.chooseFreeze(ctx)
@@ -245,6 +249,9 @@ func (s *Step) plan(ctx context.Context, opts *Options, slots slots) error {
 		}
 		for _, a := range s.Swap {
 			names = append(names, a.File, a.File+FramesSuffix)
+		}
+		if len(s.Collect) > 0 {
+			names = append(names, LiveName(s.Name, len(s.opts.Recipients) > 0))
 		}
 		for _, name := range names {
 			if err := c.Check(ctx, name); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/shotglass-ir/shotglass/acquire/frame"
 	"github.com/shotglass-ir/shotglass/acquire/lime"
+	"github.com/shotglass-ir/shotglass/acquire/live"
 	"github.com/shotglass-ir/shotglass/acquire/pipeline"
 	"github.com/shotglass-ir/shotglass/sink"
 )
@@ -175,6 +176,9 @@ type capture struct {
 	failed   []Stream // of sources that were tried before src and gave no byte
 	release  func()   // gives back the room for the files beside the image; nil when there is none
 
+	live        *live.Collection // nil: nothing was collected, or it is stored
+	collectLeft []string         // marks of scripts that did not come to their end
+
 	rejected []string    // checks for which a second image follows
 	other    *OtherImage // that was taken before
 }
@@ -204,8 +208,10 @@ func (c *capture) free() {
 func (c *capture) stream(ctx context.Context) {
 	h, name := c.h, host(c.step.Host)
 	h.clock = newSteadyClock(c.opts.Now)
-	c.sampleBefore(ctx)
 	h.pace = newPacer(newLimit(c.opts.LimitRate), c.opts.totalRate)
+	// Before anything else is done there: it should show the host as it was found.
+	c.collect(ctx, live.Before)
+	c.sampleBefore(ctx)
 	err := c.freeze(ctx)
 	if err == nil {
 		err = c.open(ctx)

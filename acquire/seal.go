@@ -57,6 +57,7 @@ func (c *capture) seal(ctx context.Context, interrupted bool) Result {
 	if len(errs) == 0 {
 		c.prepareSecond(ctx, m)
 	}
+	c.collectAfter(ctx, m)
 	swapErr := c.swap(ctx, m)
 	res.Left, res.Fix = m.Footprint.Left, m.Footprint.Fix
 	m.Timeline = c.h.timeline
@@ -130,7 +131,7 @@ func (c *capture) store(ctx context.Context, m *Manifest) (state State, receipt 
 	return state, receipt, errs
 }
 
-// sealEmpty ends a capture that got no byte. If the target was touched, what
+// sealEmpty ends a capture that got no byte. If the target was touched, or something was collected, what
 // was done to it is on record all the same, in a manifest without an image.
 func (c *capture) sealEmpty(ctx context.Context, res Result) Result {
 	err := errors.Join(c.openErr, c.srcErr, c.sinkErr)
@@ -143,7 +144,7 @@ func (c *capture) sealEmpty(ctx context.Context, res Result) Result {
 	if aerr := c.obj.Abort(op); aerr != nil {
 		res.Err = errors.Join(err, aerr)
 	}
-	if c.src != nil || c.freezer != nil {
+	if c.src != nil || c.freezer != nil || c.live != nil {
 		c.recordEmpty(ctx, err, &res)
 	}
 	return res
@@ -158,8 +159,9 @@ func (c *capture) recordEmpty(ctx context.Context, err error, res *Result) {
 	if serr := c.noSwap(m, errors.New("the image of memory brought no byte")); serr != nil {
 		res.Err = errors.Join(res.Err, serr)
 	}
-	m.Timeline = c.h.timeline
 	c.free()
+	c.collectAfter(ctx, m)
+	m.Timeline = c.h.timeline
 	if werr := c.writeManifest(ctx, m, res); werr != nil {
 		res.Err = errors.Join(res.Err, werr)
 	}

@@ -106,7 +106,7 @@ func (l *ledger) add(volume string, n int64) {
 // needed is the most that an image of the step takes, with what lies beside it.
 func (s *Step) needed() int64 {
 	swap, _ := s.swapRoom()
-	return s.Expected + swap + (s.Expected+swap)>>8 + overhead
+	return s.Expected + swap + (s.Expected+swap)>>8 + s.collectRoom() + overhead
 }
 
 // settle gives back the room that the plan kept for the step.

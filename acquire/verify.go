@@ -65,6 +65,8 @@ type VerifyReport struct {
 	// Swap are the swap areas that the manifest lists. What is wrong with them is in Problems,
 	// and so in Verdict; that one is partial is not: Verdict is of the image.
 	Swap []SwapReport `json:"swap,omitempty"`
+	// Live is what was collected beside the image, in the same way.
+	Live *LiveReport `json:"live,omitempty"`
 }
 
 // SignatureState is what the manifest's signature is worth.
@@ -81,7 +83,7 @@ type SignatureState struct {
 // A Mismatch is one thing that does not agree with the manifest.
 type Mismatch struct {
 	What         string `json:"what"`              // one of the constants below
-	File         string `json:"file,omitempty"`    // of a swap area; empty: it is about the image or its manifest
+	File         string `json:"file,omitempty"`    // of a swap area, or of what was collected; empty: it is about the image or its manifest
 	Frame        int    `json:"frame"`             // -1 when it is not about one frame
 	StoredOffset int64  `json:"stored_offset"`     // of the frame, -1 when unknown
 	RawOffset    int64  `json:"raw_offset"`        // of the frame, -1 when unknown
@@ -105,6 +107,7 @@ const (
 	mismatchComplete  = "complete"      // called complete, and records are not whole
 	mismatchRanges    = "ranges"        // called complete, and not the target's System RAM
 	mismatchBanner    = "banner"        // the kernel's banner is elsewhere
+	mismatchLive      = "collected"     // what was collected is not there, or its record contradicts itself
 	mismatchSwap      = "swap"          // a swap area is not there, or its record contradicts itself
 )
 
@@ -149,11 +152,11 @@ func imageOf(name string) string {
 func fileOf(name string) string {
 	for _, suffix := range []string{PartialManifestSuffix + SignatureSuffix, PartialManifestSuffix, ManifestSuffix + SignatureSuffix, SignatureSuffix, ManifestSuffix, FramesSuffix, sink.PartialSuffix} {
 		if base, ok := strings.CutSuffix(name, suffix); ok {
-			return base
+			return withoutLive(base)
 		}
 	}
 	base, _ := sink.SegmentOf(name)
-	return base
+	return withoutLive(base)
 }
 
 // ManifestOf reads the manifest that lies beside an image, or another file of its set. It checks
@@ -175,7 +178,9 @@ type verification struct {
 	opts  VerifyOptions
 	m     *Manifest
 	rep   *VerifyReport
-	flat  bool // a swap area: its raw bytes have no records
+	flat  bool // a swap area, or an archive: its raw bytes have no records
+	// content, if set, takes the raw bytes of what is flat.
+	content io.Writer
 }
 
 func (v *verification) run(ctx context.Context) error {
@@ -212,6 +217,9 @@ func (v *verification) run(ctx context.Context) error {
 	}
 	if serr := v.swap(ctx); serr != nil {
 		return serr
+	}
+	if lerr := v.live(ctx); lerr != nil {
+		return lerr
 	}
 	return err
 }

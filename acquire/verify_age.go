@@ -212,7 +212,8 @@ type content struct {
 	x       *frame.Index
 	guessed bool
 	f       *frame.VerifyReport
-	walker  *lime.Walker // nil: of a swap area
+	walker  *lime.Walker // nil: of a swap area, or an archive
+	raw     io.Writer    // in its place; may be nil
 }
 
 // contentOf finds the frames of a decrypted image; nil if it is not.
@@ -232,13 +233,15 @@ func (v *verification) contentOf(ctx context.Context, plain *agefile.Reader) (*c
 			}
 		}
 	}
-	return &content{plain: plain, x: x, guessed: guessed, walker: v.walker()}, nil
+	return &content{plain: plain, x: x, guessed: guessed, walker: v.walker(), raw: v.content}, nil
 }
 
 func (c *content) verify(ctx context.Context, r io.ReaderAt, workers int) (err error) {
 	o := frame.VerifyOptions{Workers: workers}
 	if c.walker != nil {
 		o.Raw = c.walker
+	} else if c.raw != nil {
+		o.Raw = c.raw
 	}
 	c.f, err = frame.Verify(ctx, r, c.plain.Size(), c.x, o)
 	return err

@@ -62,6 +62,8 @@ func (v *verification) image(ctx context.Context, r sink.Reader) error {
 	walker := v.walker()
 	if walker != nil {
 		o.Raw = walker
+	} else if v.content != nil {
+		o.Raw = v.content
 	}
 	if v.opts.Progress != nil {
 		o.Progress = func(stored, _ int64) { v.opts.Progress(stored, size) }

@@ -42,7 +42,7 @@ func TestCapture(t *testing.T) {
 	text := "shotglass-marker-" + hex.EncodeToString(marker)
 	r.ssh("printf %s " + text[:20] + " >/dev/shm/marker; printf %s " + text[20:] + " >>/dev/shm/marker")
 
-	p := start(t, nil, r.capture("ops")...)
+	p := start(t, []string{"SHOTGLASS_COLLECT=all"}, r.capture("ops")...)
 	p.want(0, 5*time.Minute)
 	r.clean(30 * time.Second)
 	m := r.manifest()
@@ -77,6 +77,7 @@ func TestCapture(t *testing.T) {
 		os.WriteFile(other+".signers", append([]byte("stranger "), pub...), 0o600)
 		start(t, nil, "verify", "--signers", other+".signers", image).want(4, time.Minute)
 	})
+	t.Run("collected", func(t *testing.T) { collected(t, r, m) })
 	t.Run("ssh-keygen", func(t *testing.T) {
 		data, err := os.Open(image + ".json")
 		if err != nil {

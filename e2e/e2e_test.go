@@ -168,7 +168,8 @@ func start(t *testing.T, env []string, args ...string) *run {
 	t.Helper()
 	r := &run{t: t, done: make(chan struct{})}
 	r.cmd = exec.Command(program, args...)
-	r.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}, env...)
+	// What is collected beside an image takes the emulated guests seconds each time: a few tests ask for it.
+	r.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "SHOTGLASS_COLLECT=none"}, env...)
 	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, &r.stderr
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := r.cmd.Start(); err != nil {

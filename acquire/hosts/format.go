@@ -14,6 +14,7 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/agefile"
 	"github.com/shotglass-ir/shotglass/acquire/freeze"
+	"github.com/shotglass-ir/shotglass/acquire/live"
 )
 
 // formats are what a text can have to look like; the tag "is" names one. pattern is for
@@ -33,6 +34,7 @@ var formats = map[string]struct {
 	"zip":         {`^(off|auto|zstd|lz4|gzip)$`, checkZip},
 	"method":      {`^(auto|lime|kcore|avml)$`, checkMethod},
 	"exemption":   {`\S`, checkExemption},
+	"collected":   {`^[a-z-]+$`, checkCollected},
 	"notify":      {`^(https?://|arn:[a-z-]+:sns:)`, checkNotify},
 	"bucket":      {`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`, checkBucket},
 	"prefix":      {`^[^/\\]*$`, ValidPrefix},
@@ -137,6 +139,11 @@ func checkZip(s string) error {
 		return fmt.Errorf("%q is no compressor: want one of %s", s, strings.Join(acquire.Zips, ", "))
 	}
 	return nil
+}
+
+func checkCollected(s string) error {
+	_, err := live.Parse([]string{s})
+	return err
 }
 
 func checkExemption(s string) error {

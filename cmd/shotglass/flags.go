@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/shotglass-ir/shotglass/acquire"
+	"github.com/shotglass-ir/shotglass/acquire/live"
 )
 
 // Groups of flags, as --help prints them.
@@ -93,6 +94,8 @@ func captureFlagSet() []cli.Flag {
 	connections.Value = "auto"
 	zip := str(groupMethod, "compress-on-target", "", "COMPRESS_ON_TARGET", "let the target compress what it sends, with what it has: `off|auto|zstd|lz4|gzip`. For slow links: it takes CPU time of the target and starts processes there")
 	zip.Value = acquire.ZipOff
+	collect := str(groupMethod, "collect", "", "COLLECT", "take this from the host beside its memory, for the analysis: `LIST` of names with commas, or state (processes, sockets, ...), kernel (BTF, kallsyms, ...), all, none. Each item is optional, and none fails a capture; plan shows what each costs")
+	collect.Value = live.All
 	least := str(groupRun, "min-rate", "", "MIN_RATE", "give up a stream that brings less than this `RATE` over twice the stall timeout, or off")
 	least.Value = "10kB/s"
 	progress := str(groupOutput, "progress", "", "PROGRESS", "show progress as `auto|bar|lines|none`")
@@ -145,6 +148,7 @@ func captureFlagSet() []cli.Flag {
 
 		method, connections, zip,
 		yes(groupMethod, "swap", "SWAP", "read the host's swap areas, too, after its memory: each becomes a file beside the image, in the same manifest"),
+		collect,
 		&cli.Int64Flag{Name: "accept-unreadable", Usage: "call an image complete although /proc/kcore did not give, or AVML left out, up to `N` of its pages, which are zeros in it. The manifest lists them", Category: groupMethod, EnvVars: env("ACCEPT_UNREADABLE"), DefaultText: "none"},
 
 		file(groupMethod, "avml", "", "AVML", "AVML's program for Linux, version 0.20 or so: `FILE`; auto takes it last of all"),

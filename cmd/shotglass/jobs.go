@@ -13,6 +13,7 @@ import (
 
 	"github.com/shotglass-ir/shotglass/acquire"
 	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
+	"github.com/shotglass-ir/shotglass/acquire/live"
 	"github.com/shotglass-ir/shotglass/kernelmodules"
 	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/sink/s3"
@@ -243,6 +244,12 @@ func (m *jobMaker) job(name string, h hostsfile.Host, arg hostSpec) acquire.Job 
 		j.Swap = h.Swap
 	}
 	var err error
+	if fromFile("collect", list(h.Collect)) {
+		if j.Collect, err = live.Parse(h.Collect); err != nil {
+			fail("collect", err)
+		}
+		j.Collect = append([]live.Kind{}, j.Collect...) // none is not nil
+	}
 	j.ModulePins = pins
 	if j.Modules, err = m.store(modules, pins); err != nil {
 		fail("module", err)

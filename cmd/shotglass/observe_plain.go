@@ -171,6 +171,10 @@ func plannedLines(s *acquire.Step) []string {
 		}
 		lines = append(lines, fmt.Sprintf("then %s of swap in %s", size(total), plural(len(s.Swap), "area")))
 	}
+	if n := len(s.Collect); n > 0 && s.Prior == nil {
+		bytes, _ := collectCost(s.Collect)
+		lines = append(lines, fmt.Sprintf("with it %s from the host, about %s", plural(n, "item"), size(bytes)))
+	}
 	if s.Prior != nil {
 		lines = append(lines, priorLine(s.Prior))
 	}

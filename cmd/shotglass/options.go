@@ -17,6 +17,7 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire/frame"
 	"github.com/shotglass-ir/shotglass/acquire/freeze"
 	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
+	"github.com/shotglass-ir/shotglass/acquire/live"
 	"github.com/shotglass-ir/shotglass/cmd/shotglass/notify"
 	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/sink/s3"
@@ -159,6 +160,9 @@ var (
 func readMethod(e *acquire.Options, ctx *cli.Context) (err error) {
 	e.Method, e.AcceptUnreadable = ctx.String("method"), ctx.Int64("accept-unreadable")
 	e.Swap = ctx.Bool("swap")
+	if e.Collect, err = live.Parse(strings.Split(ctx.String("collect"), ",")); err != nil {
+		return usagef("--collect: %v", err)
+	}
 	if err := readAvml(e, ctx); err != nil {
 		return err
 	}

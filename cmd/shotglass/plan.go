@@ -200,6 +200,7 @@ func printStep(out io.Writer, s *acquire.Step) {
 	for _, a := range s.Swap {
 		row("swap", "%q (%s), %s, %s used: into %s", a.Name, a.Type, size(a.Bytes), size(a.Used), a.File)
 	}
+	printCollect(s.Collect, row)
 	if len(s.Recipients) > 0 {
 		row("encrypted", "to %s", shortList(s.Recipients))
 	}

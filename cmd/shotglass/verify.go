@@ -20,7 +20,7 @@ import (
 )
 
 const verifyText = `FILE is an image, its partial form or its manifest; image, manifest, signature and frame index lie in one folder.
-It may be s3://bucket/key too. The image is read again in full, and the swap areas beside it. Every mismatch is told, with its frame and its offsets.
+It may be s3://bucket/key too. The image is read again in full, and the swap areas and what was collected beside it. Every mismatch is told, with its frame and its offsets.
 FILE may also be the audit log of a run: its chain, its end, its signature and the manifests beside it are checked; or the record of
 a containment, IMAGE.containment: its signature, and the manifest that it names.
 
@@ -230,6 +230,9 @@ func printVerdict(out io.Writer, name string, r *acquire.VerifyReport) {
 		for _, reason := range s.Reasons {
 			fmt.Fprintf(out, "    not complete: %s\n", printable(reason))
 		}
+	}
+	if l := r.Live; l != nil {
+		printLiveVerdict(out, l)
 	}
 	for _, p := range r.Problems {
 		fmt.Fprintf(out, "  mismatch: %s\n", printable(mismatchLine(p)))

@@ -4,7 +4,7 @@ _shotglass() {
 	local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" cmd="${COMP_WORDS[1]}"
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		COMPREPLY=($(compgen -W "capture plan verify report cat inspect upload contain status release hosts modules version completion man help --help --version" -- "$cur"))
+		COMPREPLY=($(compgen -W "capture plan verify report cat inspect live upload contain status release hosts modules version completion man help --help --version" -- "$cur"))
 		return
 	fi
 	local flags= words= files= hosts=
@@ -39,6 +39,7 @@ _shotglass() {
 		--method) return ;;
 		--connections) return ;;
 		--compress-on-target) return ;;
+		--collect) return ;;
 		--accept-unreadable) return ;;
 		--avml) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--avml-sha256) return ;;
@@ -90,7 +91,7 @@ _shotglass() {
 		--aws-source-identity) return ;;
 		--break-glass) return ;;
 		esac
-		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --recipient --recipients-file --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --method --connections --compress-on-target --swap --accept-unreadable --avml --avml-sha256 --avml-folder --freeze --freeze-exempt --freeze-lease --module --module-sha256 --insecure-unverified-module --insecure-installed-module --stall-timeout --min-rate --cleanup-timeout --parallel --memory-budget --require-all --limit-rate --limit-total-rate --compress-threads --json --quiet -q --progress --log-dir --log-prefix --notify --notify-secret-file --insecure-notify-http --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --repository-ca --insecure-repository-http --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --spill --s3-segment-size --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --contain --lock-first --protect-first --watch --require-verified --despite-denied --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --break-glass --no-instance-metadata --help -h"
+		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --recipient --recipients-file --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --method --connections --compress-on-target --swap --collect --accept-unreadable --avml --avml-sha256 --avml-folder --freeze --freeze-exempt --freeze-lease --module --module-sha256 --insecure-unverified-module --insecure-installed-module --stall-timeout --min-rate --cleanup-timeout --parallel --memory-budget --require-all --limit-rate --limit-total-rate --compress-threads --json --quiet -q --progress --log-dir --log-prefix --notify --notify-secret-file --insecure-notify-http --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --repository-ca --insecure-repository-http --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --spill --s3-segment-size --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --contain --lock-first --protect-first --watch --require-verified --despite-denied --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --break-glass --no-instance-metadata --help -h"
 		words="" hosts=1
 		;;
 	plan)
@@ -123,6 +124,7 @@ _shotglass() {
 		--method) return ;;
 		--connections) return ;;
 		--compress-on-target) return ;;
+		--collect) return ;;
 		--accept-unreadable) return ;;
 		--avml) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--avml-sha256) return ;;
@@ -174,7 +176,7 @@ _shotglass() {
 		--aws-source-identity) return ;;
 		--break-glass) return ;;
 		esac
-		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --recipient --recipients-file --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --method --connections --compress-on-target --swap --accept-unreadable --avml --avml-sha256 --avml-folder --freeze --freeze-exempt --freeze-lease --module --module-sha256 --insecure-unverified-module --insecure-installed-module --stall-timeout --min-rate --cleanup-timeout --parallel --memory-budget --require-all --limit-rate --limit-total-rate --compress-threads --json --quiet -q --progress --log-dir --log-prefix --notify --notify-secret-file --insecure-notify-http --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --repository-ca --insecure-repository-http --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --spill --s3-segment-size --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --contain --lock-first --protect-first --watch --require-verified --despite-denied --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --break-glass --no-instance-metadata --help -h"
+		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --recipient --recipients-file --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --method --connections --compress-on-target --swap --collect --accept-unreadable --avml --avml-sha256 --avml-folder --freeze --freeze-exempt --freeze-lease --module --module-sha256 --insecure-unverified-module --insecure-installed-module --stall-timeout --min-rate --cleanup-timeout --parallel --memory-budget --require-all --limit-rate --limit-total-rate --compress-threads --json --quiet -q --progress --log-dir --log-prefix --notify --notify-secret-file --insecure-notify-http --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --repository-ca --insecure-repository-http --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --spill --s3-segment-size --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --contain --lock-first --protect-first --watch --require-verified --despite-denied --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --break-glass --no-instance-metadata --help -h"
 		words="" hosts=1
 		;;
 	verify)
@@ -237,6 +239,21 @@ _shotglass() {
 		esac
 		flags="--json --identity -i --identity-passphrase-file --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
 		words="" files=1
+		;;
+	live)
+		case "$prev" in
+		--output|-o) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--identity|-i) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--identity-passphrase-file) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--s3-region) return ;;
+		--s3-profile) return ;;
+		--s3-endpoint) return ;;
+		--s3-role-arn) return ;;
+		--s3-external-id) return ;;
+		--s3-bucket-owner) return ;;
+		esac
+		flags="--output -o --json --identity -i --identity-passphrase-file --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
+		words=""
 		;;
 	upload)
 		case "$prev" in
@@ -394,7 +411,7 @@ _shotglass() {
 		case "$prev" in
 		esac
 		flags="--help -h"
-		words="capture plan verify report cat inspect upload contain status release hosts modules version completion man help exit-codes environment secrets json evidence"
+		words="capture plan verify report cat inspect live upload contain status release hosts modules version completion man help exit-codes environment secrets json evidence"
 		;;
 	*) return ;;
 	esac

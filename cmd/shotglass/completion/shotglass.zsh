@@ -11,6 +11,7 @@ _shotglass() {
 		'report:make an HTML page of a case'
 		'cat:print the raw image to standard output'
 		'inspect:tell what a LiME image holds, whoever made it'
+		'live:list or unpack what was collected beside an image'
 		'upload:bring to its bucket what a capture left in its --spill folder'
 		'contain:isolate instances, lock credentials; with a journal to undo it'
 		'status:say what is contained, and whether it holds'
@@ -75,6 +76,7 @@ _shotglass() {
 			'--connections[read /proc/kcore, and swap, over N|auto connections at once; each is a login]:value: ' \
 			'--compress-on-target[let the target compress what it sends, with what it has\: off|auto|zstd|lz4|gzip. For slow links\: it takes CPU time of the target and starts processes there]:value: ' \
 			'--swap[read the host’s swap areas, too, after its memory\: each becomes a file beside the image, in the same manifest]' \
+			'--collect[take this from the host beside its memory, for the analysis\: LIST of names with commas, or state (processes, sockets, ...), kernel (BTF, kallsyms, ...), all, none. Each item is optional, and none fails a capture; plan shows what each costs]:value: ' \
 			'--accept-unreadable[call an image complete although /proc/kcore did not give, or AVML left out, up to N of its pages, which are zeros in it. The manifest lists them]:value: ' \
 			'--avml[AVML’s program for Linux, version 0.20 or so\: FILE; auto takes it last of all]:file:_files' \
 			'*--avml-sha256[it has this digest]:value: ' \
@@ -193,6 +195,7 @@ _shotglass() {
 			'--connections[read /proc/kcore, and swap, over N|auto connections at once; each is a login]:value: ' \
 			'--compress-on-target[let the target compress what it sends, with what it has\: off|auto|zstd|lz4|gzip. For slow links\: it takes CPU time of the target and starts processes there]:value: ' \
 			'--swap[read the host’s swap areas, too, after its memory\: each becomes a file beside the image, in the same manifest]' \
+			'--collect[take this from the host beside its memory, for the analysis\: LIST of names with commas, or state (processes, sockets, ...), kernel (BTF, kallsyms, ...), all, none. Each item is optional, and none fails a capture; plan shows what each costs]:value: ' \
 			'--accept-unreadable[call an image complete although /proc/kcore did not give, or AVML left out, up to N of its pages, which are zeros in it. The manifest lists them]:value: ' \
 			'--avml[AVML’s program for Linux, version 0.20 or so\: FILE; auto takes it last of all]:file:_files' \
 			'*--avml-sha256[it has this digest]:value: ' \
@@ -343,6 +346,26 @@ _shotglass() {
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
 			'*:argument:_files'
+		;;
+	live)
+		_arguments -S \
+			'--output[unpack into this folder, which must not be there yet]:file:_files' \
+			'-o[unpack into this folder, which must not be there yet]:file:_files' \
+			'--json[print JSON Lines to standard output]' \
+			'*--identity[decrypt images with this FILE\: secret keys of age, also encrypted with a passphrase, or an SSH private key]:file:_files' \
+			'*-i[decrypt images with this FILE\: secret keys of age, also encrypted with a passphrase, or an SSH private key]:file:_files' \
+			'--identity-passphrase-file[read the passphrase of identities from the first line of FILE; or set SHOTGLASS_IDENTITY_PASSPHRASE; else it is asked for on the terminal]:file:_files' \
+			'--s3-region[REGION of the bucket]:value: ' \
+			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--s3-endpoint[another server than AWS]:value: ' \
+			'--s3-path-style[name the bucket in the path, as most other servers want]' \
+			'--s3-insecure-http[take an endpoint without TLS on another machine\: anybody in between can read and forge the evidence]' \
+			'--s3-role-arn[role to assume]:value: ' \
+			'--s3-external-id[external ID for that role]:value: ' \
+			'--s3-bucket-owner[ACCOUNT that must own the bucket]:value: ' \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'*:argument: '
 		;;
 	upload)
 		_arguments -S \
@@ -538,7 +561,7 @@ _shotglass() {
 		_arguments -S \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
-			'*:argument:(capture plan verify report cat inspect upload contain status release hosts modules version completion man help exit-codes environment secrets json evidence)'
+			'*:argument:(capture plan verify report cat inspect live upload contain status release hosts modules version completion man help exit-codes environment secrets json evidence)'
 		;;
 	esac
 }

@@ -1,0 +1,290 @@
+package live
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// MaxKept bounds what a Collection keeps in memory, compressed, in bytes: a kernel's kallsyms, BTF and
+// System.map take 8 MiB together. Once a host has sent more, further items are refused.
+const MaxKept = 24 << 20
+
+// Memory is what a collection takes at most, in bytes, with the encoder and the decoder.
+const Memory = MaxKept + 8<<20
+
+// A Collection is what was taken from one host. It is not safe for concurrent use.
+type Collection struct {
+	Items []Item
+
+	kept  [][]byte // of each item, compressed; nil: nothing
+	total int      // bytes of kept
+}
+
+// maxLine bounds a marker, which holds a name and a path.
+const maxLine = 4 << 10
+
+// A Receiver takes the output of [Script] apart, as it comes, and puts it into a Collection. Write
+// never fails: what is too much is dropped, and the item says so. Finish ends it.
+type Receiver struct {
+	c     *Collection
+	stage Stage
+	want  []Kind // not yet begun
+	mark  []byte
+	now   func() time.Time
+
+	held  []byte // may be the start of a marker
+	line  bool   // held begins after a marker
+	kind  Kind   // of the item under way; no name: there is none
+	begun time.Time
+	n     int64
+	sum   hash.Hash
+	out   bytes.Buffer
+	enc   *zstd.Encoder
+	over  string // why bytes are dropped
+	ended bool
+}
+
+// NewReceiver receives kinds, in their order, at a stage. nonce is what the script was given; now is the
+// examiner's clock.
+func (c *Collection) NewReceiver(stage Stage, kinds []Kind, nonce string, now func() time.Time) *Receiver {
+	r := &Receiver{c: c, stage: stage, want: kinds, mark: []byte("\n@@" + nonce + " "), now: now}
+	// One goroutine's worth: this is some MB, and other hosts stream memory meanwhile.
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(1<<20))
+	if err != nil {
+		panic("live: internal error: " + err.Error())
+	}
+	r.enc = enc
+	return r
+}
+
+// Write implements io.Writer.
+func (r *Receiver) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 || len(r.held) > 0 {
+		if r.ended {
+			r.held = nil
+			break
+		}
+		// Copied in parts, so that what is held stays small.
+		part := p[:min(len(p), 64<<10)]
+		p = p[len(part):]
+		r.held = append(r.held, part...)
+		for r.step() {
+		}
+		if len(p) == 0 {
+			break
+		}
+	}
+	return n, nil
+}
+
+// step takes a marker, or what lies before one, off held. It reports whether there may be more.
+func (r *Receiver) step() bool {
+	if r.ended || len(r.held) == 0 {
+		return false
+	}
+	if r.line {
+		line, rest, whole := bytes.Cut(r.held, []byte{'\n'})
+		if !whole {
+			if len(r.held) > maxLine { // nothing of ours
+				r.line = false
+				return true
+			}
+			return false
+		}
+		r.line, r.held = false, rest
+		r.marker(string(line))
+		return true
+	}
+	if i := bytes.Index(r.held, r.mark); i >= 0 {
+		r.content(r.held[:i])
+		r.held, r.line = r.held[i+len(r.mark):], true
+		return true
+	}
+	keep := min(len(r.held), len(r.mark)-1)
+	r.content(r.held[:len(r.held)-keep])
+	r.held = append(r.held[:0:0], r.held[len(r.held)-keep:]...)
+	return false
+}
+
+// marker ends an item, or begins one.
+func (r *Receiver) marker(line string) {
+	verb, rest, _ := strings.Cut(line, " ")
+	switch verb {
+	case "+":
+		r.end("the next one began before it ended")
+		for i, k := range r.want {
+			if k.Name == rest {
+				r.skip(r.want[:i], "the host left it out")
+				r.want = r.want[i+1:]
+				r.begin(k)
+				return
+			}
+		}
+	case "-":
+		if r.kind.Name != "" {
+			r.finish(rest)
+		}
+	case "end":
+		r.end("the script ended before it")
+		r.ended = true
+	}
+}
+
+func (r *Receiver) begin(k Kind) {
+	r.kind, r.begun, r.n, r.sum, r.over = k, r.now().UTC(), 0, sha256.New(), ""
+	r.out = bytes.Buffer{}
+	r.enc.Reset(&r.out)
+}
+
+// content takes bytes of the item under way. Those of none are noise: a login script's greeting.
+func (r *Receiver) content(p []byte) {
+	if r.kind.Name == "" || r.over != "" || len(p) == 0 {
+		return
+	}
+	if room := r.kind.Limit - r.n; int64(len(p)) > room {
+		p, r.over = p[:room], fmt.Sprintf("cut: there are more than %d bytes", r.kind.Limit)
+	}
+	if r.c.total+r.out.Len()+len(p) > MaxKept {
+		r.over = fmt.Sprintf("cut: the host has sent more than the %d MiB that are kept of all items together", MaxKept>>20)
+		return
+	}
+	r.sum.Write(p)
+	r.n += int64(len(p))
+	if _, err := r.enc.Write(p); err != nil { // a bytes.Buffer takes all
+		r.over = err.Error()
+	}
+}
+
+// finish ends the item under way with what the script says of it: an exit status, and the file that was
+// read; or "missing".
+func (r *Receiver) finish(said string) {
+	status, file, _ := strings.Cut(said, " ")
+	why := r.over
+	switch {
+	case why != "":
+	case status == "missing":
+		why = "the host has none"
+	case status != "0":
+		why = fmt.Sprintf("reading it ended with status %.40q", status)
+	case r.n == 0:
+		why = "it is empty"
+	}
+	it := r.item(r.kind, why)
+	if file != "" && strings.HasPrefix(file, "/") {
+		it.How = fmt.Sprintf("%.300q", file)
+		it.How = strings.Trim(it.How, `"`)
+	}
+	it.Begun, it.Took = r.begun, r.now().Sub(r.begun)
+	var kept []byte
+	if err := r.enc.Close(); err != nil {
+		it.Error = err.Error()
+	} else if r.n > 0 {
+		it.File, it.Bytes, it.SHA256 = r.kind.path(r.stage), r.n, hex.EncodeToString(r.sum.Sum(nil))
+		kept = bytes.Clone(r.out.Bytes())
+	}
+	r.c.add(it, kept)
+	r.kind = Kind{}
+}
+
+func (r *Receiver) item(k Kind, why string) Item {
+	return Item{Name: k.Name, Stage: r.stage, How: k.How, Error: why}
+}
+
+// end ends the item under way, if there is one, which is not whole.
+func (r *Receiver) end(why string) {
+	if r.kind.Name == "" {
+		return
+	}
+	if r.over == "" {
+		r.over = "cut: " + why
+	}
+	r.finish("")
+}
+
+func (r *Receiver) skip(kinds []Kind, why string) {
+	for _, k := range kinds {
+		r.c.add(r.item(k, why), nil)
+	}
+}
+
+// Finish ends what is under way, and lists what did not come; err is how the script ended, nil if it
+// ended by itself. It returns why what is missing is.
+func (r *Receiver) Finish(err error) error {
+	if !r.ended {
+		if err == nil {
+			err = errors.New("the host's answer ended early")
+		}
+		if !r.line {
+			r.content(r.held)
+		}
+		r.end(err.Error())
+	} else {
+		err = nil
+	}
+	why := "the host left it out"
+	if err != nil {
+		why = "not read: " + err.Error()
+	}
+	r.skip(r.want, why)
+	r.want, r.ended, r.held = nil, true, nil
+	r.enc.Close()
+	return err
+}
+
+// Skip lists kinds that are not read at a stage, and why.
+func (c *Collection) Skip(stage Stage, kinds []Kind, why string) {
+	for _, k := range kinds {
+		c.add(Item{Name: k.Name, Stage: stage, How: k.How, Error: "not read: " + why}, nil)
+	}
+}
+
+func (c *Collection) add(it Item, kept []byte) {
+	c.Items, c.kept = append(c.Items, it), append(c.kept, kept)
+	c.total += len(kept)
+}
+
+// Content returns the bytes of an item; nil if there are none.
+func (c *Collection) Content(i int) ([]byte, error) {
+	if c.kept[i] == nil {
+		return nil, nil
+	}
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(128<<20))
+	if err != nil {
+		return nil, err
+	}
+	defer dec.Close()
+	return dec.DecodeAll(c.kept[i], nil)
+}
+
+// Replace puts other content in the place of an item's: what was made of what was read.
+func (c *Collection) Replace(i int, content []byte) error {
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
+	if err != nil {
+		return err
+	}
+	defer enc.Close()
+	sum := sha256.Sum256(content)
+	kept := enc.EncodeAll(content, nil)
+	c.total += len(kept) - len(c.kept[i])
+	c.kept[i] = kept
+	it := &c.Items[i]
+	it.Bytes, it.SHA256 = int64(len(content)), hex.EncodeToString(sum[:])
+	return nil
+}
+
+// Drop forgets the content of an item, and says why.
+func (c *Collection) Drop(i int, why string) {
+	c.total -= len(c.kept[i])
+	c.kept[i] = nil
+	it := &c.Items[i]
+	it.File, it.Bytes, it.SHA256, it.Error = "", 0, "", why
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"filippo.io/age"
+	"github.com/urfave/cli/v2"
+
+	"github.com/shotglass-ir/shotglass/acquire"
+	"github.com/shotglass-ir/shotglass/acquire/agefile"
+	"github.com/shotglass-ir/shotglass/acquire/live"
+	"github.com/shotglass-ir/shotglass/sink/s3"
+)
+
+const liveText = `Lists what was collected from the host beside its memory, from the archive that lies beside IMAGE. With --output it is written into
+a new folder: state before and after the image was taken in before/ and after/, files of the host under the paths that they had there. The digests in the archive are
+checked; that they are those of the signed manifest is for verify to say. IMAGE may be s3://bucket/key, or the archive itself.`
+
+func liveCommand(c *console) *cli.Command {
+	return &cli.Command{
+		Name: "live", Usage: "list or unpack what was collected beside an image",
+		ArgsUsage: "IMAGE", Description: liveText,
+		Flags: slices.Concat([]cli.Flag{
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, TakesFile: true, Usage: "unpack into this folder, which must not be there yet: `DIR`"},
+			jsonFlag(),
+		}, identityFlags(), s3AccessFlags()),
+		Action: func(ctx *cli.Context) error {
+			c.json = ctx.Bool("json")
+			if ctx.NArg() != 1 {
+				return usagef("live takes one image, there are %d", ctx.NArg())
+			}
+			ids, err := readIdentities(c, ctx)
+			if err != nil {
+				return err
+			}
+			defer exitOnSignal(c)()
+			name := ctx.Args().First()
+			archive, err := openLive(ctx.Context, name, s3Access(ctx), ids)
+			if err != nil {
+				return err
+			}
+			defer archive.Close()
+			items, err := unpackLive(archive, ctx.String("output"))
+			if items != nil {
+				printLive(c, liveMessage{File: archive.name, Folder: ctx.String("output"), Items: items})
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", archive.name, err)
+			}
+			return nil
+		},
+	}
+}
+
+// liveMessage is what `live` prints.
+type liveMessage struct {
+	File   string      `json:"file"`
+	Folder string      `json:"folder,omitempty"` // unpacked into
+	Items  []live.Item `json:"items"`
+}
+
+// openLive opens the archive beside an image, encrypted or not, or an archive by its own name.
+func openLive(ctx context.Context, name string, access s3.Options, ids []age.Identity) (*image, error) {
+	names := []string{acquire.LiveName(name, false), acquire.LiveName(name, true)}
+	if strings.HasSuffix(strings.TrimSuffix(name, agefile.Suffix), acquire.LiveSuffix) {
+		names = []string{name}
+	}
+	for _, n := range names {
+		img, err := openImage(ctx, n, access, ids)
+		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return img, err
+		}
+	}
+	return nil, &hinted{fmt.Errorf("nothing was collected beside %s: there is no %s", name, strings.Join(names, " and no ")), "the manifest says what was asked for, and what became of it (live)"}
+}
+
+// unpackLive reads an archive, into folder unless that is empty. The items are those of its list.
+func unpackLive(archive *image, folder string) ([]live.Item, error) {
+	if folder != "" {
+		if err := os.Mkdir(folder, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	in, out := io.Pipe()
+	go func() {
+		_, err := archive.WriteTo(out)
+		out.CloseWithError(err)
+	}()
+	defer in.Close()
+	return live.ReadArchive(in, func(it live.Item, r io.Reader) error {
+		if folder == "" || it.File == "" {
+			return nil
+		}
+		path := filepath.Join(folder, filepath.FromSlash(it.File)) // live.Check has let it pass
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return err
+		}
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(f, r)
+		return errors.Join(err, f.Close())
+	})
+}
+
+func printLive(c *console, m liveMessage) {
+	if c.json {
+		c.message("live", m)
+		return
+	}
+	w := tabwriter.NewWriter(c, 0, 0, 2, ' ', 0)
+	for _, it := range m.Items {
+		what := it.File
+		if what == "" {
+			what = "-"
+		}
+		said := it.Error
+		if len(it.Notes) > 0 {
+			said = strings.TrimPrefix(said+"; "+strings.Join(it.Notes, "; "), "; ")
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", printable(it.Name), it.Stage, it.Bytes, printable(what), printable(said))
+	}
+	w.Flush()
+}
+
+// collectCost sums up what is to be collected.
+func collectCost(items []acquire.PlannedItem) (bytes int64, d time.Duration) {
+	for _, p := range items {
+		bytes += p.Bytes
+		d += p.Time
+	}
+	return bytes, d
+}
+
+// printCollect tells in a plan what is to be collected, and what it costs.
+func printCollect(items []acquire.PlannedItem, row func(name, format string, args ...any)) {
+	if len(items) == 0 {
+		row("collects", "nothing beside memory")
+		return
+	}
+	bytes, d := collectCost(items)
+	row("collects", "about %s in %s beside memory (--collect)", size(bytes), short(d))
+	for _, p := range items {
+		about := ""
+		if p.About {
+			about = "about "
+		}
+		stages := make([]string, len(p.Stages))
+		for i, s := range p.Stages {
+			stages[i] = string(s)
+		}
+		if p.Missing {
+			row("", "%s: %s: the host has none", p.Name, p.How)
+		} else {
+			row("", "%s: %s%s, %s, %s the image: %s", p.Name, about, size(p.Bytes), short(p.Time), strings.Join(stages, " and "), p.How)
+		}
+	}
+}
+
+// printLiveVerdict tells what verify found of what was collected.
+func printLiveVerdict(out io.Writer, l *acquire.LiveReport) {
+	fmt.Fprintf(out, "  collected: %s; %s, %s, %d not there or cut, %d bytes raw, %d bytes stored, read in %s\n", l.Verdict, printable(l.File), plural(l.Items, "item"), l.Missing, l.Raw, l.Stored, short(l.Duration))
+	for _, reason := range l.Reasons {
+		fmt.Fprintf(out, "    not complete: %s\n", printable(reason))
+	}
+}
