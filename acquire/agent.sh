@@ -200,7 +200,9 @@ mod=gone where=gone pids=
 lime && mod=loaded
 [ -n "$made" ] && where=left
 mine "$ip" && pids=$ip
-mine "$rp" && { nap; mine "$rp" && pids=$pids,$rp; }
+i=0
+while mine "$rp" && [ "$i" -lt 20 ]; do nap; i=$((i + tick)); done
+mine "$rp" && pids=$pids,$rp
 # In one read: byte by byte, as dash and busybox do it, the kernel gives the first digit alone.
 l=$(dd bs=64 count=1 </proc/sys/kernel/tainted 2>/dev/null)
 say done "insmod=$rc" "module=$mod" "dir=$where" "pids=$pids" "tainted=$l"

@@ -3,14 +3,12 @@
 package acquire
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -18,31 +16,11 @@ import (
 	"time"
 )
 
-// A shellRig runs agent.sh under a real shell, with a folder in the place of the
-// kernel's files and two small programs in the place of insmod and rmmod.
+// A shellRig runs agent.sh, with a folder in the place of the kernel's files and two small
+// programs in the place of insmod and rmmod.
 type shellRig struct {
-	t   *testing.T
+	*talk
 	dir string
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out chan string // lines, without the mark; closed at the end
-}
-
-// shells are the shells of this machine that targets have.
-func shells() [][]string {
-	var all [][]string
-	seen := map[string]bool{} // sh is mostly one of the others
-	for _, s := range [][]string{{"dash"}, {"bash", "--posix"}, {"busybox", "sh"}, {"sh"}} {
-		path, err := exec.LookPath(s[0])
-		if err != nil {
-			continue
-		}
-		if path, err = filepath.EvalSymlinks(path); err == nil && !seen[path] {
-			seen[path] = true
-			all = append(all, s)
-		}
-	}
-	return all
 }
 
 // fakeInsmod listens, as far as the agent can see, until it is told to stop, and leaves
@@ -84,42 +62,18 @@ func newShellRig(t *testing.T, shell []string, lease string, prepare func(dir st
 		"/proc/modules", dir+"/modules", "/proc/net/tcp", dir+"/tcp",
 		"/sys/module/lime/parameters", dir+"/parameters", // One of its kind, with several digits: who reads it byte by byte gets the first.
 		"/proc/sys/kernel/tainted", "/proc/sys/kernel/pid_max",
+		// insmod has its time to end on a busy machine, too.
+		`[ "$i" -lt 30 ]`, `[ "$i" -lt 600 ]`,
 	).Replace(agentScript)
 
 	data := bytes.Repeat([]byte("module"), 500)
 	sum := sha256.Sum256(data)
-	r := &shellRig{t: t, dir: dir, out: make(chan string, 100)}
-	args := append(shell[1:], "-c", script, "agent", "NONCE", dir+"/work", fmt.Sprint(len(data)), hex.EncodeToString(sum[:]), "4444", "115C", lease, "0")
-	r.cmd = exec.Command(shell[0], args...)
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stderr, err := os.Create(dir + "/stderr")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer stderr.Close()
-	r.cmd.Stderr = stderr
-	if r.in, err = r.cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := r.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		for sc := bufio.NewScanner(stdout); sc.Scan(); {
-			if s, ok := strings.CutPrefix(sc.Text(), "@NONCE "); ok {
-				r.out <- s
-			}
-		}
-		close(r.out)
-	}()
-	t.Cleanup(func() {
-		syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL)
-		r.cmd.Wait()
-	})
+	r := &shellRig{startTalk(t, stderr, shell, "-c", script, "agent", "NONCE", dir+"/work", fmt.Sprint(len(data)), hex.EncodeToString(sum[:]), "4444", "115C", lease, "0"), dir}
 	if _, err := r.in.Write(data); err != nil {
 		t.Fatal(err)
 	}
@@ -129,21 +83,8 @@ func newShellRig(t *testing.T, shell []string, lease string, prepare func(dir st
 // until reads reports up to the one that begins with word, and returns it.
 func (r *shellRig) until(word string) string {
 	r.t.Helper()
-	limit := time.After(30 * time.Second)
-	var seen []string
-	for {
-		select {
-		case s, ok := <-r.out:
-			if !ok {
-				r.t.Fatalf("the agent ended before %q: %q", word, seen)
-			}
-			if seen = append(seen, s); strings.HasPrefix(s, word) {
-				return s
-			}
-		case <-limit:
-			r.t.Fatalf("no %q within 30 s: %q", word, seen)
-		}
-	}
+	seen := r.talk.until(word)
+	return seen[len(seen)-1]
 }
 
 func (r *shellRig) touch(name string) {
@@ -163,15 +104,7 @@ func (r *shellRig) clean() {
 		r.t.Error("the module is left")
 	}
 	r.in.Close()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		// The group is empty but for the agent itself, a zombie until it is waited for.
-		r.cmd.Process.Signal(syscall.Signal(0))
-		if out, _ := exec.Command("sh", "-c", fmt.Sprintf(`for p in /proc/[0-9]*; do read -r l <$p/stat || continue; set -- ${l##*) }; [ "$1" != Z ] && [ "$3" = %d ] && echo $p $l; done 2>/dev/null; true`, r.cmd.Process.Pid)).Output(); len(out) == 0 {
-			break
-		} else if time.Now().After(end) {
-			r.t.Fatalf("processes are left:\n%s", out)
-		}
-	}
+	r.gone()
 }
 
 func TestAgentScript(t *testing.T) {
@@ -179,7 +112,7 @@ func TestAgentScript(t *testing.T) {
 		t.Run(shell[0], func(t *testing.T) {
 			t.Parallel()
 			t.Run("end", func(t *testing.T) {
-				r := newShellRig(t, shell, "60", nil)
+				r := newShellRig(t, shell, "600", nil)
 				r.until("listening 4444")
 				if _, err := os.Stat(r.dir + "/work"); err == nil {
 					t.Error("the module is not unlinked while LiME listens")
@@ -201,7 +134,7 @@ func TestAgentScript(t *testing.T) {
 			})
 			t.Run("connection lost", func(t *testing.T) {
 				t.Parallel()
-				r := newShellRig(t, shell, "60", nil)
+				r := newShellRig(t, shell, "600", nil)
 				r.until("listening")
 				r.in.Close()
 				if s := r.until("done"); !strings.Contains(s, "insmod=143 module=gone dir=gone pids= ") {
@@ -210,7 +143,7 @@ func TestAgentScript(t *testing.T) {
 				r.clean()
 			})
 			t.Run("killed at once", func(t *testing.T) {
-				r := newShellRig(t, shell, "60", nil)
+				r := newShellRig(t, shell, "600", nil)
 				r.until("listening")
 				io.WriteString(r.in, "kill\n")
 				if s := r.until("done"); !strings.Contains(s, "insmod=143 module=gone") {
@@ -219,7 +152,7 @@ func TestAgentScript(t *testing.T) {
 				r.clean()
 			})
 			t.Run("terminated", func(t *testing.T) {
-				r := newShellRig(t, shell, "60", nil)
+				r := newShellRig(t, shell, "600", nil)
 				r.until("listening")
 				r.cmd.Process.Signal(syscall.SIGTERM)
 				if s := r.until("done"); !strings.Contains(s, "insmod=143 module=gone dir=gone pids= ") {
@@ -229,7 +162,7 @@ func TestAgentScript(t *testing.T) {
 			})
 			t.Run("lease", func(t *testing.T) {
 				t.Parallel()
-				r := newShellRig(t, shell, "4", nil)
+				r := newShellRig(t, shell, "8", nil)
 				r.until("listening")
 				r.until("lease expired") // standard input is still open: nobody beats
 				if s := r.until("done"); !strings.Contains(s, "module=gone dir=gone pids= ") {
@@ -239,9 +172,9 @@ func TestAgentScript(t *testing.T) {
 			})
 			t.Run("beats", func(t *testing.T) {
 				t.Parallel()
-				r := newShellRig(t, shell, "8", nil) // a busy machine may hold up a beat for seconds
+				r := newShellRig(t, shell, "12", nil) // a busy machine may hold up a beat for seconds
 				r.until("listening")
-				for end := time.Now().Add(12 * time.Second); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
+				for end := time.Now().Add(17 * time.Second); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
 					io.WriteString(r.in, "beat\n")
 				}
 				io.WriteString(r.in, "end\n")
@@ -253,7 +186,7 @@ func TestAgentScript(t *testing.T) {
 				r.clean()
 			})
 			t.Run("refused", func(t *testing.T) {
-				r := newShellRig(t, shell, "60", func(dir string) {
+				r := newShellRig(t, shell, "600", func(dir string) {
 					os.WriteFile(dir+"/refuse", nil, 0o600)
 					os.WriteFile(dir+"/bin/dmesg", []byte("#!/bin/sh\nprintf '[ 1.0] %s\\n' 'lime: an old line' 'lime: disagrees about printk' 'eth0: up' 'lime: Unknown symbol printk'\n"), 0o700)
 				})
@@ -267,13 +200,13 @@ func TestAgentScript(t *testing.T) {
 			})
 			t.Run("stuck", func(t *testing.T) {
 				t.Parallel()
-				r := newShellRig(t, shell, "60", func(dir string) { os.WriteFile(dir+"/stuck", nil, 0o600) })
+				r := newShellRig(t, shell, "600", func(dir string) { os.WriteFile(dir+"/stuck", nil, 0o600) })
 				r.until("listening")
 				r.in.Close()
 				r.until("done insmod=143 module=loaded dir=gone")
 			})
 			t.Run("another's LiME", func(t *testing.T) {
-				r := newShellRig(t, shell, "60", func(dir string) {
+				r := newShellRig(t, shell, "600", func(dir string) {
 					os.WriteFile(dir+"/modules", []byte("lime 1\n"), 0o600)
 					os.WriteFile(dir+"/parameters/path", []byte("tcp:5555\n"), 0o600)
 				})
@@ -287,7 +220,7 @@ func TestAgentScript(t *testing.T) {
 				r.clean()
 			})
 			t.Run("altered on the way", func(t *testing.T) {
-				r := newShellRig(t, shell, "60", func(dir string) {
+				r := newShellRig(t, shell, "600", func(dir string) {
 					// a dd that alters a byte
 					os.WriteFile(dir+"/bin/dd", []byte("#!/bin/sh\n/bin/dd \"$@\" && for a; do case $a in of=*) printf x >>\"${a#of=}\" ;; esac; done\n"), 0o700)
 				})
