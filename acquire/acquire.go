@@ -141,8 +141,8 @@ type Options struct {
 	// the capture, its logins or its survival depend on, and FreezeExempt. See package freeze.
 	Freeze       bool
 	FreezeExempt []freeze.Exemption
-	// FreezeLease is after how long without a sign of life from here the target thaws by itself
-	// (default 30 s).
+	// FreezeLease is after how long without a sign of life from here the target thaws by itself, and
+	// for how long the sink may take nothing until it is thawed from here (default 30 s).
 	FreezeLease time.Duration
 
 	// LimePort is the port that LiME listens on, on the target's loopback. 0
@@ -162,6 +162,7 @@ type Options struct {
 	testOnlyQuiet          time.Duration // see stripe.Options
 	testOnlyCommandLimit   time.Duration // in place of commandLimit
 	testOnlyMostUnreadable int64         // in place of leastOfMost
+	testOnlyPatience       time.Duration // in place of FreezeLease, for the sink
 }
 
 func (o Options) withDefaults() Options {

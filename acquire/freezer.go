@@ -5,14 +5,12 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/shotglass-ir/shotglass/acquire/freeze"
-	"github.com/shotglass-ir/shotglass/transport"
 )
 
 //go:embed freezelook.sh
@@ -34,6 +32,8 @@ type FreezeUse struct {
 	Thawed  time.Time       `json:"thawed,omitzero"`
 	Cgroups []FrozenCgroup  `json:"cgroups"`
 	Kept    []freeze.Cgroup `json:"kept"` // and why
+	// Early is set if they were let go on from here before the stream had ended.
+	Early *EarlyThaw `json:"early,omitempty"`
 	// Lost says why processes may have gone on before the stream had ended. Who has root there can
 	// let them go on for a moment without this being seen, see docs/freeze.md.
 	Lost string   `json:"lost,omitempty"`
@@ -66,16 +66,18 @@ type freezer struct {
 	use    FreezeUse
 	sel    *freeze.Selection
 	index  map[string]int // of use.Cgroups, by path
-	ending bool           // thawing was asked for
+	begun  bool           // thawing was, see begin
+	ending bool           // nothing that ends the watchdog is a loss any more
 	ended  bool           // freeze.sh has said that it is at its end
 	seen   chan struct{}  // closed when nobody reads reports any more
+
+	thawing sync.WaitGroup // end
 }
 
 // Limits of the steps on the target.
 const (
-	armLimit  = time.Minute      // a login shell, sudo, a shell
-	coldLimit = time.Minute      // freeze.sh takes ten seconds and a little
-	thawLimit = 15 * time.Second // it takes two
+	armLimit  = time.Minute // a login shell, sudo, a shell
+	coldLimit = time.Minute // freeze.sh takes ten seconds and a little
 )
 
 // chooseFreeze looks at the target and decides what is frozen.
@@ -205,7 +207,7 @@ func (f *freezer) note(r report) {
 		if len(f.use.Left) == 0 {
 			f.use.Thawed = f.h.clock.now()
 		}
-	case r.word == "expired": // what it thawed may have been taken for somebody else's doing
+	case r.word == "expired" && f.use.Early == nil: // what it thawed may have been taken for somebody else's doing
 		f.use.Lost = fmt.Sprintf("the watchdog on the target thawed before the end (%s)", strings.Join(strings.Fields(printableWords(r.rest)), " "))
 	case r.word == "unguarded":
 		f.h.mark("the guard of the watchdog on the target was gone, another was started")
@@ -256,140 +258,6 @@ func (f *freezer) listen(tell func(error)) {
 			return
 		}
 	}
-}
-
-// thaw lets go on what was frozen, as soon as memory has been read. Without an answer checkThaw
-// looks again.
-func (c *capture) thaw(ctx context.Context) {
-	f := c.freezer
-	if f == nil {
-		return
-	}
-	f.mu.Lock()
-	f.ending, f.use.Thawing = true, c.h.clock.now()
-	f.mu.Unlock()
-	close(f.a.beats)
-	go func() { // ends with the pipe: the agent's end or cancel below close it
-		f.a.order("end")
-		f.a.in.Close()
-	}()
-	ctx, cancel := context.WithTimeout(ctx, thawLimit)
-	defer cancel()
-	select {
-	case <-f.seen:
-	case <-ctx.Done():
-	}
-	for ctx.Err() == nil { // its exit follows at once
-		if _, err := f.a.next(ctx); err != nil {
-			break
-		}
-	}
-	f.a.cancel()
-	<-f.seen
-	for range f.a.reports {
-	}
-	f.a.wg.Wait()
-	if !f.ended && !f.use.Frozen.IsZero() && f.use.Lost == "" {
-		f.use.Lost = fmt.Sprintf("the watchdog did not answer at the end; it may have thawed up to %s earlier", f.use.Lease)
-	}
-	if !f.use.Thawed.IsZero() {
-		c.h.mark("thawed, after %s", f.use.Thawed.Sub(f.use.Begun).Round(time.Millisecond))
-	}
-}
-
-// checkThaw looks whether all that was frozen is thawed, where that is not known yet, over a new
-// connection if need be, and thaws what is not. What is left is in the cleanup.
-func (c *capture) checkThaw(ctx context.Context) {
-	f := c.freezer
-	if f == nil || !f.use.Thawed.IsZero() {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, c.opts.CleanupTimeout)
-	defer cancel()
-	err := f.thawAgain(ctx)
-	if c.clean == nil {
-		c.clean = &Cleanup{Clean: true, Taint: c.h.facts.Tainted}
-	}
-	switch {
-	case err != nil:
-		f.use.Left = f.held()
-		c.clean.Left = append(c.clean.Left, fmt.Sprintf("not checked (%v): processes of %d cgroups may be frozen; the watchdog on the target thaws them by itself when its channel closes, or within %s of the last sign of life",
-			err, len(f.use.Left), f.use.Lease))
-	case len(f.use.Left) > 0:
-		c.clean.Left = append(c.clean.Left, fmt.Sprintf("frozen processes in %d cgroups: %q", len(f.use.Left), f.use.Left))
-	default:
-		c.h.mark("thawed: looked at again")
-		return
-	}
-	c.clean.Clean = false
-	fix := sshCommand(c.h.conn.Info(), thawCommand(f.sel, f.use.Left))
-	if c.clean.Fix != "" {
-		fix = c.clean.Fix + "; " + fix
-	}
-	c.clean.Fix = fix
-	c.h.mark("left on the target: %q", c.clean.Left)
-}
-
-// held are the cgroups that were frozen, or may have been.
-func (f *freezer) held() (paths []string) {
-	for _, g := range f.use.Cgroups {
-		if slices.Contains([]string{stateFrozen, stateSlow, stateAsked, stateWarm}, g.State) {
-			paths = append(paths, g.Path)
-		}
-	}
-	return paths
-}
-
-// thawAgain runs freeze.sh once more, for its end alone. What another user froze stays so.
-func (f *freezer) thawAgain(ctx context.Context) error {
-	h := f.h
-	held := f.held()
-	f.use.Left = nil
-	if len(held) == 0 || f.use.Begun.IsZero() { // the order to freeze was never given
-		f.use.Thawed = h.clock.now()
-		return nil
-	}
-	if err := h.alive(ctx); err != nil {
-		return err
-	}
-	again := &freezer{h: h, sel: f.sel, index: f.index, use: FreezeUse{Cgroups: slices.Clone(f.use.Cgroups)}}
-	again.a = h.attend(ctx, freezeScript, nil, h.opts.FreezeLease/5, len(held)+64,
-		strconv.Itoa(f.sel.Version), f.sel.Root, strconv.Itoa(int(h.opts.FreezeLease.Seconds())))
-	defer func() {
-		close(again.a.beats)
-		again.a.cancel()
-		for range again.a.reports {
-		}
-		again.a.wg.Wait()
-	}()
-	r, err := again.a.next(ctx)
-	if err != nil {
-		return err
-	}
-	if r.word == "ready" && r.rest != h.facts.BootID {
-		h.mark("the target has rebooted since it was frozen")
-		f.use.Thawed = h.clock.now()
-		return nil
-	}
-	go again.a.order("take " + strings.Join(held, "\ntake ") + "\nend")
-	if err := again.await(ctx, "thawed"); err != nil {
-		return err
-	}
-	f.use.Left, f.use.Thawed = again.use.Left, again.use.Thawed
-	return nil
-}
-
-// thawCommand is what thaws cgroups by hand.
-func thawCommand(sel *freeze.Selection, paths []string) string {
-	file, word := "cgroup.freeze", "0"
-	if sel.Version == 1 {
-		file, word = "freezer.state", "THAWED"
-	}
-	var files []string
-	for _, p := range paths {
-		files = append(files, transport.Quote(sel.Root+p+"/"+file))
-	}
-	return fmt.Sprintf("echo %s | sudo tee %s", word, strings.Join(files, " "))
 }
 
 // record writes what was frozen into the manifest.

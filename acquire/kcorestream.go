@@ -53,6 +53,9 @@ func (st *kcoreStream) Paced() {}
 // for a whole one.
 func (st *kcoreStream) Received() int64 { return st.reader.Received() }
 
+// Whole reports whether all has come, though it may wait here to be taken.
+func (st *kcoreStream) Whole() bool { return st.reader.Whole() }
+
 // Interrupt implements Stream.
 func (st *kcoreStream) Interrupt() {
 	if st.reader != nil {

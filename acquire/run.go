@@ -219,7 +219,7 @@ func (c *capture) stream(ctx context.Context) {
 	if err != nil {
 		c.openErr = err
 		h.mark("no stream: %v", err)
-		c.thaw(context.WithoutCancel(ctx))
+		c.thaw()
 		c.checkThaw(context.WithoutCancel(ctx))
 		return
 	}
@@ -233,13 +233,13 @@ func (c *capture) stream(ctx context.Context) {
 	}
 	walker := lime.NewWalker(walk)
 	h.mark("streaming, %d bytes expected", c.step.Expected)
-	c.flow(ctx, st, st, c.step.Expected, walker, "")
+	c.flow(ctx, c.thawAtEnd(st), st, c.step.Expected, walker, "")
 	c.rep, c.walkErr = walker.Finish()
 	c.clockSet = h.clock.set()
 	h.mark("stream ended after %d bytes", c.out.Received)
 
 	after := context.WithoutCancel(ctx)
-	c.thaw(after)
+	c.thaw()
 	c.opts.Observer(Cleaning{name})
 	if c.samples != nil && c.srcErr == nil && c.sinkErr == nil {
 		c.sampleAfter(after)
@@ -391,8 +391,10 @@ func (w *window) rate() (r float64, full bool) {
 
 // watch tells of stalls, and ends the stream after the stall timeout, or when it is slower than
 // the least rate for twice that time. A stall
-// by itself is not an end, and a stream that waits for its rate limit does not stall.
+// by itself is not an end, and a stream that waits for its rate limit does not stall. While the sink
+// takes nothing, processes do not stay frozen for longer than the patience.
 func (c *capture) watch(ctx context.Context, cancel context.CancelCauseFunc, p *pipeline.Progress, st interruptible) {
+	defer c.startThaw(nil) // nothing more is read, though what was may wait for the sink
 	name := host(c.step.Host)
 	t := time.NewTicker(min(time.Second, c.opts.StallTimeout/4))
 	defer t.Stop()
@@ -411,6 +413,9 @@ func (c *capture) watch(ctx context.Context, cancel context.CancelCauseFunc, p *
 		case <-t.C:
 		}
 		now := time.Now()
+		if x, ok := st.(interface{ Whole() bool }); ok && x.Whole() { // it may wait here for the sink
+			c.startThaw(nil)
+		}
 		if n := arrived(st, p); n != bytes {
 			changed, bytes, blocked, told = now, n, now, false
 		}
@@ -428,7 +433,11 @@ func (c *capture) watch(ctx context.Context, cancel context.CancelCauseFunc, p *
 			return
 		}
 		if !reading { // our own side is slow: no reason to give up
-			if waited := now.Sub(blocked); waited >= stallShown && !told {
+			waited := now.Sub(blocked)
+			if waited >= c.opts.patience() {
+				c.startThaw(&EarlyThaw{p.RawBytes.Load(), waited})
+			}
+			if waited >= stallShown && !told {
 				told = true
 				c.h.mark("the sink took no byte for %s", waited.Round(time.Second))
 				c.opts.Observer(Problem{name, fmt.Errorf("%s has taken no byte for %s; the target waits, nothing is lost", c.opts.Sink, waited.Round(time.Second))})

@@ -131,6 +131,13 @@ func (r *Reader) received() int64 {
 	return n
 }
 
+// Whole reports whether every piece has come, though not all may have been taken by Next.
+func (r *Reader) Whole() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.head+int64(len(r.ready)) == r.o.Pieces
+}
+
 // Stats says what was done so far.
 func (r *Reader) Stats() Stats {
 	r.mu.Lock()

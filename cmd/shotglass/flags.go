@@ -157,7 +157,7 @@ func captureFlagSet() []cli.Flag {
 
 		yes(groupMethod, "freeze", "FREEZE", "stop user processes while memory is read, so that it does not change meanwhile. What logins, the network and the survival of the host depend on goes on; see docs/freeze.md, and plan, which lists all"),
 		list(groupMethod, "freeze-exempt", "", "FREEZE_EXEMPT", "with --freeze: do not stop this cgroup (/...), unit (x.service) or process: `NAME`", false),
-		dur(groupMethod, "freeze-lease", "FREEZE_LEASE", "with --freeze: the host lets processes go on by itself when it hears nothing from here for this `TIME`", defaultFreezeLease),
+		dur(groupMethod, "freeze-lease", "FREEZE_LEASE", "with --freeze: the host lets processes go on by itself when it hears nothing from here for this `TIME`, and is told to when the destination takes nothing for as long", defaultFreezeLease),
 
 		list(groupModule, "module", "", "MODULE", "LiME module, or folder with modules: `FILE|DIR`", true),
 		list(groupModule, "module-sha256", "", "MODULE_SHA256", "a module with this digest may be loaded, also one that is installed on the target: `HEX`", false),

@@ -83,7 +83,7 @@ _shotglass() {
 			'--avml-folder[put it into this folder of the host, DIR, in place of one in memory\: on a disk traces stay]:value: ' \
 			'--freeze[stop user processes while memory is read, so that it does not change meanwhile. What logins, the network and the survival of the host depend on goes on; see docs/freeze.md, and plan, which lists all]' \
 			'*--freeze-exempt[with --freeze\: do not stop this cgroup (/...), unit (x.service) or process]:value: ' \
-			'--freeze-lease[with --freeze\: the host lets processes go on by itself when it hears nothing from here for this TIME]:value: ' \
+			'--freeze-lease[with --freeze\: the host lets processes go on by itself when it hears nothing from here for this TIME, and is told to when the destination takes nothing for as long]:value: ' \
 			'*--module[LiME module, or folder with modules]:file:_files' \
 			'*--module-sha256[a module with this digest may be loaded, also one that is installed on the target]:value: ' \
 			'--insecure-unverified-module[load a module that is neither pinned with --module-sha256 nor from a repository signed by a --repository-key, or run an AVML without --avml-sha256. The manifest records it]' \
@@ -202,7 +202,7 @@ _shotglass() {
 			'--avml-folder[put it into this folder of the host, DIR, in place of one in memory\: on a disk traces stay]:value: ' \
 			'--freeze[stop user processes while memory is read, so that it does not change meanwhile. What logins, the network and the survival of the host depend on goes on; see docs/freeze.md, and plan, which lists all]' \
 			'*--freeze-exempt[with --freeze\: do not stop this cgroup (/...), unit (x.service) or process]:value: ' \
-			'--freeze-lease[with --freeze\: the host lets processes go on by itself when it hears nothing from here for this TIME]:value: ' \
+			'--freeze-lease[with --freeze\: the host lets processes go on by itself when it hears nothing from here for this TIME, and is told to when the destination takes nothing for as long]:value: ' \
 			'*--module[LiME module, or folder with modules]:file:_files' \
 			'*--module-sha256[a module with this digest may be loaded, also one that is installed on the target]:value: ' \
 			'--insecure-unverified-module[load a module that is neither pinned with --module-sha256 nor from a repository signed by a --repository-key, or run an AVML without --avml-sha256. The manifest records it]' \
