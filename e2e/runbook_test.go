@@ -106,8 +106,10 @@ hosts:
 		t.Errorf("keys %s, groups %q", keys, groups)
 	}
 	page, err := os.ReadFile(filepath.Join(a.home, "case-42.html"))
-	if err != nil || !strings.Contains(string(page), "web1") {
-		t.Errorf("the page: %v", err)
+	for _, part := range []string{"web1", "seen alive", "NOT CONTAINED: ", "shotglass release --case case-42", "shotglass-isolate"} {
+		if err != nil || !strings.Contains(string(page), part) {
+			t.Errorf("the page has no %q: %v", part, err)
+		}
 	}
 	a.clean(30 * time.Second)
 	b.clean(30 * time.Second)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/freeze"
 	"github.com/shotglass-ir/shotglass/acquire/signature"
 )
@@ -36,6 +37,9 @@ func (c *Case) view(x *Capture, anchor string, from, to time.Time) captureView {
 		if s.Origin != "default" {
 			v.Options = append(v.Options, pair{s.Name, strings.ReplaceAll(s.Value, "\n", ", ") + " (" + s.Origin + ")"})
 		}
+	}
+	for _, r := range x.Containments {
+		v.Containments = append(v.Containments, r.view())
 	}
 	v.Commands = c.commands(x)
 	return v
@@ -220,21 +224,24 @@ func (c *Case) custodyPairs(x *Capture) pairs {
 	p.add("Manifest", "%s, %s bytes", x.File, grouped(x.Bytes))
 	p.text("Manifest SHA-256", x.SHA256)
 	p.add("Made", "%s UTC", clock(x.Created))
-	s := x.Signature
-	switch {
-	case s.Trusted:
-		p.add("Signature", "good, by %s (%s), allowed by %s", s.Principal, s.Fingerprint, s.Source)
-	case s.Valid:
-		p.add("Signature", "holds, by %s, who is not an allowed signer: %s", s.Fingerprint, s.Detail)
-	case s.Present:
-		p.add("Signature", "BAD: %s", s.Detail)
-	default:
-		p.text("Signature", "none")
-	}
+	p.text("Signature", signatureText(x.Signature))
 	if r := x.Previous; r != nil && r.Line > 0 {
 		p.add("Audit log", "%s, after line %d with digest %s", r.Name, r.Line, r.SHA256)
 	}
 	return p
+}
+
+// signatureText says what a signature is worth.
+func signatureText(s acquire.SignatureState) string {
+	switch {
+	case s.Trusted:
+		return fmt.Sprintf("good, by %s (%s), allowed by %s", s.Principal, s.Fingerprint, s.Source)
+	case s.Valid:
+		return fmt.Sprintf("holds, by %s, who is not an allowed signer: %s", s.Fingerprint, s.Detail)
+	case s.Present:
+		return "BAD: " + s.Detail
+	}
+	return "none"
 }
 
 // commands check a capture with stock tools. The names are those of the files, which were

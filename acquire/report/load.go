@@ -53,6 +53,7 @@ func Load(ctx context.Context, files []File, o Options) (*Case, error) {
 	if len(c.Captures)+len(c.Logs) == 0 {
 		return nil, fmt.Errorf("there is no manifest and no audit log to report on (%d files could not be used: %s)", len(c.Unread), strings.Join(c.Unread, "; "))
 	}
+	c.attach(o.Containments)
 	slices.SortFunc(c.Captures, func(a, b *Capture) int {
 		return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.host(), b.host()), a.Created.Compare(b.Created), cmp.Compare(a.File, b.File))
 	})

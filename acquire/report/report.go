@@ -19,6 +19,8 @@ import (
 type Case struct {
 	Captures []*Capture
 	Logs     []*Log
+	// Containments are records that belong to no capture here.
+	Containments []*Containment
 	// Failed are hosts that the logs know and of which there is no image.
 	Failed []Failure
 	// Unread says which files could not be used, and why.
@@ -43,6 +45,8 @@ type Capture struct {
 	Trouble []string
 	// Verified is what reading the image again found; nil when it was not read.
 	Verified *acquire.VerifyReport
+	// Containments are the records that name the manifest.
+	Containments []*Containment
 }
 
 // A Log is one audit log.
@@ -77,6 +81,9 @@ type Options struct {
 	// Progress is told which image is being read. May be nil.
 	Progress func(name string) func(done, total int64)
 
+	// Containments are the records of containments, read and checked by whoever knows them.
+	Containments []*Containment
+
 	Made time.Time
 	Tool acquire.Tool
 }
@@ -97,6 +104,9 @@ func (c *Case) Verdict() string {
 	}
 	for _, l := range c.Logs {
 		add(l.Verdict)
+	}
+	for _, r := range c.contained() {
+		add(r.verdict())
 	}
 	if len(c.Unread) > 0 {
 		add(acquire.VerdictMismatch)

@@ -32,6 +32,9 @@ type page struct {
 	LogSpace  string
 	Signers   string
 	ReRead    bool
+	// Contained are records without a capture here; ContainSpace is the namespace of their signatures.
+	Contained    []containmentView
+	ContainSpace string
 }
 
 type tile struct{ Label, Value, Note string }
@@ -62,6 +65,7 @@ type captureView struct {
 	Moments                          []moment
 	Track                            *track
 	Chart                            *chart
+	Containments                     []containmentView
 	Commands                         string
 }
 
@@ -125,6 +129,14 @@ func (c *Case) page() page {
 	for _, u := range c.Unread {
 		p.Alerts = append(p.Alerts, alert{Class: "bad", Text: "could not be used: " + u})
 	}
+	for _, r := range c.Containments {
+		p.Contained = append(p.Contained, r.view())
+		p.Alerts = append(p.Alerts, r.alerts("containment")...)
+	}
+	for _, r := range c.contained() {
+		p.ContainSpace = r.Namespace
+		fmt.Fprintf(&sums, "%s  %s\n", r.SHA256, r.File)
+	}
 	p.Sums = sums.String()
 	p.Lead, p.Class = c.lead()
 	p.Tiles = c.tiles(from, to)
@@ -183,6 +195,11 @@ func (c *Case) counts() (n counts) {
 			n.left++
 		}
 	}
+	for _, r := range c.contained() {
+		if !r.Signature.Trusted {
+			n.untrusted++
+		}
+	}
 	n.none += len(c.hostsWithout())
 	return n
 }
@@ -226,7 +243,7 @@ func (c *Case) lead() (text, class string) {
 		class = "warn"
 	}
 	switch {
-	case n.trouble > 0 || len(c.Unread) > 0 || c.brokenLogs() > 0:
+	case n.trouble > 0 || len(c.Unread) > 0 || c.broken():
 		class = "bad"
 		text += " Something does not agree with the records: see below."
 	case n.untrusted > 0 && c.SignersName == "":
@@ -251,13 +268,10 @@ func (c *Case) lead() (text, class string) {
 	return text, class
 }
 
-func (c *Case) brokenLogs() (n int) {
-	for _, l := range c.Logs {
-		if l.Verdict == acquire.VerdictMismatch {
-			n++
-		}
-	}
-	return n
+// broken reports whether a log or a record of a containment does not agree with itself, or with what it names.
+func (c *Case) broken() bool {
+	return slices.ContainsFunc(c.Logs, func(l *Log) bool { return l.Verdict == acquire.VerdictMismatch }) ||
+		slices.ContainsFunc(c.contained(), func(r *Containment) bool { return r.verdict() == acquire.VerdictMismatch })
 }
 
 func (c *Case) tiles(from, to time.Time) []tile {
@@ -280,6 +294,15 @@ func (c *Case) tiles(from, to time.Time) []tile {
 		{"Mismatch", fmt.Sprint(n.trouble), ""},
 		{"Memory", bytesText(raw), grouped(raw) + " bytes"},
 		{"Stored", bytesText(stored), grouped(stored) + " bytes"},
+	}
+	if all := c.contained(); len(all) > 0 {
+		good := 0
+		for _, r := range all {
+			if r.Class != "bad" {
+				good++
+			}
+		}
+		t = append(t, tile{"Contained", fmt.Sprintf("%d of %d", good, len(all)), "when it was recorded"})
 	}
 	if !from.IsZero() {
 		t = append(t, tile{"Time", spanText(to.Sub(from)), "from " + clock(from) + " UTC"})
@@ -336,6 +359,11 @@ func (x *Capture) row(v captureView) row {
 	} else if !x.Footprint.Clean {
 		notes = append(notes, "whether the host is clean is not known")
 	}
+	for _, k := range x.Containments {
+		if k.Class != "good" {
+			notes = append(notes, "containment: "+k.State)
+		}
+	}
 	if n := len(x.Anomalies); n > 0 {
 		notes = append(notes, plural(n, "anomaly", "anomalies"))
 	}
@@ -361,6 +389,9 @@ func (x *Capture) alerts(anchor string) (out []alert) {
 	}
 	if x.Target.Connection.HostKeyTrust == "insecure" {
 		add("warn", "the host key was not checked: somebody in between could have forged the image", "")
+	}
+	for _, r := range x.Containments {
+		out = append(out, r.alerts(anchor)...)
 	}
 	return out
 }

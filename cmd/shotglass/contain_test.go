@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/containment/awsfake"
 )
 
@@ -22,6 +23,8 @@ type cloudTest struct {
 	web   *awsfake.Role
 	dir   string // of journals
 	out   string // of evidence
+	// manifest, if set, is what follow captures.
+	manifest *acquire.Manifest
 }
 
 func newCloudTest(t *testing.T) *cloudTest {

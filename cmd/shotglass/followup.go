@@ -199,9 +199,11 @@ func stands(c containment.ItemResult) bool {
 }
 
 // remains says what is in force of what was done before the capture: "credentials locked", "instances protected".
-func (f *followUp) remains() (locked bool, what []string) {
+func (f *followUp) remains() (locked bool, what []string) { return remains(f.early) }
+
+func remains(early []*containment.Result) (locked bool, what []string) {
 	seen := map[containment.Stage]bool{}
-	for _, r := range f.early {
+	for _, r := range early {
 		for _, c := range r.Changes {
 			if c.Status == "changed" || c.Status == "holds" {
 				seen[c.Stage] = true

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +39,24 @@ type containmentRecord struct {
 	Plans    []*containment.Plan   `json:"plans"`
 	Results  []*containment.Result `json:"results,omitempty"`
 	Errors   []string              `json:"errors,omitempty"`
+	// Journals and JournalsTo are where the journals were kept: release needs one of them.
+	Journals   string `json:"journals,omitempty"`
+	JournalsTo string `json:"journals_to,omitempty"`
+}
+
+// parseRecord reads a record, whoever wrote it: nothing in it is left out that others rely on.
+func parseRecord(data []byte) (*containmentRecord, error) {
+	var rec containmentRecord
+	if err := json.Unmarshal(data, &rec); err != nil {
+		return nil, err
+	}
+	if rec.Version != 1 {
+		return nil, fmt.Errorf("version %d of records is not known to this program", rec.Version)
+	}
+	if slices.Contains(rec.Plans, nil) || slices.Contains(rec.Results, nil) || slices.Contains(rec.Early, nil) {
+		return nil, errors.New("a plan or a result is null")
+	}
+	return &rec, nil
 }
 
 // recordTimeout bounds the writing of a record after an interruption.
@@ -52,6 +71,7 @@ func (f *followUp) record(r *acquire.Result) error {
 	rec := containmentRecord{
 		Version: 1, Case: o.Engine.Case, Host: f.host, Written: time.Now().UTC(), Tool: o.Engine.Tool, Gate: f.gate(), State: r.State,
 		Image: r.Image.Name, Manifest: r.ManifestDigest, Place: r.Manifest, Early: f.early, Withheld: f.why, Locked: locked, Results: f.results,
+		Journals: f.access.folder, JournalsTo: f.access.bucket,
 	}
 	for _, p := range f.targets {
 		rec.Plans = append(rec.Plans, p.plan)

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -57,6 +60,22 @@ func (c *cloudTest) follow(ctx context.Context, spec hostsfile.Containment, stat
 	}
 	r := &acquire.Result{Host: "web-1", State: state, Manifest: out + "/m.json", ManifestDigest: acquire.Digest{Bytes: 3, SHA256: manifestSum}}
 	r.Image.Name = "web-1-mem.lime.zst"
+	if m := c.manifest; m != nil {
+		m.Type, m.Version, m.Image.Name = acquire.ManifestType, acquire.ManifestVersion, r.Image.Name
+		data, err := m.Marshal()
+		if err != nil {
+			c.Fatal(err)
+		}
+		sig, err := signature.SignIn(signature.Namespace, data, signer)
+		if err != nil {
+			c.Fatal(err)
+		}
+		sum := sha256.Sum256(data)
+		r.Manifest, r.ManifestDigest = out+"/"+r.Image.Name+".json", acquire.Digest{Bytes: int64(len(data)), SHA256: hex.EncodeToString(sum[:])}
+		if err := errors.Join(os.WriteFile(r.Manifest, data, 0o600), os.WriteFile(r.Manifest+".sig", sig, 0o600)); err != nil {
+			c.Fatal(err)
+		}
+	}
 	job.After(ctx, r)
 	code, err := all.tell(newConsole(strings.NewReader(""), &story, &story))
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,7 +20,7 @@ import (
 )
 
 const reportText = `Makes one HTML page of a case: every capture with its state, timeline, rate, digests, checks, anomalies, what was left on the
-host and how to remove it, who vouches for it, the audit logs, and how to check all of that without shotglass. The page needs nothing
+host and how to remove it, what was contained with it and what stays open, who vouches for it, the audit logs, and how to check all of that without shotglass. The page needs nothing
 else, runs no script, and prints.
 
 PLACE is a folder, s3://bucket/prefix/, a manifest or an audit log. Signatures and chains are checked against --signers. Images are
@@ -72,12 +73,24 @@ func reportCommand(c *console) *cli.Command {
 
 func makeReport(ctx context.Context, c *console, places []string, access s3.Options, out string, o report.Options) error {
 	var files []report.File
+	var unread []string
 	for _, p := range places {
-		more, err := reportFiles(ctx, p, access)
+		more, records, err := reportFiles(ctx, p, access)
 		if err != nil {
 			return fmt.Errorf("%s: %w", p, err)
 		}
 		files = append(files, more...)
+		for _, f := range records {
+			r, err := readRecord(ctx, f, o)
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if err != nil {
+				unread = append(unread, f.Name+": "+err.Error())
+				continue
+			}
+			o.Containments = append(o.Containments, r)
+		}
 	}
 	var m *meter
 	o.Progress = func(name string) func(done, total int64) {
@@ -94,6 +107,7 @@ func makeReport(ctx context.Context, c *console, places []string, access s3.Opti
 	if err != nil {
 		return err
 	}
+	cs.Unread = append(cs.Unread, unread...)
 	var page bytes.Buffer
 	if err := cs.Write(&page); err != nil {
 		return err
@@ -133,32 +147,42 @@ func writeNew(ctx context.Context, name string, data []byte) error {
 	return errors.Join(err, obj.Abort(context.WithoutCancel(ctx)))
 }
 
-// reportFiles are the manifests and audit logs of a place, or the one that is named.
-func reportFiles(ctx context.Context, name string, access s3.Options) ([]report.File, error) {
+// reportFiles are the manifests and audit logs of a place, or the one that is named, and the records of containments there.
+func reportFiles(ctx context.Context, name string, access s3.Options) (files, records []report.File, err error) {
 	where, label, base, err := reportPlace(ctx, name, access)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	file := func(name string) report.File { return report.File{Where: where, Place: label, Name: name} }
 	if base != "" {
 		if !report.Belongs(base) {
-			return nil, fmt.Errorf("is neither a manifest (%s) nor an audit log; name these, or their folder", acquire.ManifestSuffix)
+			return nil, nil, fmt.Errorf("is neither a manifest (%s) nor an audit log; name these, or their folder", acquire.ManifestSuffix)
 		}
-		return []report.File{{Where: where, Place: label, Name: base}}, nil
+		record := strings.TrimSuffix(strings.TrimSuffix(base, acquire.ManifestSuffix), sink.PartialSuffix) + recordSuffix
+		if r, err := where.Open(ctx, record); err == nil {
+			r.Close()
+			records = []report.File{file(record)}
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return nil, nil, fmt.Errorf("%s: %w", record, err)
+		}
+		return []report.File{file(base)}, records, nil
 	}
 	list, err := where.(sink.Lister).List(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var out []report.File
 	for _, l := range list.Objects {
-		if report.Belongs(l.Name) {
-			out = append(out, report.File{Where: where, Place: label, Name: l.Name})
+		switch {
+		case report.Belongs(l.Name):
+			files = append(files, file(l.Name))
+		case strings.HasSuffix(l.Name, recordSuffix):
+			records = append(records, file(l.Name))
 		}
 	}
-	if len(out) == 0 {
-		return nil, errors.New("there is no manifest and no audit log")
+	if len(files) == 0 {
+		return nil, nil, errors.New("there is no manifest and no audit log")
 	}
-	return out, nil
+	return files, records, nil
 }
 
 // reportPlace takes a name apart; base is empty for a folder.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -107,15 +106,15 @@ func (m *recordMessage) check(ctx context.Context, name string, access s3.Option
 	if m.Signer, trust = signature.VerifyIn(containmentNamespace, data, sig, signers, at); errors.Is(trust, signature.ErrBadSignature) {
 		return trust
 	}
-	var rec containmentRecord
-	if err := json.Unmarshal(data, &rec); err != nil {
+	rec, err := parseRecord(data)
+	if err != nil {
 		return errors.Join(fmt.Errorf("%w: it is no record of a containment: %w", signature.ErrBadSignature, err), trust)
 	}
 	m.Host, m.Withheld, m.Outcomes = rec.Host, rec.Withheld, map[string]string{}
 	for _, r := range rec.Results {
 		m.Outcomes[r.Target.String()] = string(r.Outcome)
 	}
-	if m.Manifest, err = manifestOf(ctx, where, &rec); err != nil {
+	if m.Manifest, err = manifestOf(ctx, where, rec); err != nil {
 		return err
 	}
 	if m.Manifest == "differs" {
