@@ -31,6 +31,11 @@ const (
 	// PartialManifestSuffix takes the place of ManifestSuffix for a partial image in a
 	// sink that cannot rename: there the image's own name does not say so.
 	PartialManifestSuffix = sink.PartialSuffix + ManifestSuffix
+
+	// InterimSuffix takes its place for the manifest that is written before swap is read, which
+	// can take hours: should this program not live to write the last one, the image has that. It
+	// stays beside the last one, which is read in its place.
+	InterimSuffix = ".interim"
 )
 
 // A Manifest is the record of one capture. It is written after the target was
@@ -57,6 +62,9 @@ type Manifest struct {
 	// Reasons says why not.
 	Complete bool     `json:"complete"`
 	Reasons  []string `json:"reasons,omitempty"`
+
+	// Interim says of a manifest that another was to follow, and why.
+	Interim string `json:"interim,omitempty"`
 
 	Image  Image        `json:"image"`
 	RAM    []lime.Range `json:"ram"`              // what /proc/iomem said before the capture

@@ -78,7 +78,7 @@ func NewPlan(ctx context.Context, jobs []Job, opts Options) (*Plan, error) {
 
 // besides returns the suffixes of the files that may lie beside an image in s.
 func besides(s sink.Sink) []string {
-	suffixes := []string{FramesSuffix, ManifestSuffix, ManifestSuffix + SignatureSuffix}
+	suffixes := []string{FramesSuffix, ManifestSuffix, ManifestSuffix + SignatureSuffix, InterimSuffix, InterimSuffix + SignatureSuffix}
 	if sink.IsNeutral(s) {
 		suffixes = append(suffixes, PartialManifestSuffix, PartialManifestSuffix+SignatureSuffix)
 	}
@@ -155,7 +155,7 @@ func validImageName(s sink.Sink, name string) error {
 			return err
 		}
 	}
-	for _, suffix := range []string{FramesSuffix, ManifestSuffix, SignatureSuffix, sink.PartialSuffix} {
+	for _, suffix := range []string{FramesSuffix, ManifestSuffix, InterimSuffix, SignatureSuffix, sink.PartialSuffix} {
 		if strings.HasSuffix(name, suffix) {
 			return fmt.Errorf("name %q: must not end in %s, which the files beside an image do", name, suffix)
 		}

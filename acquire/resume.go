@@ -99,6 +99,9 @@ type listed struct {
 func leftovers(l sink.Listing) (out []Leftover) {
 	recorded := map[string]bool{}
 	for _, o := range l.Objects {
+		if strings.HasSuffix(o.Name, InterimSuffix) { // it does not know of the swap areas' files
+			recorded[imageOf(o.Name)] = true
+		}
 		if strings.HasSuffix(o.Name, ManifestSuffix) {
 			recorded[imageOf(o.Name)] = true
 			recorded[swapStem(imageOf(o.Name))+"-swap"] = true // by the same manifest

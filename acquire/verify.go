@@ -150,7 +150,7 @@ func imageOf(name string) string {
 
 // fileOf returns the file that a file beside it is about.
 func fileOf(name string) string {
-	for _, suffix := range []string{PartialManifestSuffix + SignatureSuffix, PartialManifestSuffix, ManifestSuffix + SignatureSuffix, SignatureSuffix, ManifestSuffix, FramesSuffix, sink.PartialSuffix} {
+	for _, suffix := range []string{PartialManifestSuffix + SignatureSuffix, PartialManifestSuffix, ManifestSuffix + SignatureSuffix, InterimSuffix + SignatureSuffix, SignatureSuffix, ManifestSuffix, InterimSuffix, FramesSuffix, sink.PartialSuffix} {
 		if base, ok := strings.CutSuffix(name, suffix); ok {
 			return withoutLive(base)
 		}
@@ -232,14 +232,20 @@ func (v *verification) bytes(ctx context.Context, r sink.Reader) error {
 	return v.image(ctx, r)
 }
 
-// manifest reads the manifest, that of a complete image before that of a partial one.
+// manifest reads the manifest, that of a complete image before that of a partial one. Only where
+// neither is, the one that was written before swap was read speaks for the image.
 func (v *verification) manifest(ctx context.Context) ([]byte, error) {
 	v.paper = v.name + ManifestSuffix
 	data, err := v.read(ctx, v.paper, MaxManifest)
 	partial := v.name + PartialManifestSuffix
 	if errors.Is(err, fs.ErrNotExist) {
 		v.paper = partial
-		return v.read(ctx, partial, MaxManifest)
+		data, err = v.read(ctx, partial, MaxManifest)
+		if errors.Is(err, fs.ErrNotExist) {
+			v.paper = v.name + InterimSuffix
+			data, err = v.read(ctx, v.paper, MaxManifest)
+		}
+		return data, err
 	}
 	if r, err := v.where.Open(ctx, partial); err == nil {
 		r.Close()

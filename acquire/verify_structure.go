@@ -20,6 +20,9 @@ func (v *verification) claims() {
 	if m.Image.Name != v.name {
 		v.mismatch(mismatchName, "the manifest beside %s is that of %q", v.name, m.Image.Name)
 	}
+	if interim := v.paper == v.name+InterimSuffix; interim != (m.Interim != "") {
+		v.mismatch(mismatchName, "the manifest called %s says of itself: %q", v.paper, m.Interim)
+	}
 	v.imageClaims(formatLime)
 	if !m.Complete {
 		return

@@ -23,7 +23,7 @@ func Belongs(name string) bool {
 	if audit.IsLog(name) {
 		return !strings.HasSuffix(name, acquire.SignatureSuffix)
 	}
-	return strings.HasSuffix(name, acquire.ManifestSuffix)
+	return strings.HasSuffix(name, acquire.ManifestSuffix) || strings.HasSuffix(name, acquire.InterimSuffix)
 }
 
 // Load reads files. What is wrong with one is in the Case; an error means that reading as a
@@ -75,6 +75,9 @@ func begin(l *Log) time.Time {
 
 // capture reads one manifest. Files are found by name alone, never by what it calls them.
 func (c *Case) capture(ctx context.Context, f File, o Options) error {
+	if later, err := superseded(ctx, f); later || err != nil {
+		return err
+	}
 	data, err := sink.ReadAll(ctx, f.Where, f.Name, acquire.MaxManifest)
 	if err != nil {
 		return err
@@ -112,8 +115,28 @@ func (c *Case) capture(ctx context.Context, f File, o Options) error {
 	return nil
 }
 
+// superseded reports whether a manifest was written before swap was read, and the one that
+// followed is there.
+func superseded(ctx context.Context, f File) (bool, error) {
+	image, ok := strings.CutSuffix(f.Name, acquire.InterimSuffix)
+	if !ok {
+		return false, nil
+	}
+	for _, suffix := range []string{acquire.ManifestSuffix, acquire.PartialManifestSuffix} {
+		r, err := f.Where.Open(ctx, image+suffix)
+		if err == nil {
+			return true, r.Close()
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
 // imageName is the name of the image that a manifest called file lies beside.
 func imageName(file string) string {
+	file = strings.TrimSuffix(file, acquire.InterimSuffix)
 	return strings.TrimSuffix(strings.TrimSuffix(file, acquire.ManifestSuffix), sink.PartialSuffix)
 }
 

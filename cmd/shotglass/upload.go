@@ -129,12 +129,17 @@ func uploadOne(ctx context.Context, w waiting, access s3.Options, failed []strin
 	return s3.Finish(ctx, w.Folder, access)
 }
 
+const rankManifest = 2
+
 // rank orders what is uploaded: images and frames, then lists of segments, manifests, signatures.
 func rank(name string) int {
-	for i, suffix := range []string{sink.SegmentsSuffix, acquire.ManifestSuffix, acquire.SignatureSuffix} {
-		if strings.HasSuffix(name, suffix) {
-			return i + 1
-		}
+	switch {
+	case strings.HasSuffix(name, sink.SegmentsSuffix):
+		return 1
+	case strings.HasSuffix(name, acquire.ManifestSuffix), strings.HasSuffix(name, acquire.InterimSuffix):
+		return rankManifest
+	case strings.HasSuffix(name, acquire.SignatureSuffix):
+		return rankManifest + 1
 	}
 	return 0
 }
@@ -143,7 +148,7 @@ func rank(name string) int {
 func paperOf(name string) string {
 	name = strings.TrimSuffix(name, sink.SegmentsSuffix)
 	name = strings.TrimSuffix(name, acquire.SignatureSuffix)
-	name = strings.TrimSuffix(name, acquire.ManifestSuffix)
+	name = strings.TrimSuffix(strings.TrimSuffix(name, acquire.InterimSuffix), acquire.ManifestSuffix)
 	return strings.TrimSuffix(name, sink.PartialSuffix)
 }
 
@@ -200,7 +205,7 @@ func findWaiting(dirs []string) (list []waiting, err error) {
 func signedDescriptions(list []waiting) map[string]string {
 	out := map[string]string{}
 	for _, w := range list {
-		if !strings.HasSuffix(w.Name, acquire.ManifestSuffix) || len(w.Parts) != 1 || w.Parts[0].File == "" || w.Size > acquire.MaxManifest {
+		if rank(w.Name) != rankManifest || len(w.Parts) != 1 || w.Parts[0].File == "" || w.Size > acquire.MaxManifest {
 			continue
 		}
 		data, err := os.ReadFile(filepath.Join(w.Folder, w.Parts[0].File))

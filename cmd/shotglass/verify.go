@@ -221,6 +221,9 @@ func printVerdict(out io.Writer, name string, r *acquire.VerifyReport) {
 	if m := r.Manifest; m != nil {
 		fmt.Fprintf(out, "  manifest: %s of %q, sha256 of the raw image %s (%d bytes, complete: %v)\n",
 			m.Created.UTC().Format("2006-01-02T15:04:05Z"), m.Target.Connection.Target, printable(m.Image.Raw.SHA256), m.Image.Raw.Bytes, m.Complete)
+		if m.Interim != "" {
+			fmt.Fprintf(out, "  interim: %s\n", printable(m.Interim))
+		}
 		for _, reason := range m.Reasons {
 			fmt.Fprintf(out, "  not complete: %s\n", printable(reason))
 		}
