@@ -4,7 +4,7 @@ _shotglass() {
 	local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" cmd="${COMP_WORDS[1]}"
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		COMPREPLY=($(compgen -W "capture plan verify report cat inspect live upload contain status release hosts modules version completion man help --help --version" -- "$cur"))
+		COMPREPLY=($(compgen -W "capture plan verify report cat inspect live upload contain status release lockdown hosts modules version completion man help --help --version" -- "$cur"))
 		return
 	fi
 	local flags= words= files= hosts=
@@ -346,6 +346,18 @@ _shotglass() {
 		flags="--reactivate-keys --also --force --stage --case --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --break-glass --no-instance-metadata --json --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
 		words=""
 		;;
+	lockdown)
+		case "$prev" in
+		--topic) return ;;
+		--external-id-file) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--action) return ;;
+		--case) return ;;
+		--aws-profile) return ;;
+		--aws-endpoint) return ;;
+		esac
+		flags="--topic --external-id-file --ask-external-id --action --case --dry-run --yes --aws-profile --aws-endpoint --json --help -h"
+		words=""
+		;;
 	hosts)
 		case "$prev" in
 		esac
@@ -411,7 +423,7 @@ _shotglass() {
 		case "$prev" in
 		esac
 		flags="--help -h"
-		words="capture plan verify report cat inspect live upload contain status release hosts modules version completion man help exit-codes environment secrets json evidence"
+		words="capture plan verify report cat inspect live upload contain status release lockdown hosts modules version completion man help exit-codes environment secrets json evidence"
 		;;
 	*) return ;;
 	esac

@@ -16,6 +16,7 @@ _shotglass() {
 		'contain:isolate instances, lock credentials; with a journal to undo it'
 		'status:say what is contained, and whether it holds'
 		'release:put back what contain changed'
+		'lockdown:ask the function in AWS to contain, by a message'
 		'hosts:check hosts files'
 		'modules:list, fetch, check, build, add and publish LiME modules'
 		'version:print the version, the commit and the digest of this program'
@@ -481,6 +482,22 @@ _shotglass() {
 			'-h[print this help to standard output]' \
 			'*:argument: '
 		;;
+	lockdown)
+		_arguments -S \
+			'--topic[SNS topic that the function listens on]:value: ' \
+			'--external-id-file[the external id is the first line of FILE; or set SHOTGLASS_LOCKDOWN_EXTERNAL_ID]:file:_files' \
+			'--ask-external-id[ask for it on the terminal]' \
+			'--action[what to ask for]:value: ' \
+			'--case[ID of the case; a target has one journal in a case]:value: ' \
+			'--dry-run[have the function say what it would do, and change nothing]' \
+			'--yes[do not ask]' \
+			'--aws-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--aws-endpoint[another server than AWS, such as an emulator]:value: ' \
+			'--json[print JSON Lines to standard output]' \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'*:argument: '
+		;;
 	hosts)
 		_arguments -S \
 			'--json[print JSON Lines to standard output]' \
@@ -561,7 +578,7 @@ _shotglass() {
 		_arguments -S \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
-			'*:argument:(capture plan verify report cat inspect live upload contain status release hosts modules version completion man help exit-codes environment secrets json evidence)'
+			'*:argument:(capture plan verify report cat inspect live upload contain status release lockdown hosts modules version completion man help exit-codes environment secrets json evidence)'
 		;;
 	esac
 }
