@@ -17,3 +17,9 @@ func openFiles() int {
 	}
 	return int(l.Cur)
 }
+
+// hideNewFiles makes that nobody but this user may open what this process creates, until back is called.
+func hideNewFiles() (back func()) {
+	old := unix.Umask(0o177)
+	return func() { unix.Umask(old) }
+}

@@ -4,7 +4,7 @@ _shotglass() {
 	local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" cmd="${COMP_WORDS[1]}"
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		COMPREPLY=($(compgen -W "capture plan verify report cat inspect live upload contain status release lockdown hosts modules version completion man help --help --version" -- "$cur"))
+		COMPREPLY=($(compgen -W "capture plan verify report cat inspect mount serve-image live upload contain status release lockdown hosts modules version completion man help --help --version" -- "$cur"))
 		return
 	fi
 	local flags= words= files= hosts=
@@ -240,6 +240,41 @@ _shotglass() {
 		flags="--json --identity -i --identity-passphrase-file --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
 		words="" files=1
 		;;
+	mount)
+		case "$prev" in
+		--signers) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--cache) return ;;
+		--read-timeout) return ;;
+		--identity|-i) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--identity-passphrase-file) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--s3-region) return ;;
+		--s3-profile) return ;;
+		--s3-endpoint) return ;;
+		--s3-role-arn) return ;;
+		--s3-external-id) return ;;
+		--s3-bucket-owner) return ;;
+		esac
+		flags="--allow-other --signers --unchecked --cache --read-timeout --json --identity -i --identity-passphrase-file --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
+		words=""
+		;;
+	serve-image)
+		case "$prev" in
+		--listen) return ;;
+		--signers) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--cache) return ;;
+		--read-timeout) return ;;
+		--identity|-i) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--identity-passphrase-file) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--s3-region) return ;;
+		--s3-profile) return ;;
+		--s3-endpoint) return ;;
+		--s3-role-arn) return ;;
+		--s3-external-id) return ;;
+		--s3-bucket-owner) return ;;
+		esac
+		flags="--listen --insecure-listen --signers --unchecked --cache --read-timeout --json --identity -i --identity-passphrase-file --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
+		words=""
+		;;
 	live)
 		case "$prev" in
 		--output|-o) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -423,7 +458,7 @@ _shotglass() {
 		case "$prev" in
 		esac
 		flags="--help -h"
-		words="capture plan verify report cat inspect live upload contain status release lockdown hosts modules version completion man help exit-codes environment secrets json evidence"
+		words="capture plan verify report cat inspect mount serve-image live upload contain status release lockdown hosts modules version completion man help exit-codes environment secrets json evidence"
 		;;
 	*) return ;;
 	esac

@@ -11,6 +11,8 @@ _shotglass() {
 		'report:make an HTML page of a case'
 		'cat:print the raw image to standard output'
 		'inspect:tell what a LiME image holds, whoever made it'
+		'mount:show an image as files, without unpacking it'
+		'serve-image:serve an image as a network block device, without unpacking it'
 		'live:list or unpack what was collected beside an image'
 		'upload:bring to its bucket what a capture left in its --spill folder'
 		'contain:isolate instances, lock credentials; with a journal to undo it'
@@ -348,6 +350,53 @@ _shotglass() {
 			'-h[print this help to standard output]' \
 			'*:argument:_files'
 		;;
+	mount)
+		_arguments -S \
+			'--allow-other[let other users of this machine read it too]' \
+			'--signers[FILE of allowed signers\: only an image that one of them signed]:file:_files' \
+			'--unchecked[look at no manifest and no digest\: for an image that does not agree with them]' \
+			'--cache[keep SIZE of what was decoded in memory]:value: ' \
+			'--read-timeout[give up a read after this TIME; the next tries again]:value: ' \
+			'--json[print JSON Lines to standard output]' \
+			'*--identity[decrypt images with this FILE\: secret keys of age, also encrypted with a passphrase, or an SSH private key]:file:_files' \
+			'*-i[decrypt images with this FILE\: secret keys of age, also encrypted with a passphrase, or an SSH private key]:file:_files' \
+			'--identity-passphrase-file[read the passphrase of identities from the first line of FILE; or set SHOTGLASS_IDENTITY_PASSPHRASE; else it is asked for on the terminal]:file:_files' \
+			'--s3-region[REGION of the bucket]:value: ' \
+			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--s3-endpoint[another server than AWS]:value: ' \
+			'--s3-path-style[name the bucket in the path, as most other servers want]' \
+			'--s3-insecure-http[take an endpoint without TLS on another machine\: anybody in between can read and forge the evidence]' \
+			'--s3-role-arn[role to assume]:value: ' \
+			'--s3-external-id[external ID for that role]:value: ' \
+			'--s3-bucket-owner[ACCOUNT that must own the bucket]:value: ' \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'*:argument: '
+		;;
+	serve-image)
+		_arguments -S \
+			'--listen[ADDRESS to listen on\: host\:port, port 0 for any, or unix\:PATH]:value: ' \
+			'--insecure-listen[listen on an address that other machines reach\: anybody there reads the memory]' \
+			'--signers[FILE of allowed signers\: only an image that one of them signed]:file:_files' \
+			'--unchecked[look at no manifest and no digest\: for an image that does not agree with them]' \
+			'--cache[keep SIZE of what was decoded in memory]:value: ' \
+			'--read-timeout[give up a read after this TIME; the next tries again]:value: ' \
+			'--json[print JSON Lines to standard output]' \
+			'*--identity[decrypt images with this FILE\: secret keys of age, also encrypted with a passphrase, or an SSH private key]:file:_files' \
+			'*-i[decrypt images with this FILE\: secret keys of age, also encrypted with a passphrase, or an SSH private key]:file:_files' \
+			'--identity-passphrase-file[read the passphrase of identities from the first line of FILE; or set SHOTGLASS_IDENTITY_PASSPHRASE; else it is asked for on the terminal]:file:_files' \
+			'--s3-region[REGION of the bucket]:value: ' \
+			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--s3-endpoint[another server than AWS]:value: ' \
+			'--s3-path-style[name the bucket in the path, as most other servers want]' \
+			'--s3-insecure-http[take an endpoint without TLS on another machine\: anybody in between can read and forge the evidence]' \
+			'--s3-role-arn[role to assume]:value: ' \
+			'--s3-external-id[external ID for that role]:value: ' \
+			'--s3-bucket-owner[ACCOUNT that must own the bucket]:value: ' \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'*:argument: '
+		;;
 	live)
 		_arguments -S \
 			'--output[unpack into this folder, which must not be there yet]:file:_files' \
@@ -578,7 +627,7 @@ _shotglass() {
 		_arguments -S \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
-			'*:argument:(capture plan verify report cat inspect live upload contain status release lockdown hosts modules version completion man help exit-codes environment secrets json evidence)'
+			'*:argument:(capture plan verify report cat inspect mount serve-image live upload contain status release lockdown hosts modules version completion man help exit-codes environment secrets json evidence)'
 		;;
 	esac
 }

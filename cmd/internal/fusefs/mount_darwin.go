@@ -1,0 +1,23 @@
+package fusefs
+
+import (
+	"fmt"
+	"os/exec"
+	"strings"
+)
+
+const (
+	onLinux    = false
+	mountFlags = 0
+)
+
+func readAhead(string, int) {}
+
+// detach frees the folder though files are open.
+func detach(dir string) error {
+	out, err := exec.Command("umount", "-f", dir).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("umount: %w: %s", err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
