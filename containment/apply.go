@@ -169,11 +169,11 @@ func (a *applying) adopt(changes []Change) []Change {
 }
 
 func (a *applying) stages(ctx context.Context) error {
-	return a.make(ctx, a.changes, true)
+	return a.make(ctx, a.changes)
 }
 
 // make makes changes, stage by stage.
-func (a *applying) make(ctx context.Context, changes []Change, wait bool) error {
+func (a *applying) make(ctx context.Context, changes []Change) error {
 	for _, stage := range Stages {
 		var now []Change
 		for _, c := range changes {
@@ -184,12 +184,10 @@ func (a *applying) make(ctx context.Context, changes []Change, wait bool) error 
 		if len(now) == 0 {
 			continue
 		}
-		var err error
-		if wait {
-			err = a.wait(ctx, stage, now)
-		}
+		a.waited = false
+		err := a.wait(ctx, stage, now)
 		if err == nil {
-			a.waited = a.waited || stage == Isolate
+			a.waited = stage == Isolate
 			err = a.at(ctx, now)
 		}
 		if err != nil {

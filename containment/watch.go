@@ -12,7 +12,7 @@ import (
 const rounds = 3
 
 // appeared plans again and makes the changes that were not in the plan: for an interface that was
-// attached, or a key that was made, while the others were dealt with.
+// attached, or a key that was made, while the others were dealt with. The flows of such an interface get their time, too.
 func (a *applying) appeared(ctx context.Context) error {
 	s, err := a.e.planner(a.target.Kind)
 	if err != nil {
@@ -38,7 +38,7 @@ func (a *applying) appeared(ctx context.Context) error {
 		for _, c := range fresh {
 			a.e.observe(Event{Target: a.target, Kind: EntryTamper, Stage: c.Stage, Item: c.Item, Text: "appeared during the containment: " + c.Summary})
 		}
-		if err := a.make(ctx, fresh, false); err != nil {
+		if err := a.make(ctx, fresh); err != nil {
 			return err
 		}
 	}

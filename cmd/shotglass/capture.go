@@ -68,7 +68,10 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 			l.Add(audit.Entry{Event: "interrupted", Message: "interrupted by " + name})
 		}
 		w.say(goodbye(name, w.hosts))
-	}, func() { leftBehind(c, w.hosts) })
+	}, func() {
+		leftBehind(c, w.hosts)
+		o.follow.leftOpen(c)
+	})
 	defer stop()
 	defer onStatusSignal(w.showStatus)()
 	defer onStop(func() { stopping(c, w.hosts) }, func() { goingOn(c) })()

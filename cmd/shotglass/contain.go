@@ -33,6 +33,8 @@ type containRun struct {
 
 	yes, dryRun, resume, denied, verified bool
 	risks                                 []string // accepted
+
+	doors doors
 }
 
 // containParallel bounds the targets under way at once: each waits more than a minute for flows.
@@ -153,7 +155,11 @@ type planned struct {
 func (o *containRun) run(ctx context.Context, c *console) error {
 	sctx, stop := catchSignals(ctx, c.exit, func(name string) {
 		c.line("shotglass: " + name + ": finishing the call under way; press Ctrl-C again to leave at once")
-	}, func() {})
+	}, func() {
+		for _, l := range o.doors.lines(o.access.flagsText(o.options.Case)) {
+			c.line(l)
+		}
+	})
 	defer stop()
 	all := o.plan(sctx, c)
 	if sctx.Err() != nil {
@@ -202,7 +208,10 @@ func (o *containRun) plan(ctx context.Context, c *console) []*planned {
 			if p.engine, p.err = o.access.Engine(ctx, o.options.Case); p.err != nil {
 				return nil
 			}
-			p.engine.Observe = func(e containment.Event) { tellContainment(c, e) }
+			p.engine.Observe = func(e containment.Event) {
+				o.doors.note(e)
+				tellContainment(c, e)
+			}
 			options := o.options
 			if o.resume {
 				var was *containment.Plan

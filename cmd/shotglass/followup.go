@@ -29,6 +29,7 @@ type followUps struct {
 	verified bool
 	hosts    []*followUp
 	say      func(string) // a line of the story; set by plan
+	doors    doors
 }
 
 // A followUp is what is contained with one host: its targets are locked and protected before its memory is
@@ -102,7 +103,10 @@ func (all *followUps) plan(ctx context.Context, say func(string), steps []*acqui
 				if p.engine, p.err = f.access.Engine(ctx, options.Case); p.err != nil {
 					return nil
 				}
-				p.engine.Observe = func(e containment.Event) { all.say(f.host + ": " + containmentLine(e)) }
+				p.engine.Observe = func(e containment.Event) {
+					all.doors.note(e)
+					all.say(f.host + ": " + containmentLine(e))
+				}
 				p.plan, p.err = p.engine.Plan(ctx, p.target, options)
 				return nil
 			})
@@ -297,6 +301,16 @@ func (f *followUp) flows(ctx context.Context) ([]containment.Residual, error) {
 		})
 	}
 	return out, nil
+}
+
+// leftOpen says what a program that leaves at once leaves open.
+func (all *followUps) leftOpen(c *console) {
+	if all == nil || len(all.hosts) == 0 {
+		return
+	}
+	for _, l := range all.doors.lines(all.hosts[0].access.flagsText(all.o.Engine.Case)) { // hosts differ in their break-glass lists alone
+		c.line(l)
+	}
 }
 
 // tell says at the end of the run what became of each host's targets, and returns the exit code.

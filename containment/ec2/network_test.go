@@ -179,6 +179,24 @@ func TestAttacker(t *testing.T) {
 	}
 }
 
+// TestAttachedMeanwhile has an interface with a connection attached while the others wait: its flow gets its time to become untracked, too.
+func TestAttachedMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	var f *awsfake.Flow
+	w.cloud.Edit(func() {
+		w.cloud.Attacker = func() {
+			if f == nil && w.region.Groups[w.eni().Groups[0]].Name == "shotglass-untrack" {
+				late := w.attach(awsfake.Interface{Groups: []string{w.web.ID}})
+				f = w.region.AddFlow(awsfake.Flow{Interface: late.ID, Remote: home, Port: 443, Every: 20 * time.Second})
+			}
+		}
+	})
+	res := w.contain(containment.Options{}, containment.ApplyOptions{})
+	if res.Outcome != containment.Unverified || f == nil || f.Alive {
+		t.Errorf("%+v: %s", f, status(res))
+	}
+}
+
 // TestTwoInstances contains two in one VPC at once: they make the groups for each other.
 func TestTwoInstances(t *testing.T) {
 	w := newWorld(t)

@@ -136,12 +136,9 @@ func (p *planner) detach() {
 	id := p.t.Name
 	if d := p.facts.scaling; d != nil {
 		group := aws.ToString(d.AutoScalingGroupName)
-		switch now := lifecycle(d); now {
-		case inService, inStandby:
+		if now := lifecycle(d); now == inService || now == inStandby { // another is a residual
 			p.change(containment.Detach, kindScaling, id+"/"+group, state(inStandby), "put %s into standby in the Auto Scaling group %s", id, group)
-			p.warn("the Auto Scaling group %s starts another instance in place of %s: from the same image, with the same weakness", group, id)
-		default:
-			p.warn("%s is in the state %s of the Auto Scaling group %s, which cannot be changed to standby: the group may end it", id, now, group)
+			p.warn("the Auto Scaling group %s starts another instance in place of %s: from the same image, with the same weakness; after a release its desired capacity is one higher", group, id)
 		}
 	}
 	for _, t := range p.facts.targets {

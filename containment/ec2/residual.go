@@ -52,6 +52,13 @@ func (f *facts) residuals(t containment.Target, o containment.Options) []contain
 			add("efa-only", fmt.Sprintf("%s is an interface for EFA alone, whose groups are left as they are", aws.ToString(e.NetworkInterfaceId)), "cut by --cut stop")
 		}
 	}
+	if d := f.scaling; d != nil {
+		if now := lifecycle(d); now != inService && now != inStandby { // of a warm pool, on its way out, or detaching
+			group := aws.ToString(d.AutoScalingGroupName)
+			add("auto-scaling", fmt.Sprintf("%s is in the state %s of the Auto Scaling group %s, which cannot be changed to standby: the group may end it, whatever protects it from the API", t.Name, now, group),
+				"aws autoscaling suspend-processes --auto-scaling-group-name '"+group+"' --scaling-processes Terminate ReplaceUnhealthy, and resume-processes after the release")
+		}
+	}
 	if f.kind.xen {
 		add("xen", fmt.Sprintf("the type %s is no Nitro one: idle timeouts cannot be set, and an idle connection may live for five days", f.instance.InstanceType), hardCut)
 	}

@@ -41,6 +41,7 @@ func TestResiduals(t *testing.T) {
 		"a secondary interface":      {func(w *world) { w.attach(awsfake.Interface{Secondary: true}) }, "secondary-interface"},
 		"an interface for EFA alone": {func(w *world) { w.attach(awsfake.Interface{Type: "efa-only", Groups: []string{w.web.ID}}) }, "efa-only"},
 		"Xen":                        {func(w *world) { w.host.Type = "m4.large" }, "xen"},
+		"a warm pool":                {func(w *world) { w.region.Scaling["web-asg"].States[w.host.ID] = "Warmed:Running" }, "auto-scaling"},
 		"a profile that was deleted": {func(w *world) { w.role.Profiles = nil }, "credentials"},
 	} {
 		t.Run(name, func(t *testing.T) {
