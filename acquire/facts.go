@@ -57,7 +57,9 @@ type Facts struct {
 	// BannerAddress is the physical address of the kernel's linux_banner, from
 	// kallsyms and the program headers of /proc/kcore; 0 when not known.
 	BannerAddress uint64 `json:"banner_address,omitempty"`
-	Kcore         bool   `json:"kcore"` // /proc/kcore is readable
+	// KernelImage is where the kernel's constants lie by /proc/iomem, linux_banner among them; empty when not known.
+	KernelImage []lime.Range `json:"kernel_image,omitempty"`
+	Kcore       bool         `json:"kcore"` // /proc/kcore is readable
 
 	Vendor     string `json:"vendor,omitempty"`  // DMI
 	Product    string `json:"product,omitempty"` // DMI
@@ -156,6 +158,7 @@ func parseFacts(out []byte, nonce string) (*Facts, error) {
 	} else if err != nil {
 		return f, fmt.Errorf("read /proc/iomem: %w", err)
 	}
+	f.KernelImage = kernelImage(f.Machine, sec["iomem"])
 	for _, r := range f.RAM {
 		if r.End >= maxAddress {
 			return f, fmt.Errorf("read /proc/iomem: System RAM at %s, beyond any machine's address space", r)

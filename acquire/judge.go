@@ -30,19 +30,6 @@ const (
 	needleRelease = "OSRELEASE"
 )
 
-// needles are the texts that an image of this kernel must hold.
-func needles(f *Facts) []lime.Needle {
-	var n []lime.Needle
-	if len(f.Version) > 1 && len(f.Version) < lime.MaxNeedle && f.Version[0] != 0 {
-		// linux_banner ends with a newline and a zero byte, init/version.c
-		n = append(n, lime.Needle{Name: needleBanner, Text: []byte(f.Version + "\x00")})
-	}
-	if f.Kernel != "" && len(f.Kernel) < 256 {
-		n = append(n, lime.Needle{Name: needleRelease, Text: []byte("OSRELEASE=" + f.Kernel + "\n")})
-	}
-	return n
-}
-
 // judgement is what there is to judge a capture by.
 type judgement struct {
 	source     string
@@ -143,28 +130,6 @@ func (j *judgement) ranges() Check {
 		s = append(s, d.String())
 	}
 	return Check{checkRanges, Fail, strings.Join(s, "; ")}
-}
-
-func (j *judgement) banner() Check {
-	var at []lime.Addr
-	for _, f := range j.rep.Found {
-		if f.Name == needleBanner {
-			at = f.Addrs
-		}
-	}
-	want := lime.Addr(j.facts.BannerAddress)
-	switch {
-	case j.facts.Version == "":
-		return Check{checkBanner, Unknown, "the target did not show /proc/version"}
-	case want != 0 && slices.Contains(at, want):
-		return Check{checkBanner, Pass, fmt.Sprintf("linux_banner is at %s, where kallsyms and /proc/kcore place it", want)}
-	case want != 0:
-		return Check{checkBanner, Fail, fmt.Sprintf("linux_banner is not at %s, where kallsyms and /proc/kcore place it; found at %v", want, at)}
-	case len(at) == 0:
-		return Check{checkBanner, Fail, "the text of /proc/version is nowhere in the image"}
-	default:
-		return Check{checkBanner, Pass, fmt.Sprintf("the text of /proc/version is at %v; its place is not known, since the target hides kallsyms or /proc/kcore, or kallsyms does not list it", at)}
-	}
 }
 
 func (j *judgement) zeroFill() Check {

@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,13 +69,16 @@ func TestHole(t *testing.T) {
 	}
 }
 
-// TestArm64 captures an arm64 guest that has busybox and sshd and nothing else.
+// TestArm64 captures an arm64 guest that has busybox and sshd and nothing else, through kcore and
+// with LiME from a cross compiler.
 func TestArm64(t *testing.T) {
 	t.Parallel()
 	l, err := parts.Arm64()
 	if err != nil {
 		t.Fatal(err)
 	}
+	store := t.TempDir()
+	start(t, nil, "modules", "build", "-o", store, l.KernelRelease).want(0, 4*time.Minute)
 	r := bootRig(t, l, lab.Options{MemoryMiB: 160})
 	k := r.take(r.kcore("root", "--connections", "2")...)
 	r.noReaders(time.Second)
@@ -81,8 +86,20 @@ func TestArm64(t *testing.T) {
 	if f.Machine != "aarch64" || k.manifest.Method.Source != acquire.MethodKcore {
 		t.Errorf("machine %s, method %s", f.Machine, k.manifest.Method.Source)
 	}
-	// kallsyms of this kernel does not list linux_banner, so nobody knows its place.
+	// kallsyms of this kernel does not list linux_banner; /proc/iomem bounds its place.
+	if !slices.ContainsFunc(k.manifest.Checks, func(c acquire.Check) bool {
+		return c.Name == "banner" && strings.Contains(c.Detail, "among the kernel's constants")
+	}) {
+		t.Errorf("checks %+v, kernel at %v", k.manifest.Checks, f.KernelImage)
+	}
 	r.volatility(k)
-	second := rigOf(t, r.guest)
-	agree(t, k, second.take(second.kcore("root")...))
+	other := rigOf(t, r.guest)
+	other.module = filepath.Join(store, "lime-"+l.KernelRelease+"-aarch64.ko")
+	lime := other.take(other.capture("root")...)
+	other.clean(time.Second)
+	if m := lime.manifest; m.Method.Source != acquire.MethodLime || !m.Footprint.Clean || m.Method.Peer == nil || !m.Method.Peer.Verified {
+		t.Errorf("method %+v, footprint %+v", m.Method, m.Footprint)
+	}
+	agree(t, k, lime)
+	r.volatility(lime)
 }

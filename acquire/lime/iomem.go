@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -73,6 +74,24 @@ func ParseIOMem(r io.Reader) ([]Range, error) {
 		return nil, ErrIOMemHidden
 	}
 	return out, nil
+}
+
+// maxNamed bounds what IOMemNamed returns.
+const maxNamed = 64
+
+// IOMemNamed returns the ranges of a /proc/iomem text, at any depth and in its order, that have one of the
+// names. What cannot be read, and what hides its addresses, is left out.
+func IOMemNamed(text string, names ...string) (out []Range) {
+	for line := range strings.Lines(text) {
+		span, name, _ := strings.Cut(strings.TrimSpace(line), " : ")
+		if !slices.Contains(names, name) {
+			continue
+		}
+		if r, err := parseSpan(span); err == nil && r.Valid() && r.End != 0 && len(out) < maxNamed {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // parseSpan parses "START-END", both hexadecimal without a prefix.

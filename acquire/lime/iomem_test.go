@@ -82,6 +82,11 @@ func FuzzParseIOMem(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
+		for _, r := range IOMemNamed(string(in), "Kernel code", "Kernel rodata") {
+			if !r.Valid() || r.End == 0 {
+				t.Fatalf("%v", r)
+			}
+		}
 		got, err := ParseIOMem(bytes.NewReader(in))
 		if err != nil {
 			return
