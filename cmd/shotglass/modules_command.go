@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -267,6 +268,9 @@ func modulesCheck(c *console, ctx *cli.Context, src *moduleSources) error {
 		}
 		for _, e := range l.Modules {
 			m, err := r.Get(ctx.Context, e)
+			if errors.Is(err, fs.ErrNotExist) { // it is listed, and not there
+				code = worse(code, exitMismatch)
+			}
 			msg := moduleMessage{Release: e.Release, Machine: e.Arch, SHA256: e.Checksum, Place: r.String() + "/" + e.Path, Repository: r.String()}
 			if m != nil {
 				msg.Signature = m.Signature

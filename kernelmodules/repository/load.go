@@ -51,12 +51,14 @@ func (s *Store) read(ctx context.Context, back bool) (*contents, error) {
 		return nil, err
 	}
 	l, ok := md.lists[s.o.Manifest]
-	if !ok {
+	if !ok && !s.o.lacks {
 		return nil, s.fail(repomdFile, fmt.Errorf("has no list %q; it has %s", s.o.Manifest,
 			quoted(slices.Sorted(maps.Keys(md.lists)))))
 	}
-	if c.entries, err = s.list(ctx, l); err != nil {
-		return nil, err
+	if ok {
+		if c.entries, err = s.list(ctx, l); err != nil {
+			return nil, err
+		}
 	}
 	if !s.o.Offline {
 		if back && s.signed() && s.cache != nil {

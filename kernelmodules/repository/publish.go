@@ -26,7 +26,7 @@ type PublishOptions struct {
 	// Trust are keys that may vouch for what is published there now, beside the signer's own: those before
 	// it. What nobody vouches for is not built upon.
 	Trust *Pins
-	// Manifest is the list to publish; empty means DefaultManifest. Others stay as they are; each must be
+	// Manifest is the list to publish, which need not be there yet; empty means DefaultManifest. Others stay as they are; each must be
 	// there with its digest, and a key that did not sign the state before wants them to be empty.
 	Manifest string
 	// Cache is as that of Options: it remembers revisions, so that an older state that somebody
@@ -264,7 +264,7 @@ func (p *publisher) lookOnce(ctx context.Context) error {
 		}
 	}
 	var err error
-	if p.old, err = New(&overlay{p.d, files}, Options{Pins: trust, Manifest: p.o.Manifest, Cache: p.o.Cache, Reread: true, Log: p.o.Log, now: p.o.now}); err != nil {
+	if p.old, err = New(&overlay{p.d, files}, Options{Pins: trust, Manifest: p.o.Manifest, Cache: p.o.Cache, Reread: true, Log: p.o.Log, lacks: true, now: p.o.now}); err != nil {
 		return err
 	}
 	if p.was, err = p.old.load(ctx); err != nil {
@@ -275,6 +275,10 @@ func (p *publisher) lookOnce(ctx context.Context) error {
 		return err
 	}
 	p.lists = md.lists
+	if _, ok := p.lists[p.o.Manifest]; !ok {
+		p.o.Log.Warn("the list is new: who reads the repository has to ask for it by its name", "repository", p.d.String(), "list", p.o.Manifest,
+			"others", quoted(slices.Sorted(maps.Keys(p.lists))))
+	}
 	return nil
 }
 

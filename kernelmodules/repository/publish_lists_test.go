@@ -29,6 +29,46 @@ func TestPublishFromOthers(t *testing.T) {
 	}
 }
 
+// TestPublishNewList: a list more is added to a repository, which stays as it is for who reads the first.
+func TestPublishNewList(t *testing.T) {
+	key := repositorytest.NewKey(t, nil)
+	theirs := repositorytest.New(t, key, modules()...)
+	d := &memory{files: maps.Clone(theirs.Files)}
+	_, before, err := readAll(t, d, repositorytest.Fingerprint(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := repository.PublishOptions{Signer: repositorytest.Signer{Private: key}, Manifest: "staging", Withdraw: []string{"6.1.0-99"}}
+	if _, err := repository.Publish(t.Context(), d, nil, o); err == nil {
+		t.Error("a module was withdrawn from a list that is not there")
+	}
+	o.Withdraw = nil
+	p := mustPublish(t, d, o, module(t, "6.1.0-99", "a"))
+	if len(p.Modules) != 1 || p.Modules[0].State != repository.StateAdded {
+		t.Errorf("%+v", p.Modules)
+	}
+	if _, after, err := readAll(t, d, repositorytest.Fingerprint(key)); err != nil || !maps.Equal(before, after) {
+		t.Errorf("the first list: %v, want %v, %v", after, before, err)
+	}
+	s, err := repository.New(d, repository.Options{Pins: pins(t, repositorytest.Fingerprint(key)), Manifest: "staging"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l, err := s.List(t.Context()); err != nil || len(l.Modules) != 1 || l.Modules[0].Release != "6.1.0-99" {
+		t.Errorf("the new list: %+v, %v", l, err)
+	}
+	// Who reads a list that is not there is told so as ever.
+	if s, err = repository.New(d, repository.Options{Pins: pins(t, repositorytest.Fingerprint(key)), Manifest: "none"}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.List(t.Context())
+	says(t, err, `has no list "none"`, `"primary", "staging"`)
+	// The second publication finds it there.
+	if p := mustPublish(t, d, o, module(t, "6.1.0-100", "a")); len(p.Modules) != 2 {
+		t.Errorf("%+v", p.Modules)
+	}
+}
+
 // withOther is a depot with the repository r and a list more, as it is stored and unpacked.
 func withOther(r *repositorytest.Repo, packed string, list []byte) *memory {
 	r.Files["repodata/other.xml.gz"] = []byte(packed)

@@ -47,7 +47,8 @@ type Options struct {
 	// Log gets what does not stop anything; nil discards it.
 	Log *slog.Logger
 
-	now func() time.Time
+	lacks bool // the list need not be there: then it has no modules
+	now   func() time.Time
 }
 
 // A Store is one repository. It is fetched at most once for any number of Finds, also
