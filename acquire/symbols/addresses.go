@@ -1,6 +1,7 @@
 package symbols
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 )
@@ -14,9 +15,12 @@ const linkedText = 0xffffffff81000000
 
 // gather returns the addresses of all symbols as the linker gave them, and all addresses in order:
 // there are more than names.
-func gather(in Inputs, n note, rep *Report) (map[string]uint64, []uint64, error) {
+func gather(in Inputs, v *vmlinux, n note, rep *Report) (map[string]uint64, []uint64, error) {
 	live, liveErr := readList(in.Kallsyms)
 	linked, mapErr := readList(in.SystemMap)
+	if linked == nil && v != nil {
+		linked, mapErr = v.symbols()
+	}
 	if live == nil && linked == nil {
 		return nil, nil, fmt.Errorf("%w: kallsyms: %w; System.map: %w", ErrNoSymbols, liveErr, mapErr)
 	}
@@ -26,7 +30,7 @@ func gather(in Inputs, n note, rep *Report) (map[string]uint64, []uint64, error)
 		}
 		return linked.addr, inOrder(linked.all, 0), nil
 	}
-	if linked == nil && len(in.SystemMap) > 0 {
+	if mapErr != nil && len(in.SystemMap) > 0 {
 		rep.note("System.map was not used: %v", mapErr)
 	}
 	offset, how := kernelOffset(live, linked, n)
@@ -67,6 +71,9 @@ func inOrder(all []uint64, offset uint64) []uint64 {
 func readList(raw []byte) (*list, error) {
 	if len(raw) == 0 {
 		return nil, fmt.Errorf("not there")
+	}
+	if n := bytes.Count(raw, []byte("\n")); n < fewSymbols {
+		return nil, stub(n)
 	}
 	l, err := parseSymbols(raw)
 	if err != nil {

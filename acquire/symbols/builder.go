@@ -10,9 +10,9 @@ import (
 
 // Bounds on what a hostile kernel's types can make of a symbol file. Real kernels stay far below.
 const (
-	maxDepth      = 32        // of pointers, arrays and typedefs in one type
-	maxDefinition = 64 << 10  // bytes of one definition that is hashed into a name
-	maxHashed     = 256 << 20 // bytes of all those definitions
+	maxDepth      = 32       // of pointers, arrays and typedefs in one type
+	maxDefinition = 64 << 10 // bytes of one definition that is hashed into a name
+	maxHashed     = 1 << 30  // bytes of all those definitions
 )
 
 // A descriptor is a reference to a type, as ISF writes it: by name, or built of others.

@@ -11,25 +11,34 @@ import (
 
 // digest is that of a type's definition, written as debug/dwarf writes it, so that types without a
 // name get the one that dwarf2json gives them. debug/dwarf's own writer follows a hostile type for
-// ever; this one is bounded, and what is cut off is told apart by the type's address no more.
+// ever; this one is bounded.
 func (b *builder) digest(t dwarf.Type) [sha1.Size]byte {
 	if b.hashed > maxHashed {
 		// Nobody's kernel: give each its own name and go on.
 		b.hashed++
 		return sha1.Sum([]byte(strconv.Itoa(b.hashed)))
 	}
-	d := definition{known: b.strings}
+	d := definition{known: b.strings, brief: tagged(t)}
 	d.define(t, 0)
 	b.hashed += d.out.Len()
-	if s, ok := t.(*dwarf.StructType); ok && s.StructName == "" {
+	if !d.brief {
 		b.strings[t] = d.out.String()
 	}
 	return sha1.Sum([]byte(d.out.String()))
 }
 
+// tagged tells whether a struct has a name.
+func tagged(t dwarf.Type) bool {
+	s, ok := t.(*dwarf.StructType)
+	return ok && s.StructName != ""
+}
+
 type definition struct {
 	out   strings.Builder
 	known map[dwarf.Type]string // of structs without a name
+	// brief leaves out the values of enums with a name. debug/dwarf writes them, so types without a name
+	// need them; but where one unit only declares an enum, one struct would seem two.
+	brief bool
 }
 
 func (d *definition) add(s string) {
@@ -45,11 +54,11 @@ func (d *definition) full(depth int) bool {
 
 // define writes what a struct, union or enum consists of.
 func (d *definition) define(t dwarf.Type, depth int) {
-	s, ok := t.(*dwarf.StructType)
-	if !ok {
-		d.refer(t, depth)
+	if e, ok := t.(*dwarf.EnumType); ok {
+		d.enum(e)
 		return
 	}
+	s := t.(*dwarf.StructType)
 	d.add(s.Kind)
 	if s.StructName != "" {
 		d.add(" " + s.StructName)
@@ -90,7 +99,11 @@ func (d *definition) refer(t dwarf.Type, depth int) {
 			d.define(t, depth)
 		}
 	case *dwarf.EnumType:
-		d.enum(t)
+		if d.brief && t.EnumName != "" {
+			d.add("enum " + t.EnumName)
+		} else {
+			d.enum(t)
+		}
 	case *dwarf.PtrType:
 		d.add("*")
 		d.refer(t.Type, depth+1)

@@ -2,6 +2,7 @@ package symbols
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strconv"
 )
@@ -75,11 +76,15 @@ func (l *list) add(name string, addr uint64, global bool) {
 
 // usable tells why a list is of no use; nil if it is.
 func (l *list) usable() error {
-	switch {
-	case len(l.addr) < fewSymbols:
-		return fmt.Errorf("it has %d symbols, so it is a stub: Debian ships the real System.map with the debug symbols", len(l.addr))
-	case l.zero:
-		return fmt.Errorf("all its addresses are zero: the kernel hides them (kptr_restrict), root reads them")
+	if len(l.addr) < fewSymbols {
+		return stub(len(l.addr))
+	}
+	if l.zero {
+		return errors.New("all its addresses are zero: the kernel hides them (kptr_restrict), root reads them")
 	}
 	return nil
+}
+
+func stub(n int) error {
+	return fmt.Errorf("it has %d lines or symbols, so it is a stub: Debian ships the real System.map with the debug symbols", n)
 }

@@ -22,7 +22,7 @@ var every = []string{"all"}
 // knowns were found by reading the plugins of Volatility 3 2.11.0 and 2.28.0.
 var knowns = []known{
 	// What the layers and most plugins stand on.
-	{"init_task", []string{"struct task_struct"}, every},
+	{"init_task", []string{"struct task_struct"}, nil},
 	{"init_files", []string{"struct files_struct"}, every},
 	{"init_mm", []string{"struct mm_struct"}, nil},
 	{"swapper_pg_dir", nil, nil},

@@ -2,7 +2,7 @@
 // kernel's types, symbols and banner in the intermediate symbol format (ISF), made from what the running kernel
 // tells of itself. No debug symbols are needed, and nothing is downloaded.
 //
-// Types come from BTF. Symbols come from kallsyms or
+// Types come from BTF, or where a kernel has none from the DWARF of its debug vmlinux. Symbols come from kallsyms or
 // System.map; their addresses are those before KASLR moved the kernel, as the linker gave them. BTF
 // types few variables, so a table says which type each variable has that Volatility's plugins
 // read as one; what such a type looks like comes from BTF always. The banner is what Volatility finds the
@@ -28,7 +28,7 @@ import (
 // ErrNoTypes is wrapped when there is neither BTF nor DWARF, ErrNoSymbols when there is no usable list of
 // symbols, ErrNoBanner when there is no banner. Without any of them there is no symbol file.
 var (
-	ErrNoTypes   = errors.New("there are no types: the kernel has no BTF")
+	ErrNoTypes   = errors.New("there are no types: the kernel has no BTF, and no debug vmlinux was given")
 	ErrNoSymbols = errors.New("there are no symbols")
 	ErrNoBanner  = errors.New("there is no banner: it is in /proc/version")
 )
@@ -37,6 +37,9 @@ var (
 type Inputs struct {
 	BTF       []byte            // /sys/kernel/btf/vmlinux
 	ModuleBTF map[string][]byte // /sys/kernel/btf/NAME by name, for types that only modules have
+	// Vmlinux is an ELF with debug information, from the distribution: it is not to come from the host. It
+	// gives what the others do not.
+	Vmlinux io.ReaderAt
 
 	Kallsyms   []byte // /proc/kallsyms, read by root
 	SystemMap  []byte // System.map of exactly this kernel
@@ -50,7 +53,7 @@ type Inputs struct {
 type Report struct {
 	Banner  string `json:"banner"`
 	Release string `json:"release,omitempty"` // of the kernel
-	Types   string `json:"types_from"`        // "btf"
+	Types   string `json:"types_from"`        // "btf" or "dwarf"
 
 	BaseTypes    int `json:"base_types"`
 	UserTypes    int `json:"user_types"`
@@ -83,7 +86,7 @@ func (r *Report) note(format string, args ...any) {
 }
 
 // Write writes the symbol file, JSON in xz, to w. An error means that what was written is no symbol file; the report
-// says then what is known so far. Memory is some 400 MB for a distribution's kernel with BTF.
+// says then what is known so far. Of a distribution's kernel it takes some 100 MB of memory, from DWARF 1 GB.
 func Write(w io.Writer, in Inputs) (Report, error) {
 	stored := newDigest(w)
 	z, err := xz.WriterConfig{CheckSum: xz.CRC32}.NewWriter(stored)
@@ -104,6 +107,18 @@ func Write(w io.Writer, in Inputs) (Report, error) {
 // WriteJSON is Write without compression.
 func WriteJSON(w io.Writer, in Inputs) (Report, error) {
 	rep := Report{Missing: []Missing{}, Notes: []string{}}
+	var v *vmlinux
+	if in.Vmlinux != nil {
+		var err error
+		if v, err = openVmlinux(in.Vmlinux); err != nil {
+			return rep, err
+		}
+		if len(in.Banner) == 0 {
+			if in.Banner, err = v.banner(); err != nil {
+				return rep, err
+			}
+		}
+	}
 	banner, err := bannerData(in.Banner)
 	if err != nil {
 		return rep, err
@@ -117,15 +132,19 @@ func WriteJSON(w io.Writer, in Inputs) (Report, error) {
 	if r := releaseOf(rep.Banner); rep.Release != r {
 		rep.note("VMCOREINFO is of kernel %q, the banner of %q", rep.Release, r)
 	}
-	syms, at, err := gather(in, note, &rep)
+	syms, at, err := gather(in, v, note, &rep)
 	if err != nil {
 		return rep, err
 	}
-	b, vars, err := types(in, &rep)
+	b, vars, err := types(in, v, &rep)
 	if err != nil {
 		return rep, err
 	}
 	f := &file{builder: b, addr: syms, at: at, vars: map[string]*descriptor{}, banner: banner, meta: metadataOf(in)}
+	if _, ok := syms["init_task"]; !ok {
+		return rep, fmt.Errorf("%w: there are %d, and init_task is not among them, without which no plugin works; kernels built without CONFIG_KALLSYMS_ALL list functions alone: System.map has the rest",
+			ErrNoSymbols, len(syms))
+	}
 	f.typeSymbols(vars, &rep)
 	b.enumBases()
 	rep.BaseTypes, rep.UserTypes, rep.Enums, rep.Symbols = len(b.base), len(b.user), len(b.enums), len(f.addr)
@@ -139,7 +158,7 @@ func WriteJSON(w io.Writer, in Inputs) (Report, error) {
 }
 
 // types collects the kernel's types and returns the references to its variables'.
-func types(in Inputs, rep *Report) (*builder, map[string]*descriptor, error) {
+func types(in Inputs, v *vmlinux, rep *Report) (*builder, map[string]*descriptor, error) {
 	b := newBuilder()
 	vars := map[string]*descriptor{}
 	switch {
@@ -158,6 +177,11 @@ func types(in Inputs, rep *Report) (*builder, map[string]*descriptor, error) {
 		}
 		for _, name := range sortedKeys(k.vars) {
 			vars[name] = b.add(k.vars[name])
+		}
+	case v != nil:
+		rep.Types = "dwarf"
+		if err := v.readDWARF(b, vars); err != nil {
+			return nil, nil, err
 		}
 	default:
 		return nil, nil, ErrNoTypes

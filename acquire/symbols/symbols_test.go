@@ -251,7 +251,9 @@ func TestOffset(t *testing.T) {
 			in.Kallsyms = []byte(strings.Repeat("0000000000000000 t a\n", 9))
 			in.SystemMap = linked
 		}, 0, "stub"},
-		{"stub", func(in *Inputs) { in.SystemMap = []byte("ffffffffffffffff B the-real-one\n") }, 0x1a000000, "System.map was not used"},
+		{"stub", func(in *Inputs) {
+			in.SystemMap = []byte("ffffffffffffffff B The real System.map is in the linux-image-<version>-dbg package\n")
+		}, 0x1a000000, "System.map was not used: it has 1 lines"},
 		{"other map", func(in *Inputs) { in.SystemMap = other }, 0x1a000000, "of another kernel"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -284,7 +286,7 @@ func TestRefused(t *testing.T) {
 		{"no types", func(in *Inputs) { in.BTF = nil }, ErrNoTypes, ""},
 		{"no symbols", func(in *Inputs) { in.Kallsyms = nil }, ErrNoSymbols, ""},
 		{"hidden symbols", func(in *Inputs) { in.Kallsyms = hidden }, ErrNoSymbols, "kptr_restrict"},
-		{"not symbols", func(in *Inputs) { in.Kallsyms = []byte("<html>\n") }, ErrNoSymbols, "line 1"},
+		{"not symbols", func(in *Inputs) { in.Kallsyms = bytes.Repeat([]byte("<html>\n"), 2000) }, ErrNoSymbols, "line 1"},
 		{"cut BTF", func(in *Inputs) { in.BTF = in.BTF[:len(in.BTF)-9] }, io.ErrUnexpectedEOF, ""},
 		{"not BTF", func(in *Inputs) { in.BTF = bytes.Repeat([]byte("x"), 99) }, nil, "magic"},
 	} {

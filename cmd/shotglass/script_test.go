@@ -6,12 +6,15 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/pem"
+	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
 	"filippo.io/age"
+	"github.com/cilium/ebpf/btf"
 	"github.com/klauspost/compress/gzip"
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/crypto/ssh"
@@ -42,6 +45,7 @@ func TestScripts(t *testing.T) {
 			"code":   codeCmd,
 			"mklime": mklimeCmd,
 			"mkarea": mkareaCmd,
+			"mkbtf":  mkbtfCmd,
 			"mkkey":  mkkeyCmd,
 			"mkage":  mkageCmd,
 			"seal":   sealCmd,
@@ -153,6 +157,27 @@ func mkareaCmd(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(w.Close())
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), out.Bytes(), 0o600))
+}
+
+// mkbtfCmd makes what a small kernel tells of itself: mkbtf DIR.
+func mkbtfCmd(ts *testscript.TestScript, neg bool, args []string) {
+	task := &btf.Struct{Name: "task_struct", Size: 4, Members: []btf.Member{{Name: "pid", Type: &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}}}}
+	b, err := btf.NewBuilder([]btf.Type{task}, nil)
+	ts.Check(err)
+	raw, err := b.Marshal(nil, nil)
+	ts.Check(err)
+	syms := "ffffffff9b000000 T _stext\nffffffff9b001000 D init_task\n"
+	for i := range 1000 {
+		syms += fmt.Sprintf("%x t filler_%d\n", 0xffffffff9b100000+uint64(i), i)
+	}
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(dir, 0o700))
+	for name, data := range map[string]string{
+		"vmlinux.btf": string(raw), "kallsyms": syms, "version": "Linux version 6.1.0/../x (a@b) #1\n",
+		"vmcoreinfo": "OSRELEASE=6.1.0/../x\nSYMBOL(_stext)=ffffffff9b000000\nKERNELOFFSET=1a000000\nNUMBER(pgtable_l5_enabled)=1\n",
+	} {
+		ts.Check(os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600))
+	}
 }
 
 // mklimeCmd makes an image of two ranges: mklime FILE raw|zstd|gzip. The first page

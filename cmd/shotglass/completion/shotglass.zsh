@@ -14,6 +14,7 @@ _shotglass() {
 		'mount:show an image as files, without unpacking it'
 		'serve-image:serve an image as a network block device, without unpacking it'
 		'live:list or unpack what was collected beside an image'
+		'symbols:write the symbol file that Volatility 3 needs for a kernel'
 		'upload:bring to its bucket what a capture left in its --spill folder'
 		'contain:isolate instances, lock credentials; with a journal to undo it'
 		'status:say what is contained, and whether it holds'
@@ -417,6 +418,19 @@ _shotglass() {
 			'-h[print this help to standard output]' \
 			'*:argument: '
 		;;
+	symbols)
+		_arguments -S \
+			'--from[DIR with BTF, kallsyms, banner and VMCOREINFO of the kernel]:file:_files' \
+			'--vmlinux[FILE of the kernel with its debug information]:file:_files' \
+			'--system-map[System.map of the kernel]:file:_files' \
+			'--banner[FILE with the banner, as /proc/version has it]:file:_files' \
+			'--output[write to this new FILE]:file:_files' \
+			'-o[write to this new FILE]:file:_files' \
+			'--json[print JSON Lines to standard output]' \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'*:argument: '
+		;;
 	upload)
 		_arguments -S \
 			'--json[print JSON Lines to standard output]' \
@@ -627,7 +641,7 @@ _shotglass() {
 		_arguments -S \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
-			'*:argument:(capture plan verify report cat inspect mount serve-image live upload contain status release lockdown hosts modules version completion man help exit-codes environment secrets json evidence)'
+			'*:argument:(capture plan verify report cat inspect mount serve-image live symbols upload contain status release lockdown hosts modules version completion man help exit-codes environment secrets json evidence)'
 		;;
 	esac
 }

@@ -1,0 +1,147 @@
+package symbols
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+)
+
+// maxEntries bounds the search of a folder: a collection of a whole file system is no bundle of symbols.
+const maxEntries = 200_000
+
+// A Found is a file that was taken for an input.
+type Found struct {
+	Input string `json:"input"` // btf, module_btf, kallsyms, system_map, banner, vmcoreinfo
+	Path  string `json:"path"`
+	Bytes int    `json:"bytes"`
+}
+
+// ReadFolder finds the inputs in what was collected from a host, by whichever tool, by the names that files have on the host
+// and under common others. Of several that could be one input, the one that lies least deep is taken, of several System.map that of the
+// banner's kernel. Links are not followed. Files are read up to the bounds of what they may be; a larger one is an error.
+func ReadFolder(dir fs.FS) (Inputs, []Found, error) {
+	by := map[string][]string{}
+	n := 0
+	err := fs.WalkDir(dir, ".", func(name string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if n++; n > maxEntries {
+			return fmt.Errorf("more than %d files: name the folder that holds those of the kernel", maxEntries)
+		}
+		if e.Type().IsRegular() {
+			if input := inputOf(name); input != "" {
+				by[input] = append(by[input], name)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return Inputs{}, nil, err
+	}
+	for _, names := range by {
+		slices.SortFunc(names, func(a, b string) int {
+			return cmp.Or(strings.Count(a, "/")-strings.Count(b, "/"), strings.Compare(a, b))
+		})
+	}
+	f := &folder{dir: dir, by: by}
+	return f.read()
+}
+
+// inputOf tells by its name what a file is; "" if nothing that is wanted.
+func inputOf(name string) string {
+	base, under := path.Base(name), path.Base(path.Dir(name))
+	bare := strings.TrimSuffix(base, ".txt")
+	switch {
+	case base == "vmlinux.btf" || base == "vmlinux" && under == "btf" || base == "btf" || base == "btf_vmlinux":
+		return "btf"
+	case under == "btf" && !strings.Contains(base, "."):
+		return "module_btf"
+	case bare == "kallsyms" || bare == "proc_kallsyms" || strings.HasSuffix(base, ".kallsyms"):
+		return "kallsyms"
+	case strings.HasPrefix(base, "System.map"):
+		return "system_map"
+	case bare == "version" || bare == "proc_version" || bare == "banner":
+		return "banner"
+	case bare == "vmcoreinfo" && under != "kernel" || bare == "kcorehead":
+		return "vmcoreinfo"
+	}
+	return ""
+}
+
+type folder struct {
+	dir   fs.FS
+	by    map[string][]string
+	found []Found
+}
+
+func (f *folder) read() (in Inputs, found []Found, err error) {
+	take := func(input string, limit int64, fits func([]byte) bool) []byte {
+		for _, name := range f.by[input] {
+			raw, e := f.file(name, limit)
+			if e != nil {
+				err = errors.Join(err, e)
+				continue
+			}
+			if fits(raw) {
+				f.found = append(f.found, Found{input, name, len(raw)})
+				return raw
+			}
+		}
+		return nil
+	}
+	some := func(b []byte) bool { return len(b) > 0 }
+	in.Banner = take("banner", maxBanner, func(b []byte) bool { return bytes.HasPrefix(b, []byte("Linux version ")) })
+	release := releaseOf(string(in.Banner))
+	slices.SortStableFunc(f.by["system_map"], func(a, b string) int { return named(b, release) - named(a, release) })
+	in.BTF = take("btf", MaxBTF, isBTF)
+	in.Kallsyms = take("kallsyms", MaxSymbolList, some)
+	in.SystemMap = take("system_map", MaxSymbolList, some)
+	in.VMCoreInfo = take("vmcoreinfo", 1<<20, func(b []byte) bool { return len(parseNote(b)) > 0 })
+	for _, name := range f.by["module_btf"] {
+		raw, e := f.file(name, MaxBTF)
+		if e == nil && isBTF(raw) {
+			if in.ModuleBTF == nil {
+				in.ModuleBTF = map[string][]byte{}
+			}
+			in.ModuleBTF[path.Base(name)] = raw
+			f.found = append(f.found, Found{"module_btf", name, len(raw)})
+		}
+		err = errors.Join(err, e)
+	}
+	return in, f.found, err
+}
+
+// named is 1 for the name of a file that is of a kernel's release.
+func named(name, release string) int {
+	if strings.HasSuffix(path.Base(name), "-"+release) {
+		return 1
+	}
+	return 0
+}
+
+func isBTF(b []byte) bool {
+	return bytes.HasPrefix(b, []byte{0x9f, 0xeb}) || bytes.HasPrefix(b, []byte{0xeb, 0x9f})
+}
+
+func (f *folder) file(name string, limit int64) ([]byte, error) {
+	r, err := f.dir.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	raw, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	if int64(len(raw)) > limit {
+		return nil, fmt.Errorf("%s has more than %d bytes", name, limit)
+	}
+	return raw, nil
+}

@@ -1,0 +1,40 @@
+package symbols
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestFolder: bundles as shotglass, UAC and people leave them.
+func TestFolder(t *testing.T) {
+	btf, syms, banner := kernel(t), kallsyms(0x1a000000), []byte(testBanner)
+	file := func(b []byte) *fstest.MapFile { return &fstest.MapFile{Data: b} }
+	want := []Found{{"banner", "", 0}, {"btf", "", 0}, {"kallsyms", "", 0}}
+	for name, dir := range map[string]fstest.MapFS{
+		"shotglass": {"proc/version": file(banner), "sys/kernel/btf/vmlinux": file(btf), "proc/kallsyms": file(syms), "sys/kernel/vmcoreinfo": file([]byte("0x1 1024\n"))},
+		"uac":       {"[root]/proc/version": file(banner), "[root]/proc/kallsyms": file(syms), "[root]/sys/kernel/btf/vmlinux": file(btf), "live_response/version": file([]byte("3.3\n"))},
+		"person":    {"version.txt": file(banner), "kallsyms.txt": file(syms), "vmlinux.btf": file(btf), "old/kallsyms": file(nil)},
+	} {
+		in, found, err := ReadFolder(dir)
+		for i := range found {
+			found[i].Path, found[i].Bytes = "", 0
+		}
+		if err != nil || cmp.Diff(want, found) != "" || !bytes.Equal(in.BTF, btf) || !bytes.Equal(in.Kallsyms, syms) || !bytes.Equal(in.Banner, banner) {
+			t.Errorf("%s: %v, %v", name, err, found)
+		}
+	}
+	in, _, err := ReadFolder(fstest.MapFS{
+		"version": file(banner), "boot/System.map-5.10.0": file([]byte("old")), "boot/System.map-6.1.0-t": file([]byte("this")),
+		"sys/kernel/btf/vmlinux": file([]byte("not BTF")), "sys/kernel/btf/af_packet": file(split(t, btf, 1)), "vmcoreinfo": file([]byte("OSRELEASE=6.1.0-t\n")),
+	})
+	if err != nil || string(in.SystemMap) != "this" || in.BTF != nil || len(in.ModuleBTF["af_packet"]) == 0 || len(in.VMCoreInfo) == 0 {
+		t.Errorf("%v, %+v", err, in)
+	}
+	if _, _, err := ReadFolder(fstest.MapFS{"version": file([]byte("Linux version " + strings.Repeat("x", maxBanner)))}); err == nil || !strings.Contains(err.Error(), "version has more than") {
+		t.Errorf("error %v", err)
+	}
+}
