@@ -18,6 +18,7 @@ build: ## the program, for this machine
 
 test: ## everything that needs Go alone
 	$(GO) vet ./...
+	$(GO) vet -tags aws ./e2e/awslab
 	$(GO) test -parallel 8 ./...  # what runs in parallel here mostly waits
 
 race: ## the same under the race detector (needs a C compiler)
@@ -27,6 +28,7 @@ lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
 	$(GO) run $(STATICCHECK) ./...
 	$(GO) run $(STATICCHECK) -tags e2e ./e2e/...
+	$(GO) run $(STATICCHECK) -tags aws ./e2e/awslab
 
 fuzz: ## every fuzz target for FUZZTIME
 	e2e/fuzz.sh $(FUZZTIME)
