@@ -103,8 +103,11 @@ func (d *Pieces) object(ctx context.Context, s *Sink, api *s3.Client, dir string
 // find compares what the service has of the upload with the description. Parts that it has by
 // now are not sent again; parts that it lost are told.
 func (o *object) find(ctx context.Context) error {
+	if id := o.spill.begun(); id != "" { // by an earlier Finish; ours, if there was one, was gone then
+		o.upload = &id
+	}
 	if o.upload == nil {
-		return nil
+		return o.placed(ctx)
 	}
 	there := map[int32]string{}
 	pages := s3.NewListPartsPaginator(o.api, &s3.ListPartsInput{
@@ -124,6 +127,16 @@ func (o *object) find(ctx context.Context) error {
 	}, fmt.Errorf("upload %q does not have them any more", *o.upload))
 }
 
+// placed looks whether the service has the object: an earlier Finish may have been cut off while it removed
+// the folder.
+func (o *object) placed(ctx context.Context) error {
+	head, err := o.s.head(ctx, o.api, o.name, few)
+	if err != nil || head.Metadata[idKey] != o.terms.id {
+		return nil // storing tells
+	}
+	return o.accept(ctx, o.name, o.size, o.crc, answer{head.ChecksumCRC64NVME, head.ETag, head.VersionId, head.ServerSideEncryption, head.SSEKMSKeyId})
+}
+
 // unfound answers why the upload cannot be looked at: it may have been completed, or be gone.
 func (o *object) unfound(ctx context.Context, err error) error {
 	if denied(err) {
@@ -132,8 +145,8 @@ func (o *object) unfound(ctx context.Context, err error) error {
 	if !isGone(err) {
 		return err
 	}
-	if head, herr := o.s.head(ctx, o.api, o.name, few); herr == nil && head.Metadata[idKey] == o.terms.id {
-		return o.accept(ctx, o.name, o.size, o.crc, answer{head.ChecksumCRC64NVME, head.ETag, head.VersionId, head.ServerSideEncryption, head.SSEKMSKeyId})
+	if perr := o.placed(ctx); perr != nil || o.stored != nil {
+		return perr
 	}
 	return o.missing(func(*part) bool { return true }, err)
 }

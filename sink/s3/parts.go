@@ -134,6 +134,11 @@ func (o *object) begin(ctx context.Context) error {
 		return err
 	}
 	o.upload = &id
+	if o.spill != nil {
+		if err := o.spill.remember(id); err != nil {
+			o.s.warn(fmt.Sprintf("%s: the upload %q will not be found again if this is cut off: %v", o.name, id, err))
+		}
+	}
 	o.setLocation(o.s.location(o.name) + "?uploadId=" + url.QueryEscape(id))
 	return nil
 }

@@ -2,6 +2,7 @@ package s3
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -68,6 +69,65 @@ func TestSpillLost(t *testing.T) {
 		}
 		f.content(t, "image.lime", data)
 	})
+	t.Run("tried again", func(t *testing.T) {
+		f, s, b, dir := spilling(t, 0)
+		b.on.Store(true)
+		p := pieces(t, s, "image.lime", data, commit)
+		b.on.Store(false)
+		begun := len(f.of("CreateMultipartUpload"))
+		for n := range 3 { // cut off at each part
+			f.fault = func(c call, w http.ResponseWriter) bool {
+				if c.Op != "UploadPart" || c.Query["partNumber"][0] == fmt.Sprint(n) {
+					return false
+				}
+				apiError(w, 500, "InternalError")
+				return true
+			}
+			if _, err := Finish(t.Context(), folderOf(p), f.options()); err == nil {
+				t.Fatal("no error")
+			}
+		}
+		f.fault = nil
+		if n := len(f.of("CreateMultipartUpload")) - begun; n != 1 {
+			t.Errorf("%d uploads were begun", n)
+		}
+		// The service has dropped it meanwhile.
+		clear(f.uploads)
+		if _, err := Finish(t.Context(), folderOf(p), f.options()); err != nil {
+			t.Fatal(err)
+		}
+		f.content(t, "image.lime", data)
+		f.noUploads(t)
+		nothingIn(t, dir)
+	})
+	for name, data := range map[string][]byte{"one part": []byte("{}"), "many parts": data} {
+		t.Run("cut off while it is removed, "+name, func(t *testing.T) {
+			f, s, b, dir := spilling(t, 0)
+			b.on.Store(true)
+			p := pieces(t, s, "image.lime", data, commit)
+			b.on.Store(false)
+			kept := filepath.Join(t.TempDir(), "kept")
+			if err := os.CopyFS(kept, os.DirFS(folderOf(p))); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Finish(t.Context(), folderOf(p), f.options()); err != nil {
+				t.Fatal(err)
+			}
+			// As it is when only the first file was removed.
+			if err := os.Remove(filepath.Join(kept, "part-00001")); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(kept, folderOf(p)); err != nil {
+				t.Fatal(err)
+			}
+			r, err := Finish(t.Context(), folderOf(p), f.options())
+			if err != nil || r.Size != int64(len(data)) {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			f.content(t, "image.lime", data)
+			nothingIn(t, dir)
+		})
+	}
 	t.Run("completed before", func(t *testing.T) {
 		f, s, b, dir := spilling(t, 3)
 		p := pieces(t, s, "image.lime", data, commit)

@@ -161,6 +161,33 @@ func (sp *spill) store(name string, data []byte) error {
 	return errors.Join(err, f.Abort(ctx))
 }
 
+// uploadName is the file that names the upload which was begun for what lies in the folder, if the
+// description, which a manifest may have signed, names none that is there.
+const uploadName = "upload"
+
+// remember writes the upload down before its first part is sent, so that who goes on begins no other.
+func (sp *spill) remember(upload string) error {
+	name := filepath.Join(sp.dir, uploadName)
+	if err := os.WriteFile(name+".new", []byte(upload), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(name+".new", name)
+}
+
+// begun returns what was remembered; empty: nothing.
+func (sp *spill) begun() string {
+	f, err := os.Open(filepath.Join(sp.dir, uploadName))
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	id, err := io.ReadAll(io.LimitReader(f, 4096))
+	if err != nil {
+		return ""
+	}
+	return string(id)
+}
+
 // ErrAltered is wrapped by errors about files of pieces that are not what was written.
 var ErrAltered = errors.New("altered")
 
@@ -188,17 +215,21 @@ func (o *object) load(p *part) ([]byte, error) {
 	return data, nil
 }
 
-// remove deletes the folder of an object that the service has whole.
+// remove deletes the folder of an object that the service has whole. What is gone already, since an
+// earlier one was cut off, does not matter.
 func (sp *spill) remove(parts []*part) error {
 	sp.release()
-	var errs []error
+	var names []string
 	for _, p := range parts {
 		if p.file != "" {
-			errs = append(errs, os.Remove(filepath.Join(sp.dir, p.file)))
+			names = append(names, p.file)
 		}
 	}
-	if err := os.Remove(filepath.Join(sp.dir, piecesName)); !errors.Is(err, fs.ErrNotExist) {
-		errs = append(errs, err)
+	var errs []error
+	for _, name := range append(names, uploadName, uploadName+".new", piecesName) { // the description last
+		if err := os.Remove(filepath.Join(sp.dir, name)); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(append(errs, os.Remove(sp.dir))...)
 }
