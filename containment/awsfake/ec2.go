@@ -3,6 +3,7 @@ package awsfake
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,6 +36,11 @@ type Region struct {
 	// Types are the types of instances; others are Nitro ones whose idle connections live five days.
 	Types map[string]InstanceType `json:"-"`
 	Flows []*Flow                 `json:"-"`
+	// Images are the AMIs whose names can be seen, by id; ConnectEndpoints those of EC2 Instance Connect; Managed what Systems Manager
+	// says of an instance, by id: "Online".
+	Images           map[string]Image  `json:"-"`
+	ConnectEndpoints []ConnectEndpoint `json:"-"`
+	Managed          map[string]string `json:"-"`
 
 	Trail []TrailEvent `json:"-"` // what CloudTrail knows, the latest first
 
@@ -59,6 +65,7 @@ func (a *Account) region(name string) *Region {
 			VPCs: map[string]*VPC{}, Subnets: map[string]*Subnet{}, Instances: map[string]*Instance{}, Interfaces: map[string]*Interface{},
 			Groups: map[string]*Group{}, ACLs: map[string]*ACL{}, Addresses: map[string]*Address{}, Scaling: map[string]*ScalingGroup{},
 			Targets: map[string]*TargetGroup{}, Types: map[string]InstanceType{"m4.large": {Xen: true}, "m8g.large": {TCP: 350}},
+			Images: map[string]Image{}, Managed: map[string]string{},
 		}
 		a.regions[name] = r
 	}
@@ -148,12 +155,21 @@ func (r *Request) matches(a attributes) (bool, error) {
 		}
 		wanted := r.values(fmt.Sprintf("Filter.%d.Value", n))
 		if !slices.ContainsFunc(have, func(h string) bool {
-			return slices.ContainsFunc(wanted, func(w string) bool { return like(w, h) })
+			return slices.ContainsFunc(wanted, func(w string) bool { return filterLike(w, h) })
 		}) {
 			return false, nil
 		}
 	}
 	return true, nil
+}
+
+// filterLike matches as filters do: * stands for any characters, ? for one or none, \ before either for itself.
+func filterLike(pattern, s string) bool {
+	if !strings.ContainsAny(pattern, `*?\`) {
+		return pattern == s
+	}
+	q := strings.NewReplacer(`\\\\`, `\\`, `\\\*`, `\*`, `\\\?`, `\?`, `\*`, ".*", `\?`, ".?").Replace(regexp.QuoteMeta(pattern))
+	return regexp.MustCompile("(?s)^" + q + "$").MatchString(s)
 }
 
 // pages answers with the part of a list that the call asks for.

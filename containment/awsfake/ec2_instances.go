@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // An Instance is an EC2 instance.
@@ -18,6 +19,12 @@ type Instance struct {
 	InstanceStore bool
 	Tags          map[string]string
 	Devices       []*Device
+
+	// Image, Key and Platform are its AMI, its key pair, and what it is billed as; empty: a usual image, none, Linux.
+	Image, Key, Platform string
+	Architecture         string // default "x86_64"
+	IMDSv1               bool   // its metadata service answers without a token
+	Launched             time.Time
 
 	TerminationProtection, StopProtection bool
 	ShutdownBehavior                      string // default "stop"
@@ -53,6 +60,18 @@ func (r *Region) AddInstance(i Instance, subnet string, groups ...string) *Insta
 	if i.Tags == nil {
 		i.Tags = map[string]string{}
 	}
+	if i.Architecture == "" {
+		i.Architecture = "x86_64"
+	}
+	if i.Image == "" {
+		i.Image = "ami-0123456789abcdef0"
+	}
+	if i.Platform == "" {
+		i.Platform = "Linux/UNIX"
+	}
+	if i.Launched.IsZero() {
+		i.Launched = Start
+	}
 	i.Subnet = subnet
 	if i.Devices == nil && !i.InstanceStore {
 		i.Devices = []*Device{{Name: "/dev/xvda", Volume: r.id("vol-"), DeleteOnTermination: true}}
@@ -70,6 +89,9 @@ var instanceOps = map[string]operation{
 	"StopInstances":                          {do: stopInstances, on: on("instance", "InstanceId"), writes: true},
 	"StartInstances":                         {do: startInstances, on: on("instance", "InstanceId"), writes: true},
 	"DescribeIamInstanceProfileAssociations": {do: describeProfiles},
+	"DescribeRegions":                        {do: describeRegions},
+	"DescribeImages":                         {do: describeImages},
+	"DescribeInstanceConnectEndpoints":       {do: describeConnectEndpoints},
 	"CreateTags":                             {do: createTags, on: tagged, writes: true},
 	"DeleteTags":                             {do: deleteTags, on: tagged, writes: true},
 }
@@ -85,14 +107,20 @@ func (r *Request) instance(id string) (*Instance, error) {
 
 func describeInstances(r *Request) (any, error) {
 	found, err := pick(r, r.Region.Instances, "InstanceId", "InvalidInstanceID.NotFound", func(i *Instance) attributes {
-		return attributes{"instance-id": {i.ID}, "instance-state-name": {i.State}, "vpc-id": {r.Region.vpcOf(i)}}.tags(i.Tags)
+		return attributes{"instance-id": {i.ID}, "instance-state-name": {i.State}, "vpc-id": {r.Region.vpcOf(i)}, "image-id": {i.Image}}.tags(r.Region.tagsOfInstance(i))
 	})
 	if err != nil {
 		return nil, err
 	}
+	attached := map[string][]*Interface{} // found once: there may be thousands
+	for _, id := range sorted(r.Region.Interfaces) {
+		if e := r.Region.Interfaces[id]; !e.Secondary {
+			attached[e.Instance] = append(attached[e.Instance], e)
+		}
+	}
 	var items [][]X
 	for _, i := range found {
-		items = append(items, []X{el("reservationId", "r-"+i.ID[2:]), el("ownerId", r.Account.ID), list("instancesSet", r.Region.describe(i))})
+		items = append(items, []X{el("reservationId", "r-"+i.ID[2:]), el("ownerId", r.Account.ID), list("instancesSet", r.Region.describe(i, attached[i.ID]))})
 	}
 	return r.pages("reservationSet", items)
 }
@@ -104,7 +132,7 @@ func (r *Region) vpcOf(i *Instance) string {
 	return ""
 }
 
-func (r *Region) describe(i *Instance) []X {
+func (r *Region) describe(i *Instance, attached []*Interface) []X {
 	root, hypervisor := "ebs", "xen" // EC2 says xen of every instance, Nitro or not: only the type tells
 	if i.InstanceStore {
 		root = "instance-store"
@@ -112,7 +140,15 @@ func (r *Region) describe(i *Instance) []X {
 	codes := map[string]int{"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
 	x := []X{
 		el("instanceId", i.ID), el("instanceType", i.Type), el("instanceState", []X{el("code", codes[i.State]), el("name", i.State)}),
-		el("rootDeviceType", root), el("hypervisor", hypervisor), tagSet(i.Tags),
+		el("rootDeviceType", root), el("hypervisor", hypervisor), tagSet(r.tagsOfInstance(i)), el("architecture", i.Architecture), el("imageId", i.Image),
+		el("platformDetails", i.Platform), el("launchTime", i.Launched.Format(time.RFC3339)), el("placement", []X{el("availabilityZone", r.Name+"a")}),
+		el("metadataOptions", []X{el("httpEndpoint", "enabled"), el("httpTokens", map[bool]string{true: "optional", false: "required"}[i.IMDSv1])}),
+	}
+	if strings.HasPrefix(i.Platform, "Windows") {
+		x = append(x, el("platform", "windows"))
+	}
+	if i.Key != "" {
+		x = append(x, el("keyName", i.Key))
 	}
 	if i.Spot {
 		x = append(x, el("instanceLifecycle", "spot"))
@@ -121,6 +157,7 @@ func (r *Region) describe(i *Instance) []X {
 		return x // what it had is gone
 	}
 	x = append(x, el("subnetId", i.Subnet), el("vpcId", r.vpcOf(i)))
+	x = append(x, r.describeNetwork(i, attached)...)
 	if i.Profile != "" {
 		x = append(x, el("iamInstanceProfile", []X{el("arn", i.Profile), el("id", "AIPA"+i.ID[2:])}))
 	}

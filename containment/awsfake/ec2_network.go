@@ -108,7 +108,6 @@ func (r *Region) AddAddress(ip, eni string) *Address {
 }
 
 var networkOps = map[string]operation{
-	"DescribeRegions":              {do: describeRegions},
 	"DescribeSubnets":              {do: describeSubnets},
 	"DescribeRouteTables":          {do: describeRouteTables},
 	"DescribeVpcEndpoints":         {do: describeEndpoints},
@@ -121,18 +120,6 @@ var networkOps = map[string]operation{
 	"DescribeAddresses":            {do: describeAddresses},
 	"AssociateAddress":             {do: associateAddress, on: associated, writes: true},
 	"DisassociateAddress":          {do: disassociateAddress, on: disassociated, writes: true},
-}
-
-// describeRegions tells those that are enabled, and that somebody named.
-func describeRegions(r *Request) (any, error) {
-	var names []string
-	for _, region := range r.Account.regions {
-		if !region.Off {
-			names = append(names, region.Name)
-		}
-	}
-	slices.Sort(names)
-	return []X{list("regionInfo", each(names, func(n string) []X { return []X{el("regionName", n)} })...)}, nil
 }
 
 func describeSubnets(r *Request) (any, error) {

@@ -10,6 +10,7 @@ func (c *Cloud) allServices() map[string]*service {
 		"iam":                  c.iamService(),
 		"lambda":               c.lambdaService(),
 		"organizations":        organizationsService(),
+		"ssm":                  managerService(),
 		"sts":                  c.stsService(),
 	}
 }
