@@ -18,6 +18,7 @@ func (d *decoder) check(f *File) {
 		d.failKey("repository.gpg_verify", "repository.key is there to check signatures, and gpg_verify says not to")
 	}
 	d.checkDistinct(f)
+	d.checkEC2(f)
 	d.checkFilenames(f)
 	d.checkAWS(f.AWS)
 	d.checkContainment(f)

@@ -11,6 +11,9 @@ import (
 
 // Containment says what is contained after the capture of a host, or of each host.
 type Containment struct {
+	// There says that the block is in the file: for a host of ec2 that is to contain its instance.
+	There bool `yaml:"-"`
+
 	Targets      Strings `yaml:"targets" is:"contained" doc:"What to contain: ARNs, or i-..., user/NAME, role/NAME, function/NAME, AKIA...."`
 	Gate         string  `yaml:"gate" is:"gate" doc:"When: complete, only after a complete image, the default; always; never, which plans alone."`
 	LockFirst    *bool   `yaml:"lock_first" doc:"Lock credentials before the first byte of memory. If the capture then fails they stay locked."`
@@ -63,14 +66,14 @@ func checkContained(s string) error {
 // over returns c, with what it leaves out taken from below, but for the targets: those are of one host
 // each. Break-glass lists add up.
 func (c Containment) over(below Containment) Containment {
-	glass := append(slices.Clone(below.BreakGlass), c.BreakGlass...)
+	glass, there := append(slices.Clone(below.BreakGlass), c.BreakGlass...), c.There
 	v, b := reflect.ValueOf(&c).Elem(), reflect.ValueOf(below)
 	for i := range v.NumField() {
 		if v.Field(i).IsZero() {
 			v.Field(i).Set(b.Field(i))
 		}
 	}
-	c.BreakGlass = glass
+	c.BreakGlass, c.There = glass, there
 	return c
 }
 
@@ -82,7 +85,7 @@ func (d *decoder) checkContainment(f *File) {
 	first := map[string]int{}
 	for i, h := range f.Hosts {
 		key := fmt.Sprintf("hosts[%d].containment", i)
-		if _, there := d.places[key]; there && len(h.Containment.Targets) == 0 && h.Containment.Gate != "never" {
+		if _, there := d.places[key]; there && len(h.Containment.Targets) == 0 && len(h.EC2) == 0 && h.Containment.Gate != "never" {
 			d.failKey(key, "%s has no targets: name the instance, or what else is to be contained with it", key)
 		}
 		for k, t := range h.Containment.Targets {

@@ -184,13 +184,34 @@ func (d *decoder) value(n ast.Node, v reflect.Value, path, is string) {
 			d.note(at, e.at)
 			d.value(e.value, v.FieldByIndex(fields[i].index), at, fields[i].is)
 		}
-		for _, f := range fields {
-			if f.need && !slices.ContainsFunc(entries, func(e entry) bool { return e.key == f.name && !isEmpty(d.plain(e.value)) }) {
-				d.fail(n, "%s has no %s", path, f.name)
-			}
+		d.needs(n, path, fields, entries)
+		if c, ok := v.Addr().Interface().(*Containment); ok {
+			c.There = true
 		}
 	default:
 		panic("hosts: no decoding for " + v.Type().String())
+	}
+}
+
+// needs tells of keys that a block lacks, or has beside another that takes its place.
+func (d *decoder) needs(n ast.Node, path string, fields []field, entries []entry) {
+	var one, have []string
+	for _, f := range fields {
+		there := slices.ContainsFunc(entries, func(e entry) bool { return e.key == f.name && !isEmpty(d.plain(e.value)) })
+		switch {
+		case f.need == "true" && !there:
+			d.fail(n, "%s has no %s", path, f.name)
+		case f.need == "one":
+			if one = append(one, f.name); there {
+				have = append(have, f.name)
+			}
+		}
+	}
+	switch {
+	case len(one) > 0 && len(have) == 0:
+		d.fail(n, "%s has no %s", path, strings.Join(one, ", and no "))
+	case len(have) > 1:
+		d.failKey(join(path, have[1]), "%s: %s exclude each other", path, strings.Join(have, " and "))
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 // A field is one key of a block.
 type field struct {
 	name, is, doc string
-	need          bool
+	need          string // "true": there must be one; "one": exactly one of these
 	index         []int
 	typ           reflect.Type
 }
@@ -26,7 +26,7 @@ func fieldsOf(t reflect.Type) (out []field) {
 				out = append(out, in)
 			}
 		case tag != "" && tag != "-":
-			out = append(out, field{tag, f.Tag.Get("is"), f.Tag.Get("doc"), f.Tag.Get("need") == "true", []int{i}, f.Type})
+			out = append(out, field{tag, f.Tag.Get("is"), f.Tag.Get("doc"), f.Tag.Get("need"), []int{i}, f.Type})
 		}
 	}
 	return out

@@ -49,6 +49,11 @@ var formats = map[string]struct {
 	"lock":        {`^(governance|compliance)$`, checkLock},
 	"retain":      {"", checkRetain},
 
+	"selector":     {`^[^!,].*|^!.*,`, checkSelector},
+	"region":       {`^(all|[a-z]{2,4}(-[a-z]+)+-[0-9]+)$`, CheckRegion},
+	"address_rule": {`^(` + strings.Join(AddressRules, "|") + `)$`, oneOf(AddressRules)},
+	"user_rule":    {`^\S.*$`, checkUserRule},
+
 	"contained":    {contained.String(), checkContained},
 	"wait":         {`^[0-9]`, checkWait},
 	"gate":         {`^(complete|always|never)$`, oneOf(Gates)},

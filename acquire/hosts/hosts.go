@@ -83,6 +83,11 @@ type Defaults struct {
 	Recipients     Strings `yaml:"recipients" is:"recipient" doc:"Encrypt the image with age to these keys: age1..., or public keys of SSH."`
 	RecipientsFile Strings `yaml:"recipients_file" is:"file" doc:"Encrypt the image to the keys in these files, one a line."`
 
+	EC2Region  Strings `yaml:"ec2_region" is:"region" doc:"The regions in which ec2 looks: names, or all that the account has; else that of --aws-region or the profile."`
+	EC2Account Strings `yaml:"ec2_account" is:"account" doc:"The accounts in which ec2 looks, in quotes; else that of the caller, or of the role."`
+	EC2Address string  `yaml:"ec2_address" is:"address_rule" doc:"By which address EC2 instances are reached: private, public, ipv6, dns, id, or auto for what fits."`
+	EC2User    Strings `yaml:"ec2_user" is:"user_rule" doc:"Login names of EC2 instances: AMI=NAME, where AMI is the id or the name of an image, with * for any characters; or NAME for all."`
+
 	Containment Containment `yaml:"containment" doc:"What to contain in AWS after the capture."`
 
 	Labels map[string]string `yaml:"labels" doc:"What to note about the host in its manifest."`
@@ -90,9 +95,10 @@ type Defaults struct {
 
 // A Host is one host to capture.
 type Host struct {
-	Addr     string `yaml:"addr" is:"host" need:"true" doc:"A host name, an address, or an alias of ssh_config."`
-	Name     string `yaml:"name" is:"host" doc:"What to call the host in messages and file names, in place of addr."`
-	Filename string `yaml:"filename" is:"filename" doc:"The name of the image, in place of one made of host and time."`
+	Addr     string  `yaml:"addr" is:"host" need:"one" doc:"A host name, an address, or an alias of ssh_config."`
+	EC2      Strings `yaml:"ec2" is:"selector" need:"one" doc:"In place of addr, EC2 instances: i-..., an ARN, an address, tag:KEY=VALUE, asg:NAME and more, with commas between what must all hold; of a list, all that one of them selects."`
+	Name     string  `yaml:"name" is:"host" doc:"What to call the host in messages and file names, in place of addr."`
+	Filename string  `yaml:"filename" is:"filename" doc:"The name of the image, in place of one made of host and time."`
 	Defaults `yaml:",inline"`
 }
 

@@ -76,20 +76,26 @@ func schemaOf(t reflect.Type, is string) object {
 	case reflect.Struct:
 		s := null("object")
 		s["additionalProperties"] = false
-		properties, required := object{}, []any{}
+		properties, required, one := object{}, []any{}, []any{}
 		for _, f := range fieldsOf(t) {
 			p := schemaOf(f.typ, f.is)
 			if f.doc != "" {
 				p["description"] = f.doc
 			}
 			properties[f.name] = p
-			if f.need {
+			switch f.need {
+			case "true":
 				required = append(required, f.name)
+			case "one":
+				one = append(one, object{"required": []any{f.name}})
 			}
 		}
 		s["properties"] = properties
 		if len(required) > 0 {
 			s["required"] = required
+		}
+		if len(one) > 0 {
+			s["oneOf"] = one
 		}
 		return s
 	}
