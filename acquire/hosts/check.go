@@ -37,7 +37,7 @@ func (d *decoder) checkRoute(path string, h Defaults) {
 }
 
 // Names returns what each host is called: name, else addr, with the port where several
-// hosts share an address.
+// hosts share an address. Hosts of ec2 without a name have none: their instances do.
 func (f *File) Names() []string {
 	count := map[string]int{}
 	for _, h := range f.Hosts {
@@ -76,7 +76,7 @@ func (d *decoder) checkDistinct(f *File) {
 		}
 		m := h.Over(f)
 		// Private networks behind different jump hosts use the same addresses.
-		place := fmt.Sprintf("%s:%d via %q", strings.ToLower(h.Addr), m.Port, m.way())
+		place := fmt.Sprintf("%s:%d via %q", strings.ToLower(h.Addr), m.Port, m.Way())
 		name := strings.ToLower(names[i])
 		if first, dup := byName[name]; dup {
 			d.failKey(key, "host %q is there twice, first as hosts[%d] in line %d; to capture two machines under one address, give each a name",
@@ -93,8 +93,8 @@ func (d *decoder) checkDistinct(f *File) {
 	}
 }
 
-// way tells routes apart.
-func (d Defaults) way() string {
+// Way tells routes apart: two hosts under one address are two if it differs. It is empty for the direct one.
+func (d Defaults) Way() string {
 	if d.ProxyCommand != "" {
 		return d.ProxyCommand
 	}

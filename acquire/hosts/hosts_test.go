@@ -99,8 +99,8 @@ hosts:
 	m := f.Merged()
 	no, yes := false, true
 	want := []Containment{
-		{Targets: Strings{"i-0123456789abcdef0", "role/web"}, Gate: "always", LockFirst: &yes, RoleARN: "arn:aws:iam::111122223333:role/ir", BreakGlass: Strings{"role/fire", "user/x"}},
-		{Targets: Strings{"AKIAIOSFODNN7EXAMPLE"}, Gate: "complete", LockFirst: &no, ProtectFirst: &no, RoleARN: "arn:aws:iam::111122223333:role/ir", BreakGlass: Strings{"role/fire"}},
+		{There: true, Targets: Strings{"i-0123456789abcdef0", "role/web"}, Gate: "always", LockFirst: &yes, RoleARN: "arn:aws:iam::111122223333:role/ir", BreakGlass: Strings{"role/fire", "user/x"}},
+		{There: true, Targets: Strings{"AKIAIOSFODNN7EXAMPLE"}, Gate: "complete", LockFirst: &no, ProtectFirst: &no, RoleARN: "arn:aws:iam::111122223333:role/ir", BreakGlass: Strings{"role/fire"}},
 		{Gate: "always", LockFirst: &yes, RoleARN: "arn:aws:iam::111122223333:role/ir", BreakGlass: Strings{"role/fire"}},
 	}
 	for i := range want {
@@ -478,6 +478,12 @@ func FuzzParse(f *testing.F) {
 		}
 		seen := map[string]bool{}
 		for i, h := range file.Merged() {
+			if len(h.EC2) > 0 {
+				if _, err := h.Selectors(); err != nil || h.Addr != "" {
+					t.Errorf("host %q of %q: %v", h.Addr, h.EC2, err)
+				}
+				continue
+			}
 			name := file.Names()[i]
 			if ValidHost(h.Addr) != nil || name == "" || seen[name] {
 				t.Errorf("host %q, named %q", h.Addr, name)
