@@ -15,7 +15,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/shotglass-ir/shotglass/containment"
 	"github.com/shotglass-ir/shotglass/containment/awsconfig"
 )
 
@@ -66,7 +65,7 @@ func (f *Finder) describe(ctx context.Context, all []*Instance, parts ...part) e
 	g.SetLimit(cmp.Or(f.Parallel, parallel))
 	for p, list := range byPlace {
 		g.Go(func() error {
-			cfg, err := f.Config(ctx, containment.Target{Kind: containment.Instance, Account: p.Account, Region: p.Region})
+			cfg, err := f.Config(ctx, p.target())
 			c := clients{ec2.NewFromConfig(cfg), autoscaling.NewFromConfig(cfg), ssm.NewFromConfig(cfg)}
 			var mu sync.Mutex
 			var reads errgroup.Group
@@ -90,7 +89,7 @@ func (f *Finder) describe(ctx context.Context, all []*Instance, parts ...part) e
 			for _, i := range list {
 				slices.Sort(i.Unknown)
 				i.Ways.Key = i.Key
-				i.Login, i.Module = loginOf(i), moduleOf(i)
+				i.Login, i.Module = loginOf(i), GuessOf(i)
 			}
 			return nil
 		})

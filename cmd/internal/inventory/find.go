@@ -136,7 +136,7 @@ func (f *Finder) places(ctx context.Context) (places []Place, gaps []Gap) {
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				gaps = append(gaps, gap(Place{Account: account, Region: "all regions"}, err))
+				gaps = append(gaps, gap(Place{Account: account, Region: EveryRegion}, err))
 			}
 			for _, r := range regions {
 				places = append(places, Place{account, r})
@@ -151,20 +151,23 @@ func (f *Finder) places(ctx context.Context) (places []Place, gaps []Gap) {
 	return places, gaps
 }
 
+// target stands for a place as a whole, in messages too. Of its kind there is a region to be asked in whatever is configured, and that knows
+// the others.
+func (p Place) target() containment.Target {
+	return containment.Target{Kind: containment.AccessKey, Account: p.Account, Region: p.Region, Name: "what is searched"}
+}
+
 // regions are those of an account to search, and those that it has turned off.
 func (f *Finder) regions(ctx context.Context, account string) (on, off []string, err error) {
-	target := containment.Target{Kind: containment.Instance, Account: account}
 	if len(f.Regions) > 0 && !slices.Contains(f.Regions, hosts.AllRegions) {
 		return slices.Compact(slices.Sorted(slices.Values(f.Regions))), nil, nil
 	}
 	if len(f.Regions) == 0 {
-		if cfg, err := f.Config(ctx, target); err == nil {
+		if cfg, err := f.Config(ctx, containment.Target{Kind: containment.Instance, Account: account}); err == nil {
 			return []string{cfg.Region}, nil, nil
 		}
 	}
-	// IAM has a region to be asked in whatever is configured, and that knows the others.
-	target.Kind = containment.Role
-	cfg, err := f.Config(ctx, target)
+	cfg, err := f.Config(ctx, Place{Account: account}.target())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -185,7 +188,7 @@ func (f *Finder) regions(ctx context.Context, account string) (on, off []string,
 
 // search lists the instances of one place that selectors name, or everything.
 func (f *Finder) search(ctx context.Context, p *Place, everything bool, selectors []hosts.Selector) ([]*Instance, error) {
-	cfg, err := f.Config(ctx, containment.Target{Kind: containment.Instance, Account: p.Account, Region: p.Region})
+	cfg, err := f.Config(ctx, p.target())
 	if err != nil {
 		return nil, err
 	}

@@ -164,10 +164,10 @@ func TestDescribe(t *testing.T) {
 	if one.Login.User != "ec2-user" || two.Login.User != "ubuntu" || by["old"].Login.User != "" {
 		t.Errorf("%+v %+v", one.Login, two.Login)
 	}
-	if s := one.Module.String(); s != "Amazon Linux 2023 6.12 amzn2023 x86_64 (a guess)" {
+	if s := one.Module.String(); s != "for Amazon Linux 2023 6.12 amzn2023 x86_64, a guess by the name of its AMI; uname -r there decides" {
 		t.Error(s)
 	}
-	if s := two.Module.String(); s != "Ubuntu 24.04 aws x86_64 (a guess)" {
+	if s := two.Module.Short(); s != "Ubuntu 24.04 aws x86_64?" {
 		t.Error(s)
 	}
 	if want := one.Launched.Add(-3600e9); !one.Created.Equal(want) {

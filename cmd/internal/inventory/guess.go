@@ -23,9 +23,10 @@ type Guess struct {
 	Why          string `json:"why"`
 }
 
-func (g Guess) String() string {
+// Short is the guess in a few words; empty: there is none.
+func (g Guess) Short() string {
 	if g.System == "" {
-		return "not known: " + g.Why
+		return ""
 	}
 	words := []string{g.System}
 	for _, w := range []string{g.Kernel, g.Flavour, g.Architecture} {
@@ -33,7 +34,14 @@ func (g Guess) String() string {
 			words = append(words, w)
 		}
 	}
-	return strings.Join(words, " ") + " (a guess)"
+	return strings.Join(words, " ") + "?"
+}
+
+func (g Guess) String() string {
+	if g.System == "" {
+		return "not known: " + g.Why
+	}
+	return "for " + strings.TrimSuffix(g.Short(), "?") + ", a guess " + g.Why + "; uname -r there decides"
 }
 
 // A system is one whose images are known by their names.
@@ -67,7 +75,8 @@ var systems = []system{
 	{regexp.MustCompile(`(?i)suse-sles-([0-9]+(?:-sp[0-9]+)?)`), "SUSE Linux Enterprise Server", "ec2-user", "default"},
 	{regexp.MustCompile(`(?i)suse`), "SUSE Linux", "ec2-user", "default"},
 	{regexp.MustCompile(`(?i)fedora-coreos-([0-9]+)`), "Fedora CoreOS", "core", ""},
-	{regexp.MustCompile(`(?i)fedora[^0-9]*([0-9]+)`), "Fedora", "fedora", ""},
+	{regexp.MustCompile(`(?i)fedora-cloud.*-([0-9]{2})-`), "Fedora", "fedora", ""},
+	{regexp.MustCompile(`(?i)fedora`), "Fedora", "fedora", ""},
 	{regexp.MustCompile(`(?i)flatcar`), "Flatcar", "core", ""},
 	{regexp.MustCompile(`(?i)\bkali`), "Kali", "kali", ""},
 	{regexp.MustCompile(`(?i)^arch-linux`), "Arch Linux", "arch", ""},
@@ -117,7 +126,8 @@ func (i *Instance) LoginBy(rules []hosts.UserRule) Login {
 	return loginOf(i)
 }
 
-func moduleOf(i *Instance) Guess {
+// GuessOf guesses which kernel module an instance would need.
+func GuessOf(i *Instance) Guess {
 	if i.Windows {
 		return Guess{Why: "it runs Windows"}
 	}

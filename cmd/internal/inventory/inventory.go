@@ -118,6 +118,9 @@ func (p Place) String() string {
 	return p.Region + " of account " + p.Account
 }
 
+// EveryRegion is the region of a gap that is about an account whose regions are not known.
+const EveryRegion = "all regions"
+
 // A Gap is a place that could not be searched, or an account whose regions are not known.
 type Gap struct {
 	Place
