@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
 	"github.com/shotglass-ir/shotglass/cmd/internal/awsaccess"
 	"github.com/shotglass-ir/shotglass/cmd/internal/journals"
 	"github.com/shotglass-ir/shotglass/containment"
@@ -16,7 +18,8 @@ import (
 
 const groupAWS = "AWS account"
 
-func awsFlags() []cli.Flag {
+// accountFlags say how AWS is called.
+func accountFlags() []cli.Flag {
 	str := func(name, envName, usage string) cli.Flag {
 		return &cli.StringFlag{Name: name, EnvVars: env(envName), Usage: usage, Category: groupAWS}
 	}
@@ -27,9 +30,14 @@ func awsFlags() []cli.Flag {
 		str("aws-role", "AWS_ROLE", "role to assume: `ARN`, or the name of a role that each target's account has"),
 		str("aws-external-id", "AWS_EXTERNAL_ID", "external `ID` for that role"),
 		str("aws-source-identity", "AWS_SOURCE_IDENTITY", "source identity of that role's session, which CloudTrail shows: `NAME`"),
-		&cli.StringSliceFlag{Name: "break-glass", EnvVars: env("BREAK_GLASS"), Usage: "never contain this `TARGET`, beside who calls and the machine that this runs on", Category: groupAWS},
 		&cli.BoolFlag{Name: "no-instance-metadata", EnvVars: env("NO_INSTANCE_METADATA"), Usage: "do not ask the instance metadata service which instance this is", Category: groupAWS, DisableDefaultText: true},
 	}
+}
+
+// awsFlags say how AWS is called, and what is never contained there.
+func awsFlags() []cli.Flag {
+	return append(accountFlags(),
+		&cli.StringSliceFlag{Name: "break-glass", EnvVars: env("BREAK_GLASS"), Usage: "never contain this `TARGET`, beside who calls and the machine that this runs on", Category: groupAWS})
 }
 
 func journalFlags() []cli.Flag {
@@ -46,14 +54,24 @@ type awsAccess struct {
 	folder, bucket string // of the journals
 }
 
-func readAWSAccess(_ *console, ctx *cli.Context) (awsAccess, error) {
-	a := awsAccess{Access: awsaccess.Access{
+// readAccount reads the flags of accountFlags.
+func readAccount(ctx *cli.Context) (awsaccess.Access, error) {
+	a := awsaccess.Access{
 		Region: ctx.String("aws-region"), Profile: ctx.String("aws-profile"), Endpoint: ctx.String("aws-endpoint"),
 		Role: ctx.String("aws-role"), ExternalID: ctx.String("aws-external-id"), SourceIdentity: ctx.String("aws-source-identity"), NoMetadata: ctx.Bool("no-instance-metadata"),
 		Tool: toolInfo().Name + " " + toolInfo().Version,
-	}, folder: ctx.String("journal"), bucket: ctx.String("journal-to")}
+	}
 	if a.ExternalID != "" && a.Role == "" {
 		return a, usagef("--aws-external-id is for a role").fix("name it with --aws-role")
+	}
+	return a, nil
+}
+
+func readAWSAccess(_ *console, ctx *cli.Context) (awsAccess, error) {
+	account, err := readAccount(ctx)
+	a := awsAccess{Access: account, folder: ctx.String("journal"), bucket: ctx.String("journal-to")}
+	if err != nil {
+		return a, err
 	}
 	for _, s := range ctx.StringSlice("break-glass") {
 		t, err := containment.ParseTarget(s)
@@ -70,7 +88,6 @@ func readAWSAccess(_ *console, ctx *cli.Context) (awsAccess, error) {
 		return a, nil
 	}
 	o := s3Access(ctx)
-	var err error
 	if o.Bucket, o.Prefix, err = s3.ParseURL(a.bucket); err != nil {
 		return a, usagef("--journal-to: %v", err)
 	}
@@ -80,6 +97,13 @@ func readAWSAccess(_ *console, ctx *cli.Context) (awsAccess, error) {
 	}
 	a.Journals = journals.Both{First: a.Journals, Second: journals.Bucket{Place: place}}
 	return a, nil
+}
+
+// with is the access with what the flags leave out taken from the hosts file.
+func (a awsAccess) with(c hostsfile.Containment) awsAccess {
+	a.Region, a.Profile = cmp.Or(a.Region, c.Region), cmp.Or(a.Profile, c.Profile)
+	a.Role, a.ExternalID = cmp.Or(a.Role, c.RoleARN), cmp.Or(a.ExternalID, c.ExternalID)
+	return a
 }
 
 // bare is an engine that reads journals and calls nobody.

@@ -48,6 +48,9 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 	for _, w := range o.Warnings {
 		c.warn("%s", w)
 	}
+	if err := o.tellLeftOut(c); err != nil {
+		return err
+	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(acquire.MemoryLimit(o.Engine.MemoryBudget))
 	}
@@ -96,6 +99,7 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 	if err == nil {
 		defer plan.Close()
 		o.prompts.close()
+		o.checkIdentities(plan.Steps)
 		err = errors.Join(tellResume(c, plan), tellTotals(c, plan))
 		if err == nil {
 			err = o.follow.plan(ctx, w.say, plan.Steps)
@@ -170,7 +174,9 @@ func hostOf(j acquire.Job) string {
 func (o *captureOptions) view(c *console) view {
 	switch {
 	case o.JSON:
-		return newJSONView(c, o.Progress != "none")
+		v := newJSONView(c, o.Progress != "none")
+		v.ec2 = o.ec2
+		return v
 	case o.Quiet, o.Progress == "none":
 		return &plainView{c: c, problems: true}
 	case o.Progress != "lines" && canDraw(c.stderr, os.Getenv("TERM")):

@@ -56,9 +56,7 @@ func (o *captureOptions) readFollowUps(c *console, ctx *cli.Context, file *hosts
 			first := ctx.Bool("protect-first")
 			spec.ProtectFirst = &first
 		}
-		access := base
-		access.Region, access.Profile = cmp.Or(base.Region, spec.Region), cmp.Or(base.Profile, spec.Profile)
-		access.Role, access.ExternalID = cmp.Or(base.Role, spec.RoleARN), cmp.Or(base.ExternalID, spec.ExternalID)
+		access := base.with(spec)
 		if err := all.hook(&o.Jobs[i], spec, access); err != nil {
 			return usagef("%v", err)
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -60,7 +61,9 @@ func makeJobs(ctx *cli.Context, o *captureOptions, file *hostsfile.File, repo *r
 		listed = append(listed, j)
 	}
 	for _, a := range args {
-		given = append(given, m.job(a.Host, hostsfile.Host{Addr: a.Host}.Over(file), a))
+		j := m.job(cmp.Or(a.Name, a.Host), hostsfile.Host{Addr: a.Host}.Over(file), a)
+		j.Host = a.Name
+		given = append(given, j)
 	}
 	for _, name := range m.env {
 		os.Unsetenv(name) // no proxy command inherits it
@@ -140,7 +143,7 @@ func (m *jobMaker) policy(host string, jump bool, fingerprints, known []string) 
 }
 
 // job makes the job of one host, called name; arg is what the command line says of it.
-func (m *jobMaker) job(name string, h hostsfile.Host, arg hostSpec) acquire.Job {
+func (m *jobMaker) job(name string, h hostsfile.Host, arg hostSpec) (j acquire.Job) {
 	ctx := m.ctx
 	fail := func(what string, err error) { m.errs = append(m.errs, fmt.Errorf("host %q: %s: %w", name, what, err)) }
 	given := map[string]string{} // what the file said and nobody outweighed, by flag
@@ -177,7 +180,7 @@ func (m *jobMaker) job(name string, h hostsfile.Host, arg hostSpec) acquire.Job 
 		t.Auth.Passphrase = m.secret(h.Passphrase, func(err error) { fail("passphrase", err) })
 		given["key-passphrase"] = secretValue
 	}
-	j := acquire.Job{Name: h.Filename, Labels: h.Labels}
+	j = acquire.Job{Name: h.Filename, Labels: h.Labels}
 	if m.sudo == nil && h.SudoPassword != nil {
 		j.SudoPassword = m.secret(h.SudoPassword, func(err error) { fail("sudo_password", err) })
 		given["sudo-password"] = secretValue
@@ -219,6 +222,9 @@ func (m *jobMaker) job(name string, h hostsfile.Host, arg hostSpec) acquire.Job 
 		}
 	}
 
+	if e := m.o.ec2[name]; e != nil {
+		defer func() { e.complete(&j, m.o.Engine.Settings, j.Target.User != "") }()
+	}
 	if m.file.Path == "" {
 		return j // all else stands in the options
 	}

@@ -13,6 +13,7 @@ type jsonView struct {
 	c     *console
 	plain plainView
 	every bool // progress too
+	ec2   map[string]*ec2Host
 }
 
 var _ view = (*jsonView)(nil)
@@ -49,7 +50,7 @@ func (v *jsonView) event(host string, e acquire.Event, at time.Time) {
 	case acquire.Connected:
 		m.State, m.RTT, m.MaxRate = "connected", e.RTT, e.MaxRate
 	case acquire.Planned:
-		v.c.message("plan", planMessageOf(e.Step))
+		v.c.message("plan", planMessageOf(e.Step, v.ec2[e.Step.Host]))
 		return
 	case acquire.Waiting:
 		m.State, m.What = "waiting", e.Why
@@ -100,13 +101,14 @@ func (v *jsonView) tick(h *hosts, now time.Time, full bool) {
 // planMessage is a "plan" line: what would be, or will be, done to one host.
 type planMessage struct {
 	*acquire.Step
+	EC2   *ec2Host `json:"ec2,omitempty"`
 	OK    bool     `json:"ok"`
 	Error string   `json:"error,omitempty"`
 	Hints []string `json:"hints,omitempty"`
 }
 
-func planMessageOf(s *acquire.Step) planMessage {
-	m := planMessage{Step: s, OK: s.Err == nil}
+func planMessageOf(s *acquire.Step, e *ec2Host) planMessage {
+	m := planMessage{Step: s, EC2: e, OK: s.Err == nil}
 	if s.Err != nil {
 		m.Error, m.Hints = s.Err.Error(), hints(s.Err)
 	}

@@ -40,10 +40,12 @@ type captureOptions struct {
 	Progress string // auto, bar, lines, none
 
 	Warnings  []string
+	LeftOut   []leftOut // instances that are not captured
 	Notify    []notify.Target
 	LogDir    string
 	LogPrefix string
 
+	ec2             map[string]*ec2Host                 // hosts that are EC2 instances, by name
 	follow          *followUps                          // what is contained with the hosts; nil: nothing
 	terms           s3.Options                          // of evidence in S3
 	bucket          func(url string) (sink.Sink, error) // opens a place in S3; nil: none is asked for
@@ -53,7 +55,7 @@ type captureOptions struct {
 }
 
 // readOptions turns flags, environment and arguments into options. It touches nothing
-// but the files that it is told to read.
+// but the files that it is told to read, and asks AWS if hosts are named by what only that knows.
 func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, error) {
 	theirs, err := readMargarita(ctx)
 	if err != nil {
@@ -94,7 +96,7 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 	}
 
 	switch {
-	case ctx.NArg() == 0 && ctx.String("config") == "" && ctx.String("server") == "":
+	case ctx.NArg() == 0 && ctx.String("config") == "" && ctx.String("server") == "" && len(ctx.StringSlice("ec2")) == 0:
 		return nil, usagef("no host")
 	case !slices.Contains(compressions, e.Compression):
 		return nil, usagef("--compress %q: want one of %s", e.Compression, strings.Join(compressions, ", "))
@@ -317,6 +319,9 @@ func (o *captureOptions) readHosts(c *console, ctx *cli.Context, name string) (e
 	}
 	args, err := readHosts(given, c.stdin)
 	if err != nil {
+		return err
+	}
+	if args, err = o.findInstances(c, ctx, file, args); err != nil {
 		return err
 	}
 	auth, err := o.readSecrets(ctx)

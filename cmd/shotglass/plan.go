@@ -37,6 +37,9 @@ func planHosts(ctx context.Context, c *console, o *captureOptions) error {
 	for _, w := range o.Warnings {
 		c.warn("%s", w)
 	}
+	if err := o.tellLeftOut(c); err != nil {
+		return err
+	}
 	sctx, stop := catchSignals(ctx, c.exit, func(string) {}, func() {})
 	defer stop()
 	if o.Resume {
@@ -51,13 +54,14 @@ func planHosts(ctx context.Context, c *console, o *captureOptions) error {
 		return err
 	}
 	defer plan.Close()
+	o.checkIdentities(plan.Steps)
 	if err := tellResume(c, plan); err != nil {
 		return err
 	}
 	if err := tellTotals(c, plan); err != nil {
 		return err
 	}
-	err = printPlan(c, plan, o.All)
+	err = printPlan(c, plan, o)
 	if ferr := o.follow.plan(sctx, c.line, plan.Steps); ferr != nil {
 		return ferr
 	}
@@ -67,7 +71,7 @@ func planHosts(ctx context.Context, c *console, o *captureOptions) error {
 	return err
 }
 
-func printPlan(c *console, plan *acquire.Plan, all bool) error {
+func printPlan(c *console, plan *acquire.Plan, o *captureOptions) error {
 	failed, steps := 0, plan.Steps
 	for i, s := range steps {
 		if s.Err != nil && s.Prior == nil {
@@ -75,7 +79,7 @@ func printPlan(c *console, plan *acquire.Plan, all bool) error {
 			c.fail(s.Host, s.Err)
 		}
 		if c.json {
-			if err := c.message("plan", planMessageOf(s)); err != nil {
+			if err := c.message("plan", planMessageOf(s, o.ec2[s.Host])); err != nil {
 				return err
 			}
 			continue
@@ -86,7 +90,7 @@ func printPlan(c *console, plan *acquire.Plan, all bool) error {
 		if i > 0 {
 			fmt.Fprintln(c)
 		}
-		printStep(c, s)
+		printStep(c, s, o.ec2[s.Host])
 	}
 	if !c.json && len(steps) > fewHosts {
 		printSteps(c, steps)
@@ -96,7 +100,7 @@ func printPlan(c *console, plan *acquire.Plan, all bool) error {
 	}
 	code := exitOK
 	switch {
-	case failed == len(steps), all && failed > 0:
+	case failed == len(steps), o.All && failed > 0:
 		code = exitFailed
 	case failed > 0:
 		code = exitPartial
@@ -148,12 +152,18 @@ func printSteps(out io.Writer, steps []*acquire.Step) {
 func cell(s string) string { return strings.ReplaceAll(printable(s), "\t", " ") }
 
 // printStep prints what is known of one host. What the host said is quoted.
-func printStep(out io.Writer, s *acquire.Step) {
+func printStep(out io.Writer, s *acquire.Step, e *ec2Host) {
 	fmt.Fprintln(out, printable(s.Host))
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	defer w.Flush()
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "  %s\t%s\n", name, printable(fmt.Sprintf(format, args...)))
+	}
+	if e != nil {
+		row("instance", "%s %q, %s of account %s, %s", e.ID, e.Name, e.Region, e.Account, e.Image)
+		row("", "by %s", e.Selector)
+		row("address", "%s: %s", e.Address, e.AddressWhy)
+		row("user", "%s: %s", cmp.Or(e.User, "of ssh_config, or your own"), e.UserWhy)
 	}
 	if in := s.Info; in.Addr != "" {
 		row("login", "%s@%s, %s", in.User, in.Addr, in.Auth)

@@ -54,6 +54,7 @@ func TestScripts(t *testing.T) {
 			"mkrepo": mkrepoCmd(t),
 			"mkpgp":  mkpgpCmd(t),
 			"mkmod":  mkmodCmd,
+			"cloud":  cloudCmd,
 		},
 	})
 }

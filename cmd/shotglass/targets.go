@@ -15,6 +15,7 @@ type hostSpec struct {
 	User string
 	Host string // a name, an address, an alias of ssh_config
 	Port int    // 0: not given
+	Name string // what to call it, in place of Host; only of EC2 instances, whose address Host is
 }
 
 // parseHost takes a HOST apart. It refuses what OpenSSH refuses, since user and host

@@ -52,7 +52,7 @@ func TestParseHost(t *testing.T) {
 			}
 			continue
 		}
-		if err != nil || h != (hostSpec{c.user, c.host, c.port}) {
+		if err != nil || h != (hostSpec{User: c.user, Host: c.host, Port: c.port}) {
 			t.Errorf("parseHost(%q) = %+v, %v", c.in, h, err)
 		}
 	}

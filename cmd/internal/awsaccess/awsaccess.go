@@ -31,8 +31,8 @@ type Access struct {
 	Tool, Request string
 }
 
-// Engine finds credentials, and returns an engine that knows who calls. No target is asked for yet.
-func (a Access) Engine(ctx context.Context, caseID string) (*containment.Engine, error) {
+// Accounts finds credentials, and returns the accounts that they reach. Nobody is called yet.
+func (a Access) Accounts(ctx context.Context, caseID string) (*awsconfig.Accounts, error) {
 	base, err := awsconfig.Load(ctx, a.Profile, a.Region)
 	if err != nil {
 		return nil, fmt.Errorf("AWS configuration: %w", err)
@@ -40,15 +40,23 @@ func (a Access) Engine(ctx context.Context, caseID string) (*containment.Engine,
 	if a.Endpoint != "" {
 		base.BaseEndpoint = aws.String(a.Endpoint)
 	}
-	accounts := &awsconfig.Accounts{
+	return &awsconfig.Accounts{
 		Base: base, Role: a.Role, ExternalID: a.ExternalID, SourceIdentity: a.SourceIdentity, Case: caseID, NoIMDS: a.NoMetadata || a.Endpoint != "",
+	}, nil
+}
+
+// Engine finds credentials, and returns an engine that knows who calls. No target is asked for yet.
+func (a Access) Engine(ctx context.Context, caseID string) (*containment.Engine, error) {
+	accounts, err := a.Accounts(ctx, caseID)
+	if err != nil {
+		return nil, err
 	}
 	who, err := accounts.Caller(ctx)
 	if err != nil {
 		return nil, err
 	}
 	roles := &iam.Service{
-		Config: accounts.Config, Trail: &iam.CloudTrail{Config: accounts.Config, Regions: ec2.Regions}, Organization: &iam.Organizations{Config: base},
+		Config: accounts.Config, Trail: &iam.CloudTrail{Config: accounts.Config, Regions: ec2.Regions}, Organization: &iam.Organizations{Config: accounts.Base},
 	}
 	return &containment.Engine{
 		Services: []containment.Service{&ec2.Service{Config: accounts.Config, Caller: who}, roles, &lambda.Service{Config: accounts.Config, Roles: roles}},

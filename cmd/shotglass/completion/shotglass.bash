@@ -4,7 +4,7 @@ _shotglass() {
 	local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" cmd="${COMP_WORDS[1]}"
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		COMPREPLY=($(compgen -W "capture plan verify report cat inspect mount serve-image live symbols upload contain status release lockdown hosts modules version completion man help --help --version" -- "$cur"))
+		COMPREPLY=($(compgen -W "capture plan verify report cat inspect mount serve-image live symbols upload contain status release lockdown hosts inventory modules version completion man help --help --version" -- "$cur"))
 		return
 	fi
 	local flags= words= files= hosts=
@@ -90,8 +90,14 @@ _shotglass() {
 		--aws-external-id) return ;;
 		--aws-source-identity) return ;;
 		--break-glass) return ;;
+		--ec2) return ;;
+		--ec2-region) return ;;
+		--ec2-account) return ;;
+		--ec2-address) return ;;
+		--ec2-user) return ;;
+		--ec2-limit) return ;;
 		esac
-		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --recipient --recipients-file --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --method --connections --compress-on-target --swap --collect --accept-unreadable --avml --avml-sha256 --avml-folder --freeze --freeze-exempt --freeze-lease --module --module-sha256 --insecure-unverified-module --insecure-installed-module --stall-timeout --min-rate --cleanup-timeout --parallel --memory-budget --require-all --limit-rate --limit-total-rate --compress-threads --json --quiet -q --progress --log-dir --log-prefix --notify --notify-secret-file --insecure-notify-http --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --repository-ca --insecure-repository-http --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --spill --s3-segment-size --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --contain --lock-first --protect-first --watch --require-verified --despite-denied --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --break-glass --no-instance-metadata --help -h"
+		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --recipient --recipients-file --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --method --connections --compress-on-target --swap --collect --accept-unreadable --avml --avml-sha256 --avml-folder --freeze --freeze-exempt --freeze-lease --module --module-sha256 --insecure-unverified-module --insecure-installed-module --stall-timeout --min-rate --cleanup-timeout --parallel --memory-budget --require-all --limit-rate --limit-total-rate --compress-threads --json --quiet -q --progress --log-dir --log-prefix --notify --notify-secret-file --insecure-notify-http --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --repository-ca --insecure-repository-http --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --spill --s3-segment-size --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --contain --lock-first --protect-first --watch --require-verified --despite-denied --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --no-instance-metadata --break-glass --ec2 --ec2-region --ec2-account --ec2-address --ec2-user --ec2-limit --help -h"
 		words="" hosts=1
 		;;
 	plan)
@@ -175,8 +181,14 @@ _shotglass() {
 		--aws-external-id) return ;;
 		--aws-source-identity) return ;;
 		--break-glass) return ;;
+		--ec2) return ;;
+		--ec2-region) return ;;
+		--ec2-account) return ;;
+		--ec2-address) return ;;
+		--ec2-user) return ;;
+		--ec2-limit) return ;;
 		esac
-		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --recipient --recipients-file --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --method --connections --compress-on-target --swap --collect --accept-unreadable --avml --avml-sha256 --avml-folder --freeze --freeze-exempt --freeze-lease --module --module-sha256 --insecure-unverified-module --insecure-installed-module --stall-timeout --min-rate --cleanup-timeout --parallel --memory-budget --require-all --limit-rate --limit-total-rate --compress-threads --json --quiet -q --progress --log-dir --log-prefix --notify --notify-secret-file --insecure-notify-http --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --repository-ca --insecure-repository-http --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --spill --s3-segment-size --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --contain --lock-first --protect-first --watch --require-verified --despite-denied --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --break-glass --no-instance-metadata --help -h"
+		flags="--config -c --to --output -o --name --case --operator --sign-key --unsigned --compress --compress-level --resume --signers --recipient --recipients-file --allow-low-space --user -l --port -p --jump -J --proxy-command --ssh-config --known-hosts --host-key --insecure-ignore-host-key --connect-timeout --dial-timeout --connect-attempts --key -i --no-agent --password-file --ask-password --sudo-password-file --ask-sudo-password --key-passphrase-file --method --connections --compress-on-target --swap --collect --accept-unreadable --avml --avml-sha256 --avml-folder --freeze --freeze-exempt --freeze-lease --module --module-sha256 --insecure-unverified-module --insecure-installed-module --stall-timeout --min-rate --cleanup-timeout --parallel --memory-budget --require-all --limit-rate --limit-total-rate --compress-threads --json --quiet -q --progress --log-dir --log-prefix --notify --notify-secret-file --insecure-notify-http --repository --repository-key --repository-manifest --gpg-no-verify --offline --module-cache --repository-ca --insecure-repository-http --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --spill --s3-segment-size --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --contain --lock-first --protect-first --watch --require-verified --despite-denied --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --no-instance-metadata --break-glass --ec2 --ec2-region --ec2-account --ec2-address --ec2-user --ec2-limit --help -h"
 		words="" hosts=1
 		;;
 	verify)
@@ -343,7 +355,7 @@ _shotglass() {
 		--s3-external-id) return ;;
 		--s3-bucket-owner) return ;;
 		esac
-		flags="--mode --without --cut --deny-address --forensic --forensic-port --untrack-wait --watch --irreversible --key-only --quarantine-tag --dry-run --yes --accept-risk --resume --despite-denied --require-verified --case --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --break-glass --no-instance-metadata --json --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
+		flags="--mode --without --cut --deny-address --forensic --forensic-port --untrack-wait --watch --irreversible --key-only --quarantine-tag --dry-run --yes --accept-risk --resume --despite-denied --require-verified --case --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --no-instance-metadata --break-glass --json --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
 		words=""
 		;;
 	status)
@@ -365,7 +377,7 @@ _shotglass() {
 		--s3-external-id) return ;;
 		--s3-bucket-owner) return ;;
 		esac
-		flags="--case --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --break-glass --no-instance-metadata --json --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
+		flags="--case --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --no-instance-metadata --break-glass --json --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
 		words=""
 		;;
 	release)
@@ -389,7 +401,7 @@ _shotglass() {
 		--s3-external-id) return ;;
 		--s3-bucket-owner) return ;;
 		esac
-		flags="--reactivate-keys --also --force --stage --case --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --break-glass --no-instance-metadata --json --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
+		flags="--reactivate-keys --also --force --stage --case --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --no-instance-metadata --break-glass --json --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
 		words=""
 		;;
 	lockdown)
@@ -409,6 +421,21 @@ _shotglass() {
 		esac
 		flags="--json --help -h"
 		words="check" files=1
+		;;
+	inventory)
+		case "$prev" in
+		--related) return ;;
+		--ec2-region) return ;;
+		--ec2-account) return ;;
+		--aws-region) return ;;
+		--aws-profile) return ;;
+		--aws-endpoint) return ;;
+		--aws-role) return ;;
+		--aws-external-id) return ;;
+		--aws-source-identity) return ;;
+		esac
+		flags="--related --wide --ec2-region --ec2-account --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --no-instance-metadata --json --help -h"
+		words=""
 		;;
 	modules)
 		case "$prev" in
@@ -469,7 +496,7 @@ _shotglass() {
 		case "$prev" in
 		esac
 		flags="--help -h"
-		words="capture plan verify report cat inspect mount serve-image live symbols upload contain status release lockdown hosts modules version completion man help exit-codes environment secrets json evidence"
+		words="capture plan verify report cat inspect mount serve-image live symbols upload contain status release lockdown hosts inventory modules version completion man help exit-codes environment secrets json evidence"
 		;;
 	*) return ;;
 	esac

@@ -21,6 +21,7 @@ _shotglass() {
 		'release:put back what contain changed'
 		'lockdown:ask the function in AWS to contain, by a message'
 		'hosts:check hosts files'
+		'inventory:list EC2 instances and what matters to a responder'
 		'modules:list, fetch, check, build, add and publish LiME modules'
 		'version:print the version, the commit and the digest of this program'
 		'completion:print a completion script for a shell'
@@ -148,8 +149,14 @@ _shotglass() {
 			'--aws-role[role to assume\: ARN, or the name of a role that each target’s account has]:value: ' \
 			'--aws-external-id[external ID for that role]:value: ' \
 			'--aws-source-identity[source identity of that role’s session, which CloudTrail shows]:value: ' \
-			'*--break-glass[never contain this TARGET, beside who calls and the machine that this runs on]:value: ' \
 			'--no-instance-metadata[do not ask the instance metadata service which instance this is]' \
+			'*--break-glass[never contain this TARGET, beside who calls and the machine that this runs on]:value: ' \
+			'*--ec2[capture the EC2 instances that this SELECTOR names\: i-..., an ARN, an address, tag\:KEY=VALUE, asg\:NAME and more, with commas between what must all hold; see docs/ec2.md]:value: ' \
+			'*--ec2-region[look for instances in this REGION, or in all that the account has enabled\: all]:value: ' \
+			'*--ec2-account[look in this account, through the role of --aws-role]:value: ' \
+			'--ec2-address[reach instances by this address]:value: ' \
+			'*--ec2-user[log in to instances by this name, in place of the usual one of their AMI\: NAME, or AMI=NAME for those whose AMI has this id or name, with * for any characters]:value: ' \
+			'--ec2-limit[refuse to capture more than N instances that selectors name]:value: ' \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
 			'*:argument:_hosts'
@@ -267,8 +274,14 @@ _shotglass() {
 			'--aws-role[role to assume\: ARN, or the name of a role that each target’s account has]:value: ' \
 			'--aws-external-id[external ID for that role]:value: ' \
 			'--aws-source-identity[source identity of that role’s session, which CloudTrail shows]:value: ' \
-			'*--break-glass[never contain this TARGET, beside who calls and the machine that this runs on]:value: ' \
 			'--no-instance-metadata[do not ask the instance metadata service which instance this is]' \
+			'*--break-glass[never contain this TARGET, beside who calls and the machine that this runs on]:value: ' \
+			'*--ec2[capture the EC2 instances that this SELECTOR names\: i-..., an ARN, an address, tag\:KEY=VALUE, asg\:NAME and more, with commas between what must all hold; see docs/ec2.md]:value: ' \
+			'*--ec2-region[look for instances in this REGION, or in all that the account has enabled\: all]:value: ' \
+			'*--ec2-account[look in this account, through the role of --aws-role]:value: ' \
+			'--ec2-address[reach instances by this address]:value: ' \
+			'*--ec2-user[log in to instances by this name, in place of the usual one of their AMI\: NAME, or AMI=NAME for those whose AMI has this id or name, with * for any characters]:value: ' \
+			'--ec2-limit[refuse to capture more than N instances that selectors name]:value: ' \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
 			'*:argument:_hosts'
@@ -474,8 +487,8 @@ _shotglass() {
 			'--aws-role[role to assume\: ARN, or the name of a role that each target’s account has]:value: ' \
 			'--aws-external-id[external ID for that role]:value: ' \
 			'--aws-source-identity[source identity of that role’s session, which CloudTrail shows]:value: ' \
-			'*--break-glass[never contain this TARGET, beside who calls and the machine that this runs on]:value: ' \
 			'--no-instance-metadata[do not ask the instance metadata service which instance this is]' \
+			'*--break-glass[never contain this TARGET, beside who calls and the machine that this runs on]:value: ' \
 			'--json[print JSON Lines to standard output]' \
 			'--s3-region[REGION of the bucket]:value: ' \
 			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
@@ -500,8 +513,8 @@ _shotglass() {
 			'--aws-role[role to assume\: ARN, or the name of a role that each target’s account has]:value: ' \
 			'--aws-external-id[external ID for that role]:value: ' \
 			'--aws-source-identity[source identity of that role’s session, which CloudTrail shows]:value: ' \
-			'*--break-glass[never contain this TARGET, beside who calls and the machine that this runs on]:value: ' \
 			'--no-instance-metadata[do not ask the instance metadata service which instance this is]' \
+			'*--break-glass[never contain this TARGET, beside who calls and the machine that this runs on]:value: ' \
 			'--json[print JSON Lines to standard output]' \
 			'--s3-region[REGION of the bucket]:value: ' \
 			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
@@ -530,8 +543,8 @@ _shotglass() {
 			'--aws-role[role to assume\: ARN, or the name of a role that each target’s account has]:value: ' \
 			'--aws-external-id[external ID for that role]:value: ' \
 			'--aws-source-identity[source identity of that role’s session, which CloudTrail shows]:value: ' \
-			'*--break-glass[never contain this TARGET, beside who calls and the machine that this runs on]:value: ' \
 			'--no-instance-metadata[do not ask the instance metadata service which instance this is]' \
+			'*--break-glass[never contain this TARGET, beside who calls and the machine that this runs on]:value: ' \
 			'--json[print JSON Lines to standard output]' \
 			'--s3-region[REGION of the bucket]:value: ' \
 			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
@@ -567,6 +580,24 @@ _shotglass() {
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
 			'1:command:(check)' '*:argument:_files'
+		;;
+	inventory)
+		_arguments -S \
+			'--related[list the instances that share an AMI, an instance profile, a security group or a key pair with the one that this SELECTOR names]:value: ' \
+			'--wide[say all about each instance, over several lines]' \
+			'*--ec2-region[look for instances in this REGION, or in all that the account has enabled\: all]:value: ' \
+			'*--ec2-account[look in this account, through the role of --aws-role]:value: ' \
+			'--aws-region[REGION of targets that are not named by ARN]:value: ' \
+			'--aws-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--aws-endpoint[another server than AWS, such as an emulator]:value: ' \
+			'--aws-role[role to assume\: ARN, or the name of a role that each target’s account has]:value: ' \
+			'--aws-external-id[external ID for that role]:value: ' \
+			'--aws-source-identity[source identity of that role’s session, which CloudTrail shows]:value: ' \
+			'--no-instance-metadata[do not ask the instance metadata service which instance this is]' \
+			'--json[print JSON Lines to standard output]' \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'*:argument: '
 		;;
 	modules)
 		_arguments -S \
@@ -641,7 +672,7 @@ _shotglass() {
 		_arguments -S \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
-			'*:argument:(capture plan verify report cat inspect mount serve-image live symbols upload contain status release lockdown hosts modules version completion man help exit-codes environment secrets json evidence)'
+			'*:argument:(capture plan verify report cat inspect mount serve-image live symbols upload contain status release lockdown hosts inventory modules version completion man help exit-codes environment secrets json evidence)'
 		;;
 	esac
 }

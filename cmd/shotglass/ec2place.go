@@ -1,0 +1,154 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/shotglass-ir/shotglass/acquire"
+	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
+	"github.com/shotglass-ir/shotglass/cmd/internal/inventory"
+)
+
+// place puts the instances into the file, and returns those that are arguments.
+func (s *ec2Search) place(file *hostsfile.File, byWish map[*ec2Wish][]*inventory.Instance) (args []hostSpec, err error) {
+	total := 0
+	for _, list := range byWish {
+		total += len(list)
+	}
+	if limit := s.ctx.Int("ec2-limit"); total > limit {
+		return nil, usagef("%d instances are selected, and the limit is %d", total, limit).fix("to take them all: --ec2-limit %d; shotglass inventory lists them", total)
+	}
+	s.o.ec2 = map[string]*ec2Host{}
+	var errs []error
+	replaced := map[int][]hostsfile.Host{}
+	for _, w := range s.wishes {
+		list := byWish[w]
+		if len(list) > 1 {
+			errs = append(errs, w.single(len(list)))
+		}
+		for _, i := range list {
+			e, err := s.reach(w, i)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			if who, dup := s.taken[i.ARN]; dup {
+				errs = append(errs, fmt.Errorf("%s is named twice, by %s and by %s: to leave it out of one, add ,!%s there", i.ID, who, w.from, i.ID))
+				continue
+			}
+			s.taken[i.ARN] = w.from
+			if w.index < 0 {
+				args = append(args, hostSpec{User: w.arg.User, Host: e.Address, Port: w.arg.Port, Name: i.ID})
+				s.o.ec2[i.ID] = e
+				continue
+			}
+			h := file.Hosts[w.index]
+			h.EC2, h.Addr, h.Name = nil, e.Address, cmp.Or(h.Name, i.ID)
+			if h.Containment.There {
+				h.Containment.Targets = append(hostsfile.Strings{i.ARN}, h.Containment.Targets...)
+			}
+			s.o.ec2[h.Name] = e
+			replaced[w.index] = append(replaced[w.index], h)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, &usageError{Msg: err.Error(), Err: err, Fix: ec2Hint(nil)}
+	}
+	var hosts []hostsfile.Host
+	for i, h := range file.Hosts {
+		if len(h.EC2) > 0 {
+			hosts = append(hosts, replaced[i]...)
+		} else {
+			hosts = append(hosts, h)
+		}
+	}
+	file.Hosts = hosts
+	return args, s.distinctWays(file)
+}
+
+// single refuses what is of one host each, where a selector names n.
+func (w *ec2Wish) single(n int) error {
+	if w.index < 0 {
+		return nil
+	}
+	for key, given := range map[string]bool{"name": w.host.Name != "", "filename": w.host.Filename != "", "containment.targets": len(w.host.Containment.Targets) > 0} {
+		if given {
+			return fmt.Errorf("%s: %s is of one host, and %d instances are selected", w.from, key, n)
+		}
+	}
+	return nil
+}
+
+// distinctWays refuses two instances under one address, behind the same hosts: one of them would be captured twice.
+func (s *ec2Search) distinctWays(file *hostsfile.File) error {
+	names := file.Names()
+	first := map[string]string{}
+	for i, h := range file.Merged() {
+		e := s.o.ec2[names[i]]
+		if e == nil {
+			continue
+		}
+		way := h.Addr + " " + h.Way()
+		if other, dup := first[way]; dup {
+			return usagef("%s and %s have the same address, %s, in different networks: from here only one of them is there", other, e.ID, h.Addr).fix("reach them by their public addresses, ec2_address: public, or give each the jump host of its network")
+		}
+		first[way] = e.ID
+	}
+	return nil
+}
+
+// reach says how an instance is reached, and as whom.
+func (s *ec2Search) reach(w *ec2Wish, i *inventory.Instance) (*ec2Host, error) {
+	ctx, h := s.ctx, w.host
+	routed := h.Way() != "" || ctx.String("proxy-command") != "" || ctx.String("jump") != "" && ctx.String("jump") != "none"
+	rule := cmp.Or(ctx.String("ec2-address"), h.EC2Address)
+	addr, why, err := i.Address(rule, *s.here, routed)
+	if err != nil {
+		return nil, err
+	}
+	if err := hostsfile.ValidHost(addr); err != nil {
+		return nil, fmt.Errorf("%s: the address %q: %w", i.ID, addr, err)
+	}
+	texts := slices.Concat(ctx.StringSlice("ec2-user"), h.EC2User) // the first that fits counts
+	rules, err := userRules(texts)
+	if err != nil {
+		return nil, err
+	}
+	login := i.LoginBy(rules)
+	return &ec2Host{
+		ID: i.ID, ARN: i.ARN, Account: i.Account, Region: i.Region, Image: i.Image.ID, Name: i.Name, Selector: w.from,
+		Address: addr, AddressWhy: why, User: login.User, UserWhy: login.Why,
+	}, nil
+}
+
+// complete adds to a job what is known of its instance; user says that a login name was given.
+func (e *ec2Host) complete(j *acquire.Job, engine []acquire.Setting, user bool) {
+	labels := maps.Clone(j.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	maps.Copy(labels, map[string]string{"ec2_instance": e.ID, "ec2_account": e.Account, "ec2_region": e.Region, "ec2_image": e.Image})
+	j.Labels = labels
+	if j.Settings == nil {
+		j.Settings = slices.Clone(engine)
+	}
+	j.Settings = setSetting(j.Settings, "ec2-address", e.Address, "ec2: "+e.AddressWhy)
+	if !user && e.User != "" {
+		j.Target.User = e.User
+		j.Settings = setSetting(j.Settings, "user", e.User, "ec2: "+e.UserWhy)
+	}
+}
+
+// checkIdentities stops the capture of hosts that say to be other instances than those that were selected: addresses are used again.
+func (o *captureOptions) checkIdentities(steps []*acquire.Step) {
+	for _, s := range steps {
+		e := o.ec2[s.Host]
+		if e == nil || s.Err != nil || s.Facts == nil || !hostsfile.IsInstanceID(s.Facts.InstanceID) || s.Facts.InstanceID == e.ID {
+			continue
+		}
+		s.Err = fmt.Errorf("%s answers at %s, where %s was: the address is another instance's by now, or behind this way", s.Facts.InstanceID, e.Address, e.ID)
+	}
+}
