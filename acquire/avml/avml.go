@@ -24,8 +24,11 @@ const (
 	Compressed = "snappy" // version 2
 )
 
-// magic starts a compressed record: "AVML" on disk.
-const magic uint32 = 0x4C4D5641
+// Magic starts a compressed record: "AVML" on disk.
+const Magic uint32 = 0x4C4D5641
+
+// Version is that of compressed records.
+const Version uint32 = 2
 
 // ErrFormat is wrapped by errors about a stream that AVML does not write.
 var ErrFormat = errors.New("not as AVML writes it")
@@ -161,7 +164,7 @@ func (r *Reader) header() error {
 	switch m, v := le.Uint32(h[:]), le.Uint32(h[4:]); {
 	case m == lime.Magic && v == lime.Version:
 		format = Lime
-	case m == magic && v == 2:
+	case m == Magic && v == Version:
 		format = Compressed
 	default:
 		return fmt.Errorf("%w: a record begins with % x", ErrFormat, h[:8])

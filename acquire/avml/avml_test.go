@@ -21,7 +21,7 @@ func record(compressed bool, start uint64, data []byte) []byte {
 	le := binary.LittleEndian
 	m, v := lime.Magic, uint32(1)
 	if compressed {
-		m, v = magic, 2
+		m, v = Magic, Version
 	}
 	b := le.AppendUint32(nil, m)
 	b = le.AppendUint32(b, v)

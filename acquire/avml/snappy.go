@@ -15,12 +15,16 @@ import (
 const (
 	chunkCompressed = 0x00
 	chunkPlain      = 0x01
-
-	maxBlock = 64 << 10 // uncompressed bytes of a chunk
 )
 
-// identifier starts a stream.
-const identifier = "\xff\x06\x00\x00sNaPpY"
+const (
+	// MaxChunk is the most uncompressed bytes of a chunk.
+	MaxChunk = 64 << 10
+	// ChunkHeader is the length of a chunk's header: kind, length, checksum.
+	ChunkHeader = 8
+	// Identifier starts a stream.
+	Identifier = "\xff\x06\x00\x00sNaPpY"
+)
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -47,11 +51,11 @@ func (c *chunks) read(p []byte) error {
 
 // begin reads the stream identifier.
 func (c *chunks) begin() error {
-	var id [len(identifier)]byte
+	var id [len(Identifier)]byte
 	if err := c.read(id[:]); err != nil {
 		return short(err)
 	}
-	if string(id[:]) != identifier {
+	if string(id[:]) != Identifier {
 		return fmt.Errorf("%w: a compressed record begins with % x", ErrFormat, id)
 	}
 	return nil
@@ -73,44 +77,92 @@ func (c *chunks) next(limit uint64) ([]byte, error) {
 
 // chunk reads one.
 func (c *chunks) chunk() error {
-	var h [8]byte // kind, length, checksum
-	if err := c.read(h[:]); err != nil {
+	var b [ChunkHeader]byte
+	if err := c.read(b[:]); err != nil {
 		return err
 	}
-	kind := h[0]
-	size := int(h[1]) | int(h[2])<<8 | int(h[3])<<16
-	size -= 4 // the checksum
-	if size <= 0 || size > s2.MaxEncodedLen(maxBlock) || kind == chunkPlain && size > maxBlock {
-		return fmt.Errorf("%w: a chunk of kind %#x with %d bytes", ErrFormat, kind, size)
+	h, err := ParseChunk(b[:])
+	if err != nil {
+		return err
 	}
-	if cap(c.in) < size {
-		c.in = make([]byte, max(size, maxBlock))
+	if cap(c.in) < h.Size {
+		c.in = make([]byte, max(h.Size, MaxChunk))
 	}
-	in := c.in[:size]
+	in := c.in[:h.Size]
 	if err := c.read(in); err != nil {
 		return short(err)
 	}
-	switch kind {
-	case chunkPlain:
-		c.left = in
-	case chunkCompressed:
+	if c.out == nil {
+		c.out = make([]byte, MaxChunk)
+	}
+	c.left, err = h.Decode(c.out, in)
+	return err
+}
+
+// A Chunk is the header of one.
+type Chunk struct {
+	Size int // of what follows
+
+	kind  byte
+	check uint32
+}
+
+// ParseChunk reads the header of a chunk: ChunkHeader bytes. Its errors wrap ErrFormat.
+func ParseChunk(b []byte) (Chunk, error) {
+	h := Chunk{kind: b[0], check: binary.LittleEndian.Uint32(b[4:])}
+	h.Size = int(b[1]) | int(b[2])<<8 | int(b[3])<<16
+	h.Size -= 4 // the checksum
+	if h.Size <= 0 || h.Size > s2.MaxEncodedLen(MaxChunk) || h.kind == chunkPlain && h.Size > MaxChunk {
+		return h, fmt.Errorf("%w: a chunk of kind %#x with %d bytes", ErrFormat, h.kind, h.Size)
+	}
+	if h.kind != chunkPlain && h.kind != chunkCompressed {
+		return h, fmt.Errorf("%w: a chunk of kind %#x", ErrFormat, h.kind)
+	}
+	return h, nil
+}
+
+// Decode decodes what follows the header, into out, which has room for MaxChunk bytes, or returns in
+// itself. Its errors wrap ErrFormat.
+func (h Chunk) Decode(out, in []byte) (raw []byte, err error) {
+	raw = in
+	if h.kind == chunkCompressed {
 		n, err := s2.DecodedLen(in)
-		if err != nil || n == 0 || n > maxBlock {
-			return fmt.Errorf("%w: a chunk that decodes to %d bytes: %v", ErrFormat, n, err)
+		if err != nil || n == 0 || n > MaxChunk {
+			return nil, fmt.Errorf("%w: a chunk that decodes to %d bytes: %v", ErrFormat, n, err)
 		}
-		if c.out == nil {
-			c.out = make([]byte, maxBlock)
+		if raw, err = s2.Decode(out, in); err != nil {
+			return nil, fmt.Errorf("%w: a chunk does not decode: %w", ErrFormat, err)
 		}
-		if c.left, err = s2.Decode(c.out, in); err != nil {
-			return fmt.Errorf("%w: a chunk does not decode: %w", ErrFormat, err)
-		}
-	default:
-		return fmt.Errorf("%w: a chunk of kind %#x", ErrFormat, kind)
 	}
-	if want, got := binary.LittleEndian.Uint32(h[4:]), checksum(c.left); want != got {
-		return fmt.Errorf("%w: a chunk with checksum %08x, and it says %08x", ErrFormat, got, want)
+	if got := checksum(raw); h.check != got {
+		return nil, fmt.Errorf("%w: a chunk with checksum %08x, and it says %08x", ErrFormat, got, h.check)
 	}
-	return nil
+	return raw, nil
+}
+
+// Length returns how many bytes the chunk says that it decodes to; in is what follows the header.
+func (h Chunk) Length(in []byte) (n int, ok bool) {
+	if h.kind == chunkPlain {
+		return len(in), true
+	}
+	n, err := s2.DecodedLen(in)
+	return n, err == nil && n > 0 && n <= MaxChunk
+}
+
+// AppendChunk appends a chunk that decodes to raw, which has 1 to MaxChunk bytes.
+func AppendChunk(dst, raw []byte) []byte {
+	at := len(dst)
+	dst = append(dst, make([]byte, ChunkHeader+s2.MaxEncodedLen(len(raw)))...)
+	packed := s2.EncodeSnappy(dst[at+ChunkHeader:], raw)
+	kind := byte(chunkCompressed)
+	if len(packed) >= len(raw) {
+		kind, packed = chunkPlain, raw
+		copy(dst[at+ChunkHeader:], raw)
+	}
+	n := len(packed) + 4
+	binary.LittleEndian.PutUint32(dst[at:], uint32(kind)|uint32(n)<<8)
+	binary.LittleEndian.PutUint32(dst[at+4:], checksum(raw))
+	return dst[:at+ChunkHeader+len(packed)]
 }
 
 // finish reads what follows the record.
