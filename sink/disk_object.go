@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"sync"
@@ -27,7 +28,10 @@ type diskObject struct {
 	ended   bool
 }
 
-var _ Object = (*diskObject)(nil)
+var (
+	_ Object = (*diskObject)(nil)
+	_ Holer  = (*diskObject)(nil)
+)
 
 func (o *diskObject) partial() string { return o.path + PartialSuffix }
 
@@ -61,6 +65,40 @@ func (o *diskObject) Write(p []byte) (int, error) {
 	}
 	o.startWriteback()
 	return n, nil
+}
+
+// Hole implements Holer: the file gets no blocks for the zeros, where its file system has holes.
+func (o *diskObject) Hole(n int64) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.ended:
+		return ErrEnded
+	case o.err != nil:
+		return o.err
+	case o.file == nil:
+		return fmt.Errorf("write %s: %w", o.partial(), os.ErrClosed)
+	case n < 0:
+		return fmt.Errorf("a hole of %d bytes", n)
+	}
+	f, ok := o.file.(interface {
+		io.Seeker
+		Truncate(size int64) error
+	})
+	if !ok {
+		return ErrNoHole
+	}
+	// The size first: a file that ends in a hole has it already.
+	err := f.Truncate(o.size + n)
+	if err == nil {
+		_, err = f.Seek(n, io.SeekCurrent)
+	}
+	if err != nil {
+		o.err = o.disk.spaceError(err, o.size)
+		return o.err
+	}
+	o.size += n
+	return nil
 }
 
 // writeStep is how much is written at once. Linux makes room for a write in pieces as large as the

@@ -252,3 +252,12 @@ func ValidName(name string) error {
 	}
 	return nil
 }
+
+// A Holer is an Object that can take zeros without storing them.
+type Holer interface {
+	// Hole is a Write of n zero bytes. ErrNoHole: nothing was done, and they must be written.
+	Hole(n int64) error
+}
+
+// ErrNoHole is returned by an object that cannot have holes after all.
+var ErrNoHole = errors.New("no holes here")

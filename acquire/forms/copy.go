@@ -23,7 +23,9 @@ type Writer interface {
 type Source struct {
 	Image *Image
 	// RAM are the ranges to give: nil for those of the image as they are stored.
-	RAM      []lime.Range
+	RAM []lime.Range
+	// Limit is after how many bytes of memory the image was cut short; 0: it was not, or shows it.
+	Limit    uint64
 	Progress func(bytes uint64) // of memory so far; nil for none
 }
 
@@ -38,7 +40,7 @@ func Copy(ctx context.Context, src Source, to ...Writer) (*Report, frame.Digest,
 		if src.RAM != nil {
 			from = &filled{src: s.records, rep: rep, ram: src.RAM}
 		}
-		if err := pump(ctx, from, rep, src.Progress, to); err != nil {
+		if err := pump(ctx, from, rep, src, to); err != nil {
 			return err
 		}
 		// The decoder may have more to say of what follows.
@@ -57,7 +59,7 @@ func Copy(ctx context.Context, src Source, to ...Writer) (*Report, frame.Digest,
 	return rep, s.c.stored, err
 }
 
-func pump(ctx context.Context, from records, rep *Report, progress func(uint64), to []Writer) error {
+func pump(ctx context.Context, from records, rep *Report, src Source, to []Writer) error {
 	buf := make([]byte, contentBuffer)
 	for {
 		r, err := from.next()
@@ -80,7 +82,13 @@ func pump(ctx context.Context, from records, rep *Report, progress func(uint64),
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			n, err := from.read(buf[:min(uint64(len(buf)), left)])
+			want := min(uint64(len(buf)), left)
+			if src.Limit > 0 {
+				if want = min(want, src.Limit-rep.Bytes); want == 0 {
+					return nil
+				}
+			}
+			n, err := from.read(buf[:want])
 			left -= uint64(n)
 			rep.Bytes += uint64(n)
 			for _, w := range to {
@@ -88,8 +96,8 @@ func pump(ctx context.Context, from records, rep *Report, progress func(uint64),
 					return &WriteError{err}
 				}
 			}
-			if progress != nil {
-				progress(rep.Bytes)
+			if src.Progress != nil {
+				src.Progress(rep.Bytes)
 			}
 			if err == io.ErrUnexpectedEOF {
 				return nil // it is in the report

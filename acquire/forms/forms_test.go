@@ -26,7 +26,9 @@ type chunk struct {
 	b []byte
 }
 
-func at(start uint64, b []byte) chunk { return chunk{lime.Range{Start: start, End: start + uint64(len(b)) - 1}, b} }
+func at(start uint64, b []byte) chunk {
+	return chunk{lime.Range{Start: start, End: start + uint64(len(b)) - 1}, b}
+}
 
 func (m memory) ranges() (out []lime.Range) {
 	for _, c := range m {

@@ -300,3 +300,51 @@ func joinAVML(list []lime.Range) []lime.Range {
 	}
 	return lime.Coalesce(out)
 }
+
+// ReadPhysical reads memory at a physical address, out of the order of the file. It fails where the form does not
+// allow that: of a stream, and of AVML's own records.
+func (i *Image) ReadPhysical(p []byte, phys uint64) error {
+	off, ok := i.offset(phys, uint64(len(p)))
+	if !ok {
+		return fmt.Errorf("memory at %s cannot be read alone", lime.Addr(phys))
+	}
+	n, err := i.at.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	return err
+}
+
+// offset returns where memory lies in the decoded file.
+func (i *Image) offset(phys, n uint64) (off int64, ok bool) {
+	if i.at == nil {
+		return 0, false
+	}
+	switch i.form {
+	case Raw:
+		return int64(phys), phys < 1<<62
+	case ELF:
+		for _, s := range i.segments {
+			if phys >= s.r.Start && phys-s.r.Start+n <= s.file {
+				return s.off + int64(phys-s.r.Start), true
+			}
+		}
+	case Lime:
+		var h [lime.HeaderSize]byte
+		for at := int64(0); at < i.raw; {
+			if n, _ := i.at.ReadAt(h[:], at); n < len(h) {
+				break
+			}
+			r, err := lime.DecodeHeader(h[:])
+			if err != nil {
+				break
+			}
+			at += lime.HeaderSize
+			if phys >= r.Start && phys <= r.End && n <= r.End-phys+1 {
+				return at + int64(phys-r.Start), true
+			}
+			at += int64(r.Size())
+		}
+	}
+	return 0, false
+}

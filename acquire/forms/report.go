@@ -60,7 +60,7 @@ type Report struct {
 	Records   int    `json:"records"`     // read
 	Bytes     uint64 `json:"memory_bytes"`
 	// Ranges are those that were given on.
-	Ranges []lime.Range `json:"ranges"`
+	Ranges []lime.Range `json:"ranges,omitempty"`
 	// LeftOut is memory that the form does not store, and that is zeros here: AVML leaves out
 	// zeros, the last byte of each range, and what it could not read. It does not say which.
 	LeftOut []lime.Range `json:"left_out,omitempty"`

@@ -117,6 +117,16 @@ func verifyFiles(ctx context.Context, c *console, files []string, access s3.Opti
 			}
 			continue
 		}
+		if isConversion(ctx, name, access) {
+			one, err := verifyConversion(ctx, c, name, access, o)
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if code = worse(code, one); err != nil {
+				return err
+			}
+			continue
+		}
 		meter := newMeter(c, name)
 		o.Progress = meter.show
 		rep, err := verifyFile(ctx, name, access, o)
