@@ -65,10 +65,10 @@ const PaddingStored = 16 << 30
 
 // A Result is what became of a conversion.
 type Result struct {
-	*Record
-	Partial   bool   `json:"partial"`  // kept as such
-	Mismatch  bool   `json:"mismatch"` // the source is not what its manifest says
-	Manifest  string `json:"manifest"` // location of the record
+	*Record   `json:"record"`
+	Partial   bool   `json:"partial"`            // kept as such
+	Mismatch  bool   `json:"mismatch"`           // the source is not what its manifest says
+	Manifest  string `json:"manifest,omitempty"` // location of the record
 	Signature string `json:"signature,omitempty"`
 }
 
@@ -127,6 +127,9 @@ func (c *conversion) prepare(ctx context.Context) (err error) {
 		if c.src.ram, err = c.img.Ranges(ctx); err != nil {
 			return fmt.Errorf("look through %s: %w", c.src.Name, err)
 		}
+	}
+	if c.src.ram == nil && c.src.Manifest == nil {
+		c.src.ram = c.img.Joined(ctx)
 	}
 	c.write.Ranges = c.src.ram
 	for _, r := range c.src.o.Headers {

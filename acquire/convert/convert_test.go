@@ -394,3 +394,27 @@ func TestName(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestForeignAVML joins what AVML cut, where nobody says what it was.
+func TestForeignAVML(t *testing.T) {
+	p := newPlace(t)
+	x := lime.Range{Start: 0x1000, End: 0x1000 + 40<<20 - 1}
+	for name, f := range map[string]forms.Form{"a.avml1": forms.AVML1, "a.avml2": forms.AVML2} {
+		var b bytes.Buffer
+		w, err := forms.NewWriter(&b, f, forms.WriteOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Begin(x)
+		w.Write(bytes.Repeat([]byte("memory "), 6<<20)[:x.Size()])
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		p.put(name, b.Bytes())
+		p.signers = nil
+		res, err := p.run(name, Options{Form: forms.Zstd, Name: name + ".lime.zst"})
+		if err != nil || !res.Complete || len(res.Ranges) != 1 || res.Ranges[0] != x {
+			t.Errorf("%s: %v, %+v", name, err, res)
+		}
+	}
+}

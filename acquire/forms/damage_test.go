@@ -240,3 +240,57 @@ func TestOutside(t *testing.T) {
 		}
 	}
 }
+
+// theirs is memory as AVML writes it: pieces of 16 MiB from the start of each range, without its last byte, zeros
+// left out, blocks of 64 KiB wherever they fall.
+func theirs(m memory, packed bool) []byte {
+	var out []byte
+	for _, c := range m {
+		b := c.b[:len(c.b)-1]
+		for off := 0; off < len(b); off += pieceSize {
+			p := b[off:min(len(b), off+pieceSize)]
+			if zero(p) {
+				continue
+			}
+			start := c.r.Start + uint64(off)
+			head := lime.AppendHeader(nil, lime.Range{Start: start, End: start + uint64(len(p)) - 1})
+			if !packed {
+				out = append(append(out, head...), p...)
+				continue
+			}
+			copy(head, avmlMagic)
+			stream := []byte(avml.Identifier)
+			for len(p) > 0 {
+				n := min(len(p), avml.MaxChunk)
+				stream, p = avml.AppendChunk(stream, p[:n]), p[n:]
+			}
+			out = binary.LittleEndian.AppendUint64(append(append(out, head...), stream...), uint64(len(stream)))
+		}
+	}
+	return out
+}
+
+// TestTheirs reads what AVML writes, of which some memory does not compress.
+func TestTheirs(t *testing.T) {
+	zeros := make([]byte, 16<<20)
+	m := memory{at(0x1000, words(1, 0x9e000)), at(1<<24, join(words(2, 17<<20), random(3, 15<<20), zeros, words(4, 4096))), at(1<<30, words(5, 4096))}
+	m[1].b[len(m[1].b)-1], m[0].b[len(m[0].b)-1], m[2].b[4095] = 0, 0, 0
+	left := []lime.Range{{Start: 0x9efff, End: 0x9efff}, {Start: 1<<24 + 32<<20, End: 1<<24 + 48<<20 - 1}, {Start: m[1].r.End, End: m[1].r.End}, {Start: m[2].r.End, End: m[2].r.End}}
+	for _, packed := range []bool{false, true} {
+		file := theirs(m, packed)
+		got, rep, err := read(t, file, OpenOptions{RAM: m.ranges()})
+		if err != nil || !rep.Whole() || !bytes.Equal(got, m.stream()) || !slices.Equal(rep.LeftOut, left) {
+			t.Errorf("packed: %t: %v, %d bytes, want %d, %+v", packed, err, len(got), len(m.stream()), rep)
+		}
+		// Nobody says which ranges there are: what is between pieces is nothing, and the last byte of a page is back.
+		img, err := Open(bytes.NewReader(file), int64(len(file)), OpenOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []lime.Range{m[0].r, {Start: 1 << 24, End: 1<<24 + 32<<20 - 1}, {Start: 1<<24 + 48<<20, End: m[1].r.End}, m[2].r}
+		if r, err := img.Ranges(t.Context()); err != nil || !slices.Equal(r, want) {
+			t.Errorf("packed: %t: ranges %v, %v, want %v", packed, r, err, want)
+		}
+		img.Close()
+	}
+}

@@ -124,8 +124,7 @@ func plainIndex(size int64) *frame.Index {
 	return x
 }
 
-// decodedHead returns the first bytes of what is compressed. Where the first frame is damaged, the manifest's word
-// stands.
+// decodedHead returns the first bytes of what is compressed. Where the first frame is damaged, it is taken for LiME.
 func (i *Image) decodedHead() (head []byte, err error) {
 	head = make([]byte, 64)
 	var n int
@@ -142,7 +141,7 @@ func (i *Image) decodedHead() (head []byte, err error) {
 	switch {
 	case n > 0 || err == nil || err == io.EOF:
 		return head[:n], nil
-	case len(i.o.Headers) > 0:
+	case len(i.o.Headers) > 0, i.at != nil: // what it is shows further on, perhaps
 		return limeMagic, nil
 	}
 	return nil, fmt.Errorf("%w: it looks like %s and does not decode: %w", ErrForm, i.container, err)
@@ -197,7 +196,7 @@ func (i *Image) Ranges(ctx context.Context) ([]lime.Range, error) {
 		return []lime.Range{{Start: 0, End: uint64(i.raw) - 1}}, nil
 	case i.form == Lime && i.at != nil:
 		if list, ok := i.hop(ctx); ok {
-			return list, nil
+			return joinCut(list), nil
 		}
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -227,7 +226,20 @@ func (i *Image) hop(ctx context.Context) (list []lime.Range, ok bool) {
 		list = append(list, r)
 		at += int64(r.Size())
 	}
-	return joinCut(list), true
+	return list, true
+}
+
+// Joined returns the ranges of LiME records that AVML has cut, joined again; nil where it has cut none, or where that is not
+// seen without reading the whole file.
+func (i *Image) Joined(ctx context.Context) []lime.Range {
+	if i.form != Lime || i.at == nil {
+		return nil
+	}
+	list, ok := i.hop(ctx)
+	if joined := joinCut(list); ok && len(joined) < len(list) {
+		return joined
+	}
+	return nil
 }
 
 // maxRecords bounds how many records, segments or ranges an image has. AVML makes one of 16 MiB: of 16 TiB

@@ -4,7 +4,7 @@ _shotglass() {
 	local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" cmd="${COMP_WORDS[1]}"
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		COMPREPLY=($(compgen -W "capture plan verify report cat inspect mount serve-image live symbols upload contain status release lockdown hosts inventory modules version completion man help --help --version" -- "$cur"))
+		COMPREPLY=($(compgen -W "capture plan verify report cat inspect convert mount serve-image live symbols upload contain status release lockdown hosts inventory modules version completion man help --help --version" -- "$cur"))
 		return
 	fi
 	local flags= words= files= hosts=
@@ -252,6 +252,41 @@ _shotglass() {
 		flags="--json --identity -i --identity-passphrase-file --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
 		words="" files=1
 		;;
+	convert)
+		case "$prev" in
+		--form) return ;;
+		--output|-o) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--to) return ;;
+		--name) return ;;
+		--compress-level) COMPREPLY=($(compgen -W "fastest default better" -- "$cur")); return ;;
+		--max-padding) return ;;
+		--vmcoreinfo) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--iomem) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--signers) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--case) return ;;
+		--operator) return ;;
+		--sign-key) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--key-passphrase-file) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--recipient) return ;;
+		--recipients-file) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--identity|-i) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--identity-passphrase-file) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--s3-region) return ;;
+		--s3-profile) return ;;
+		--s3-endpoint) return ;;
+		--s3-role-arn) return ;;
+		--s3-external-id) return ;;
+		--s3-bucket-owner) return ;;
+		--s3-segment-size) return ;;
+		--s3-kms-key) return ;;
+		--s3-storage-class) return ;;
+		--s3-tag) return ;;
+		--s3-lock) return ;;
+		--s3-retain) return ;;
+		esac
+		flags="--form --output -o --to --name --compress-level --max-padding --vmcoreinfo --from-raw --iomem --no-manifest --signers --case --operator --sign-key --key-passphrase-file --unsigned --recipient --recipients-file --json --identity -i --identity-passphrase-file --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --s3-segment-size --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
+		words="" files=1
+		;;
 	mount)
 		case "$prev" in
 		--signers) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -496,7 +531,7 @@ _shotglass() {
 		case "$prev" in
 		esac
 		flags="--help -h"
-		words="capture plan verify report cat inspect mount serve-image live symbols upload contain status release lockdown hosts inventory modules version completion man help exit-codes environment secrets json evidence"
+		words="capture plan verify report cat inspect convert mount serve-image live symbols upload contain status release lockdown hosts inventory modules version completion man help exit-codes environment secrets json evidence"
 		;;
 	*) return ;;
 	esac

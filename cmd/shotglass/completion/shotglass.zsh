@@ -11,6 +11,7 @@ _shotglass() {
 		'report:make an HTML page of a case'
 		'cat:print the raw image to standard output'
 		'inspect:tell what a LiME image holds, whoever made it'
+		'convert:make an image of another form, for another tool'
 		'mount:show an image as files, without unpacking it'
 		'serve-image:serve an image as a network block device, without unpacking it'
 		'live:list or unpack what was collected beside an image'
@@ -364,6 +365,50 @@ _shotglass() {
 			'-h[print this help to standard output]' \
 			'*:argument:_files'
 		;;
+	convert)
+		_arguments -S \
+			'--form[make this FORM\: lime, zstd, s2, gzip, avml1, avml2, raw or elf]:value: ' \
+			'--output[put it into this folder]:file:_files' \
+			'-o[put it into this folder]:file:_files' \
+			'--to[put it into a bucket]:value: ' \
+			'--name[NAME of the new image]:value: ' \
+			'--compress-level[of zstd]:value:(fastest default better)' \
+			'--max-padding[refuse a raw image with more zeros between its ranges than this SIZE]:value: ' \
+			'--vmcoreinfo[for elf\: take VMCOREINFO from this FILE, or none]:file:_files' \
+			'--from-raw[FILE is a raw image, which nothing in it shows]' \
+			'--iomem[FILE is to have the System RAM of this /proc/iomem\: what AVML left out of it is zeros]:file:_files' \
+			'--no-manifest[do not look at the manifest beside FILE\: one that is damaged, or another’s]' \
+			'--signers[only if the manifest of FILE is signed by one of this SIGNERS file of allowed signers]:file:_files' \
+			'--case[ID of the case, for the record]:value: ' \
+			'--operator[NAME of who converts, for the record]:value: ' \
+			'--sign-key[sign the record with this SSH key\: a private key, or the .pub of a key that ssh-agent holds]:file:_files' \
+			'--key-passphrase-file[read the passphrase of the key from the first line of FILE; or set SHOTGLASS_KEY_PASSPHRASE]:file:_files' \
+			'--unsigned[leave the record unsigned]' \
+			'*--recipient[encrypt the new image with age to this KEY]:value: ' \
+			'*--recipients-file[encrypt it to the keys in this FILE, one a line]:file:_files' \
+			'--json[print JSON Lines to standard output]' \
+			'*--identity[decrypt images with this FILE\: secret keys of age, also encrypted with a passphrase, or an SSH private key]:file:_files' \
+			'*-i[decrypt images with this FILE\: secret keys of age, also encrypted with a passphrase, or an SSH private key]:file:_files' \
+			'--identity-passphrase-file[read the passphrase of identities from the first line of FILE; or set SHOTGLASS_IDENTITY_PASSPHRASE; else it is asked for on the terminal]:file:_files' \
+			'--s3-region[REGION of the bucket]:value: ' \
+			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--s3-endpoint[another server than AWS]:value: ' \
+			'--s3-path-style[name the bucket in the path, as most other servers want]' \
+			'--s3-insecure-http[take an endpoint without TLS on another machine\: anybody in between can read and forge the evidence]' \
+			'--s3-role-arn[role to assume]:value: ' \
+			'--s3-external-id[external ID for that role]:value: ' \
+			'--s3-bucket-owner[ACCOUNT that must own the bucket]:value: ' \
+			'--s3-segment-size[store an image that is larger as several objects of this SIZE]:value: ' \
+			'--s3-kms-key[encrypt with SSE-KMS under this KEY\: ARN, id or alias]:value: ' \
+			'--s3-storage-class[storage CLASS of images, such as STANDARD_IA]:value: ' \
+			'*--s3-tag[tag every object]:value: ' \
+			'--s3-lock[lock every object\: governance|compliance; needs --s3-retain]:value: ' \
+			'--s3-retain[lock for this TIME, such as 90d or 720h, or until this date, such as 2031-01-31]:value: ' \
+			'--s3-legal-hold[put a legal hold on every object]' \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'*:argument:_files'
+		;;
 	mount)
 		_arguments -S \
 			'--allow-other[let other users of this machine read it too]' \
@@ -672,7 +717,7 @@ _shotglass() {
 		_arguments -S \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
-			'*:argument:(capture plan verify report cat inspect mount serve-image live symbols upload contain status release lockdown hosts inventory modules version completion man help exit-codes environment secrets json evidence)'
+			'*:argument:(capture plan verify report cat inspect convert mount serve-image live symbols upload contain status release lockdown hosts inventory modules version completion man help exit-codes environment secrets json evidence)'
 		;;
 	esac
 }
