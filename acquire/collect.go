@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -356,6 +357,12 @@ func parseSizes(text string) map[string]int64 {
 	}
 	return sizes
 }
+
+// TriageSuffix follows the name of an image in that of what its triage found; a number, "-2", may follow.
+const TriageSuffix = ".triage"
+
+// triageFile is what a triage writes beside an image.
+var triageFile = regexp.MustCompile(`\.triage(-[1-9][0-9]?)?$`)
 
 // liveOwner is the image that an archive lies beside, by its name.
 func liveOwner(name string) (image string, ok bool) {

@@ -155,6 +155,9 @@ func fileOf(name string) string {
 			return withoutLive(base)
 		}
 	}
+	if i := triageFile.FindStringIndex(name); i != nil {
+		return name[:i[0]]
+	}
 	base, _ := sink.SegmentOf(name)
 	return withoutLive(base)
 }

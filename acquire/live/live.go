@@ -43,6 +43,8 @@ type Kind struct {
 	How    string // what is run or read
 	Limit  int64  // bytes that are kept, at most
 	Guess  int64  // bytes to expect where nobody can say
+	// Extra says that reading it changes more than memory: it is taken only if it is asked for by its name.
+	Extra bool
 }
 
 var (
@@ -56,30 +58,30 @@ var (
 // most, and reading it before would push out of the page cache, and out of free memory, what the image
 // should show.
 var kinds = []Kind{
-	{"clock", true, both, "clock", "date, /proc/uptime, /proc/stat", 4 << 10, 100},
-	{"processes", true, both, "processes", "/proc/[0-9]*/stat, cmdline", 16 << 20, 32 << 10},
-	{"executables", true, both, "executables", "ls -ln /proc/[0-9]*/exe", 8 << 20, 16 << 10},
-	{"sockets", true, both, "sockets", "/proc/net/tcp, udp, raw, unix, ...", 16 << 20, 32 << 10},
-	{"modules", true, both, "modules", "/proc/modules", 1 << 20, 8 << 10},
-	{"ps", true, before, "ps", "ps", 16 << 20, 16 << 10},
-	{"ss", true, before, "ss", "ss -anpe", 16 << 20, 32 << 10},
-	{"sysmodules", true, before, "sysmodules", "ls /sys/module/*/initstate", 1 << 20, 8 << 10},
-	{"mounts", true, before, "mounts", "/proc/self/mountinfo", 4 << 20, 8 << 10},
-	{"routes", true, before, "routes", "/proc/net/route, ipv6_route, arp, dev, if_inet6", 4 << 20, 4 << 10},
-	{"ip", true, before, "ip", "ip address, route, neighbour", 4 << 20, 4 << 10},
-	{"logins", true, before, "logins", "who -a", 1 << 20, 1 << 10},
-	{"utmp", true, before, "utmp", "/run/utmp", 4 << 20, 4 << 10},
+	{"clock", true, both, "clock", "date, /proc/uptime, /proc/stat", 4 << 10, 100, false},
+	{"processes", true, both, "processes", "/proc/[0-9]*/stat, cmdline", 16 << 20, 32 << 10, false},
+	{"executables", true, both, "executables", "ls -ln /proc/[0-9]*/exe", 8 << 20, 16 << 10, false},
+	{"sockets", true, both, "sockets", "/proc/net/tcp, udp, raw, unix, ...", 16 << 20, 32 << 10, false},
+	{"modules", true, both, "modules", "/proc/modules", 1 << 20, 8 << 10, false},
+	{"ps", true, before, "ps", "ps", 16 << 20, 16 << 10, false},
+	{"ss", true, before, "ss", "ss -anpe", 16 << 20, 32 << 10, true},
+	{"sysmodules", true, before, "sysmodules", "ls /sys/module/*/initstate", 1 << 20, 8 << 10, false},
+	{"mounts", true, before, "mounts", "/proc/self/mountinfo", 4 << 20, 8 << 10, false},
+	{"routes", true, before, "routes", "/proc/net/route, ipv6_route, arp, dev, if_inet6", 4 << 20, 4 << 10, false},
+	{"ip", true, before, "ip", "ip address, route, neighbour", 4 << 20, 4 << 10, false},
+	{"logins", true, before, "logins", "who -a", 1 << 20, 1 << 10, false},
+	{"utmp", true, before, "utmp", "/run/utmp", 4 << 20, 4 << 10, false},
 
-	{"version", false, after, "proc/version", "/proc/version", 4 << 10, 200},
-	{"cmdline", false, after, "proc/cmdline", "/proc/cmdline", 64 << 10, 200},
-	{"os-release", false, after, "etc/os-release", "/etc/os-release", 64 << 10, 400},
-	{"iomem", false, after, "proc/iomem", "/proc/iomem", 1 << 20, 4 << 10},
-	{"vmcoreinfo", false, after, "vmcoreinfo", "the note in the head of /proc/kcore", 1 << 20, 64 << 10},
-	{"vmcoreinfo-address", false, after, "sys/kernel/vmcoreinfo", "/sys/kernel/vmcoreinfo", 4 << 10, 30},
-	{"config", false, after, "boot/config", "/boot/config-RELEASE or /proc/config.gz", 4 << 20, 250 << 10},
-	{"system-map", false, after, "boot/System.map", "/boot/System.map-RELEASE", 32 << 20, 0},
-	{"btf", false, after, "sys/kernel/btf/vmlinux", "/sys/kernel/btf/vmlinux", 48 << 20, 0},
-	{"kallsyms", false, after, "proc/kallsyms", "/proc/kallsyms", 64 << 20, 12 << 20},
+	{"version", false, after, "proc/version", "/proc/version", 4 << 10, 200, false},
+	{"cmdline", false, after, "proc/cmdline", "/proc/cmdline", 64 << 10, 200, false},
+	{"os-release", false, after, "etc/os-release", "/etc/os-release", 64 << 10, 400, false},
+	{"iomem", false, after, "proc/iomem", "/proc/iomem", 1 << 20, 4 << 10, false},
+	{"vmcoreinfo", false, after, "vmcoreinfo", "the note in the head of /proc/kcore", 1 << 20, 64 << 10, false},
+	{"vmcoreinfo-address", false, after, "sys/kernel/vmcoreinfo", "/sys/kernel/vmcoreinfo", 4 << 10, 30, false},
+	{"config", false, after, "boot/config", "/boot/config-RELEASE or /proc/config.gz", 4 << 20, 250 << 10, false},
+	{"system-map", false, after, "boot/System.map", "/boot/System.map-RELEASE", 32 << 20, 0, false},
+	{"btf", false, after, "sys/kernel/btf/vmlinux", "/sys/kernel/btf/vmlinux", 48 << 20, 0, false},
+	{"kallsyms", false, after, "proc/kallsyms", "/proc/kallsyms", 64 << 20, 12 << 20, false},
 }
 
 // Kinds returns everything that can be taken, in the order in which it is read.
@@ -103,13 +105,13 @@ const (
 )
 
 // Parse returns the kinds that words name, in the order in which they are read: names of kinds, all,
-// none, state, kernel.
+// none, state, kernel. Of the groups those that are Extra are no part.
 func Parse(words []string) ([]Kind, error) {
 	want, none := map[string]bool{}, false
 	for _, w := range words {
 		known := false
 		for _, k := range kinds {
-			if w == k.Name || w == All || w == State && k.State || w == Kernel && !k.State {
+			if w == k.Name || !k.Extra && (w == All || w == State && k.State || w == Kernel && !k.State) {
 				want[k.Name], known = true, true
 			}
 		}

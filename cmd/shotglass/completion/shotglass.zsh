@@ -15,6 +15,7 @@ _shotglass() {
 		'mount:show an image as files, without unpacking it'
 		'serve-image:serve an image as a network block device, without unpacking it'
 		'live:list or unpack what was collected beside an image'
+		'triage:run Volatility 3 on an image, and hold memory against the live tools'
 		'symbols:write the symbol file that Volatility 3 needs for a kernel'
 		'upload:bring to its bucket what a capture left in its --spill folder'
 		'contain:isolate instances, lock credentials; with a journal to undo it'
@@ -476,6 +477,34 @@ _shotglass() {
 			'-h[print this help to standard output]' \
 			'*:argument: '
 		;;
+	triage)
+		_arguments -S \
+			'--signers[FILE of allowed signers\: the image must be signed by one of them]:file:_files' \
+			'--unverified[do not verify the image before; the result says so]' \
+			'--volatility[Volatility 3’s PROGRAM (default\: vol in PATH)]:file:_files' \
+			'--symbols[DIR with symbol files, or one such file, in place of what was collected]:file:_files' \
+			'-s[DIR with symbol files, or one such file, in place of what was collected]:file:_files' \
+			'*--plugin[run this plugin, NAME, in place of the usual ones; may be repeated]:value: ' \
+			'--parallel[run N plugins at once; each takes up to 2 GB of memory]:value: ' \
+			'--timeout[give up a plugin after this TIME]:value: ' \
+			'--output[write everything into this new folder in place of beside the image]:file:_files' \
+			'-o[write everything into this new folder in place of beside the image]:file:_files' \
+			'--json[print JSON Lines to standard output]' \
+			'*--identity[decrypt images with this FILE\: secret keys of age, also encrypted with a passphrase, or an SSH private key]:file:_files' \
+			'*-i[decrypt images with this FILE\: secret keys of age, also encrypted with a passphrase, or an SSH private key]:file:_files' \
+			'--identity-passphrase-file[read the passphrase of identities from the first line of FILE; or set SHOTGLASS_IDENTITY_PASSPHRASE; else it is asked for on the terminal]:file:_files' \
+			'--s3-region[REGION of the bucket]:value: ' \
+			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--s3-endpoint[another server than AWS]:value: ' \
+			'--s3-path-style[name the bucket in the path, as most other servers want]' \
+			'--s3-insecure-http[take an endpoint without TLS on another machine\: anybody in between can read and forge the evidence]' \
+			'--s3-role-arn[role to assume]:value: ' \
+			'--s3-external-id[external ID for that role]:value: ' \
+			'--s3-bucket-owner[ACCOUNT that must own the bucket]:value: ' \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'*:argument: '
+		;;
 	symbols)
 		_arguments -S \
 			'--from[DIR with BTF, kallsyms, banner and VMCOREINFO of the kernel]:file:_files' \
@@ -717,7 +746,7 @@ _shotglass() {
 		_arguments -S \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
-			'*:argument:(capture plan verify report cat inspect convert mount serve-image live symbols upload contain status release lockdown hosts inventory modules version completion man help exit-codes environment secrets json evidence)'
+			'*:argument:(capture plan verify report cat inspect convert mount serve-image live triage symbols upload contain status release lockdown hosts inventory modules version completion man help exit-codes environment secrets json evidence)'
 		;;
 	esac
 }

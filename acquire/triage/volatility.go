@@ -1,0 +1,181 @@
+package triage
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// programs are the names under which Volatility 3 is installed.
+var programs = []string{"vol", "vol3", "volatility3", "vol.py"}
+
+// A volatility runs plugins.
+type volatility struct {
+	o       Options
+	program string
+	version string
+	cache   string
+	config  string // what the first plugin found out
+	known   bool   // config is there
+}
+
+var versionLine = regexp.MustCompile(`Volatility 3 Framework ([0-9][0-9A-Za-z.+-]{0,30})`)
+
+// findVolatility finds the program and asks its version.
+func findVolatility(ctx context.Context, o Options) (*volatility, error) {
+	v := &volatility{o: o}
+	names := programs
+	if o.Volatility != "" {
+		names = []string{o.Volatility}
+	}
+	for _, n := range names {
+		if path, err := exec.LookPath(n); err == nil {
+			v.program = path
+			break
+		}
+	}
+	if v.program == "" {
+		return nil, ErrNone
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, v.program, "-h").CombinedOutput()
+	m := versionLine.FindSubmatch(out)
+	if m == nil {
+		return nil, fmt.Errorf("%s does not say that it is Volatility 3: %w", v.program, errors.Join(err, fmt.Errorf("it printed %.200q", out)))
+	}
+	v.version = string(m[1])
+	return v, nil
+}
+
+// maxOutput bounds what a plugin may print, in bytes: linux.lsof of a large host prints some 100 MB.
+const maxOutput = 1 << 30
+
+var plain = regexp.MustCompile(`^[A-Za-z0-9_.]{1,100}$`)
+
+// run runs one plugin. find lets it find the kernel in the image and keep what it found.
+func (v *volatility) run(ctx context.Context, plugin string, find bool) (r PluginResult) {
+	r.Name = plugin
+	fail := func(err error) PluginResult {
+		if err != nil && r.Error == "" {
+			r.Error = err.Error()
+		}
+		return r
+	}
+	if !plain.MatchString(plugin) {
+		return fail(fmt.Errorf("%.100q is no name of a plugin", plugin))
+	}
+	if ctx.Err() != nil {
+		return fail(errors.New("not run: interrupted"))
+	}
+	args := []string{"-q", "-r", "json", "--offline", "--cache-path", v.cache, "-s", v.o.Symbols}
+	switch {
+	case find:
+		args = append(args, "--save-config", v.config, "-f", v.o.Image)
+	case v.known:
+		args = append(args, "-c", v.config)
+	default:
+		args = append(args, "-f", v.o.Image)
+	}
+	out, err := create(v.o.Folder, plugin+".json")
+	if err != nil {
+		return fail(err)
+	}
+	defer out.Close()
+	told, err := create(v.o.Folder, plugin+".stderr")
+	if err != nil {
+		return fail(err)
+	}
+	defer told.Close()
+	r.File, r.Stderr = plugin+".json", plugin+".stderr"
+
+	ctx, cancel := context.WithTimeoutCause(ctx, v.o.Timeout, fmt.Errorf("not done within %s", v.o.Timeout))
+	defer cancel()
+	cmd := exec.CommandContext(ctx, v.program, append(args, plugin)...)
+	cmd.WaitDelay = 5 * time.Second
+	// No settings and no plugins of the user's: the same call gives the same result.
+	cmd.Env = append(os.Environ(), "PYTHONUNBUFFERED=", "PYTHONIOENCODING=utf-8")
+	stdout := &limited{w: out, left: maxOutput, sum: sha256.New()}
+	stderr := &limited{w: told, left: 16 << 20, sum: sha256.New()}
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	begin := time.Now()
+	err = cmd.Run()
+	r.Took, r.Bytes, r.SHA256 = time.Since(begin), stdout.n, hex.EncodeToString(stdout.sum.Sum(nil))
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return fail(context.Cause(ctx))
+	case stdout.over:
+		return fail(fmt.Errorf("it printed more than %d bytes", int64(maxOutput)))
+	case err != nil:
+		return fail(fmt.Errorf("%w: %s", err, lastLine(stderr.tail)))
+	}
+	if r.Rows, err = v.rows(plugin); err != nil {
+		// It exits with 0 when it could not find the kernel, too.
+		if said := lastLine(stderr.tail); said != nothing {
+			return fail(fmt.Errorf("no result: %s", said))
+		}
+		return fail(err)
+	}
+	return r
+}
+
+// rows counts the rows of what a plugin printed, which proves that it is whole.
+func (v *volatility) rows(plugin string) (n int, err error) {
+	return n, eachRow(filepath.Join(v.o.Folder, plugin+".json"), func(any) error { n++; return nil })
+}
+
+func create(folder, name string) (*os.File, error) {
+	return os.OpenFile(filepath.Join(folder, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+}
+
+// lastLine is the last line that says something, for people.
+func lastLine(b []byte) string {
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	for i := len(lines) - 1; i >= 0; i-- {
+		s := strings.TrimSpace(lines[i])
+		if s == "" || strings.HasPrefix(s, "No further results") || strings.Trim(s, "^~") == "" || versionLine.MatchString(s) {
+			continue
+		}
+		return fmt.Sprintf("%.200q", s)
+	}
+	return nothing
+}
+
+const nothing = "it says nothing"
+
+// A limited writer passes on, digests and counts what it may, and keeps the end.
+type limited struct {
+	w    io.Writer
+	left int64
+	n    int64
+	sum  hash.Hash
+	over bool
+	tail []byte
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	take := p[:min(int64(len(p)), l.left)]
+	n, err := l.w.Write(take)
+	l.sum.Write(take[:n])
+	l.n, l.left = l.n+int64(n), l.left-int64(n)
+	l.tail = append(l.tail, take[:n]...)
+	if over := len(l.tail) - 4096; over > 0 {
+		l.tail = bytes.Clone(l.tail[over:])
+	}
+	if err == nil && n < len(p) {
+		l.over = true
+		err = io.ErrShortWrite // ends the plugin, which has nobody to write to
+	}
+	return n, err
+}

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"filippo.io/age"
+
+	"github.com/shotglass-ir/shotglass/acquire"
+	"github.com/shotglass-ir/shotglass/acquire/frame"
+	"github.com/shotglass-ir/shotglass/acquire/live"
+	"github.com/shotglass-ir/shotglass/acquire/signature"
+	"github.com/shotglass-ir/shotglass/acquire/symbols"
+	"github.com/shotglass-ir/shotglass/acquire/triage"
+	"github.com/shotglass-ir/shotglass/sink"
+	"github.com/shotglass-ir/shotglass/sink/s3"
+)
+
+// A triageRun is one triage.
+type triageRun struct {
+	c          *console
+	name       string
+	access     s3.Options
+	ids        []age.Identity
+	signers    *signature.AllowedSigners
+	unverified bool
+	symbols    string
+	o          triage.Options
+	manifest   *acquire.Manifest // nil: none, or not asked
+}
+
+// verify reads the image against its manifest.
+func (t *triageRun) verify(ctx context.Context, rep *triage.Report) error {
+	where, base, err := place(ctx, t.name, t.access)
+	if err != nil {
+		return err
+	}
+	if t.unverified {
+		if m, err := acquire.ManifestOf(ctx, where, base); err == nil {
+			t.manifest = m // its times help, and prove nothing
+		}
+		return nil
+	}
+	v, err := acquire.Verify(ctx, where, base, acquire.VerifyOptions{Signers: t.signers, Identities: t.ids})
+	var locked *acquire.IdentityError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &hinted{err, "--unverified takes an image without a manifest"}
+	case errors.As(err, &locked):
+		return &hinted{err, identityHint}
+	case err != nil:
+		return err
+	case v.Verdict == acquire.VerdictMismatch, v.Verdict == acquire.VerdictUntrusted && t.signers != nil:
+		printVerdict(t.c.stderr, t.name, v)
+		return &exitError{exitMismatch, &hinted{fmt.Errorf("%s: %s: what memory says here proves nothing", t.name, v.Verdict), "--unverified takes it all the same, on record"}}
+	}
+	t.manifest, rep.Verified, rep.SHA256 = v.Manifest, v.Verdict, v.Manifest.Image.Raw.SHA256
+	t.c.info("%s: %s", t.name, v.Verdict)
+	return nil
+}
+
+// maxCollected bounds what an archive may hold, in bytes.
+const maxCollected = 512 << 20
+
+// load reads what was collected, and finds symbols.
+func (t *triageRun) load(ctx context.Context, scratch string, rep *triage.Report) error {
+	content, err := t.collected(ctx)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("what was collected beside the image: %w", err)
+	}
+	if t.symbols == "" {
+		if r, where, ok := t.beside(ctx, ".isf.json.xz"); ok {
+			defer r.Close()
+			t.symbols = filepath.Join(scratch, "kernel.json.xz")
+			if err := save(t.symbols, io.NewSectionReader(r, 0, r.Size())); err != nil {
+				return err
+			}
+			rep.Symbols = where
+		}
+	}
+	folder := filepath.Join(scratch, "symbols")
+	if t.symbols != "" {
+		if rep.Symbols == "" {
+			rep.Symbols = t.symbols
+		}
+		return t.given(folder)
+	}
+	if content["sys/kernel/btf/vmlinux"] == nil {
+		return &hinted{errors.New("there are no symbols: no BTF was collected beside the image"), "make a symbol file (shotglass symbols, or dwarf2json from debug symbols), and give it with --symbols"}
+	}
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(folder, "kernel.json.xz"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	t.c.info("making symbols of what was collected")
+	_, err = symbols.Write(f, symbols.Inputs{
+		BTF: content["sys/kernel/btf/vmlinux"], Kallsyms: content["proc/kallsyms"], SystemMap: content["boot/System.map"],
+		Banner: content["proc/version"], VMCoreInfo: content["vmcoreinfo"], Version: toolInfo().Version,
+	})
+	if err := errors.Join(err, f.Close()); err != nil {
+		return &hinted{fmt.Errorf("make symbols of what was collected: %w", err), "give a symbol file with --symbols"}
+	}
+	t.o.Symbols, rep.Symbols = folder, "made of BTF and kallsyms, as collected"
+	return nil
+}
+
+// given puts a symbol file into a folder of its own, which is what Volatility wants; a folder is taken as it is.
+func (t *triageRun) given(folder string) error {
+	info, err := os.Stat(t.symbols)
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		t.o.Symbols = t.symbols
+		return nil
+	}
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		return err
+	}
+	in, err := os.Open(t.symbols)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	t.o.Symbols = folder
+	ext := ".json"
+	for _, x := range []string{".xz", ".gz", ".bz2"} {
+		if strings.HasSuffix(t.symbols, x) {
+			ext += x
+		}
+	}
+	return save(filepath.Join(folder, "kernel"+ext), in)
+}
+
+func save(name string, r io.Reader) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, r)
+	return errors.Join(err, f.Close())
+}
+
+// beside opens a file that lies beside the image, if there is one.
+func (t *triageRun) beside(ctx context.Context, suffix string) (sink.Reader, string, bool) {
+	where, base, err := place(ctx, t.name, t.access)
+	if err != nil {
+		return nil, "", false
+	}
+	r, err := where.Open(ctx, strings.TrimSuffix(base, sink.PartialSuffix)+suffix)
+	return r, base + suffix, err == nil
+}
+
+// collected reads the archive beside the image, by the names of its files, and sets the host.
+func (t *triageRun) collected(ctx context.Context) (map[string][]byte, error) {
+	content := map[string][]byte{}
+	archive, err := openLive(ctx, strings.TrimSuffix(t.name, sink.PartialSuffix), t.access, t.ids)
+	if err != nil {
+		return content, err
+	}
+	defer archive.Close()
+	left := int64(maxCollected)
+	in, out := io.Pipe()
+	defer in.Close()
+	go func() {
+		_, err := archive.WriteTo(out)
+		out.CloseWithError(err)
+	}()
+	items, err := live.ReadArchive(in, func(it live.Item, r io.Reader) error {
+		if r == nil {
+			return nil
+		}
+		b, err := io.ReadAll(io.LimitReader(r, left+1))
+		if left -= int64(len(b)); err == nil && left < 0 {
+			err = fmt.Errorf("it holds more than %d bytes", maxCollected)
+		}
+		content[it.File] = b
+		return err
+	})
+	if err != nil {
+		return content, err
+	}
+	h := &triage.Host{Items: items, Content: content}
+	if m := t.manifest; m != nil {
+		if m.Module != nil {
+			h.Module = "lime"
+		}
+		if f := m.Target.Facts; f != nil {
+			h.ClockAhead = f.ClockOffset
+		}
+		h.ReadFirst, h.ReadLast = m.ReadSpan()
+	}
+	t.o.Host = h
+	return content, nil
+}
+
+// plain makes sure that Volatility can open the image: a file that holds it as it is.
+func (t *triageRun) plain(ctx context.Context, scratch string) error {
+	img, err := openImage(ctx, t.name, t.access, t.ids)
+	if err != nil {
+		return err
+	}
+	defer img.Close()
+	if img.encrypted == nil && img.Format() == frame.FormatRaw && !s3.IsURL(t.name) {
+		t.o.Image, err = filepath.Abs(t.name)
+		return err
+	}
+	n := int64(0)
+	if t.manifest != nil {
+		n = t.manifest.Image.Raw.Bytes
+	}
+	d, err := sink.NewDisk(filepath.Dir(scratch))
+	if err == nil {
+		if free, err := d.Free(ctx); err == nil && free < n+n/10 {
+			return &hinted{fmt.Errorf("%s has %d MiB left, and the image unpacked takes %d MiB", d, free>>20, n>>20), "choose another place with --output"}
+		}
+	}
+	t.o.Image = filepath.Join(scratch, "image.lime")
+	t.c.info("unpacking the image, %s", size(n))
+	f, err := os.OpenFile(t.o.Image, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	sum := sha256.New()
+	_, err = img.WriteTo(io.MultiWriter(f, sum))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("unpack: %w", err)
+	}
+	if want := hex.EncodeToString(sum.Sum(nil)); t.manifest != nil && !t.unverified && t.manifest.Image.Raw.SHA256 != want {
+		return &exitError{exitMismatch, fmt.Errorf("%s: it was changed since it was verified", t.name)}
+	}
+	return nil
+}
