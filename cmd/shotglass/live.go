@@ -81,7 +81,7 @@ func openLive(ctx context.Context, name string, access s3.Options, ids []age.Ide
 			return img, err
 		}
 	}
-	return nil, &hinted{fmt.Errorf("nothing was collected beside %s: there is no %s", name, strings.Join(names, " and no ")), "the manifest says what was asked for, and what became of it (live)"}
+	return nil, &hinted{fmt.Errorf("nothing was collected beside %s: there is no %s: %w", name, strings.Join(names, " and no "), fs.ErrNotExist), "the manifest says what was asked for, and what became of it (live)"}
 }
 
 // unpackLive reads an archive, into folder unless that is empty. The items are those of its list.
