@@ -41,6 +41,7 @@ func (c *Case) view(x *Capture, anchor string, from, to time.Time) captureView {
 	for _, r := range x.Containments {
 		v.Containments = append(v.Containments, r.view())
 	}
+	v.Triage = x.triageView()
 	v.Commands = c.commands(x)
 	return v
 }
@@ -150,6 +151,7 @@ func (x *Capture) targetPairs() pairs {
 		p.add("Swap", "%s, %s, %s used: not in the image", s.Name, bytesText(s.Bytes), bytesText(s.Used))
 	}
 	p = append(p, x.swapPairs()...)
+	p = append(p, x.livePairs()...)
 	for _, k := range slices.Sorted(maps.Keys(x.Labels)) {
 		p.text("Label "+k, x.Labels[k])
 	}
@@ -291,5 +293,6 @@ func (c *Case) commands(x *Capture) string {
 		fmt.Fprintf(&b, "%s%s %s | sha256sum      # %s\n", piped, unpack, img, raw)
 	}
 	x.swapCommands(&b)
+	x.liveCommands(&b)
 	return b.String()
 }

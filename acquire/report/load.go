@@ -106,6 +106,12 @@ func (c *Case) capture(ctx context.Context, f File, o Options) error {
 	if err := x.findSwap(ctx, f); err != nil {
 		return err
 	}
+	if err := x.findLive(ctx, f); err != nil {
+		return err
+	}
+	if err := x.findTriage(ctx, f); err != nil {
+		return err
+	}
 	if o.ReRead && !x.empty() {
 		if err := x.reread(ctx, f, o); err != nil {
 			return err

@@ -12,6 +12,7 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/audit"
 	"github.com/shotglass-ir/shotglass/acquire/signature"
+	"github.com/shotglass-ir/shotglass/acquire/triage"
 	"github.com/shotglass-ir/shotglass/sink"
 )
 
@@ -45,6 +46,9 @@ type Capture struct {
 	Trouble []string
 	// Verified is what reading the image again found; nil when it was not read.
 	Verified *acquire.VerifyReport
+	// Triage is the last first look at the image, in TriageFile; nil: there is none. It is not signed.
+	Triage     *triage.Report
+	TriageFile string
 	// Containments are the records that name the manifest.
 	Containments []*Containment
 }

@@ -203,4 +203,3 @@ func (x *Capture) triageAlerts(add func(class, text, fix string)) {
 		add("warn", fmt.Sprintf("and %d more differences between memory and the live tools", n), "")
 	}
 }
-

@@ -66,6 +66,7 @@ type captureView struct {
 	Track                            *track
 	Chart                            *chart
 	Containments                     []containmentView
+	Triage                           *triageView
 	Commands                         string
 }
 
@@ -390,6 +391,7 @@ func (x *Capture) alerts(anchor string) (out []alert) {
 	if x.Target.Connection.HostKeyTrust == "insecure" {
 		add("warn", "the host key was not checked: somebody in between could have forged the image", "")
 	}
+	x.triageAlerts(add)
 	for _, r := range x.Containments {
 		out = append(out, r.alerts(anchor)...)
 	}
