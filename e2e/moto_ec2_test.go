@@ -21,6 +21,7 @@ import (
 	"github.com/shotglass-ir/shotglass/containment"
 	"github.com/shotglass-ir/shotglass/containment/awsconfig"
 	"github.com/shotglass-ir/shotglass/containment/ec2"
+	"github.com/shotglass-ir/shotglass/containment/iam"
 )
 
 // An instance against an emulator that someone else wrote. What differs from AWS there is in docs/containment-ec2.md.
@@ -47,8 +48,9 @@ func TestMotoInstance(t *testing.T) {
 		now = now.Add(d)
 		return ctx.Err()
 	}
+	roles := &iam.Service{Config: accounts.Config}
 	engine := &containment.Engine{
-		Services: []containment.Service{&ec2.Service{Config: accounts.Config, Sleep: sleep}}, Journals: containment.Dir(t.TempDir()),
+		Services: []containment.Service{&ec2.Service{Config: accounts.Config, Roles: roles, Sleep: sleep}, roles}, Journals: containment.Dir(t.TempDir()),
 		Caller: caller, Tool: "e2e", Now: clock, Sleep: sleep,
 	}
 	wait := time.Duration(0)

@@ -113,7 +113,7 @@ func (w *world) engine(ctx context.Context, caseID, request string) (*containmen
 	}
 	roles := &iam.Service{Config: accounts.Config}
 	return &containment.Engine{
-		Services: []containment.Service{&ec2.Service{Config: accounts.Config, Caller: who, Sleep: w.sleep}, roles, &lambda.Service{Config: accounts.Config, Roles: roles}},
+		Services: []containment.Service{&ec2.Service{Config: accounts.Config, Roles: roles, Caller: who, Sleep: w.sleep}, roles, &lambda.Service{Config: accounts.Config, Roles: roles}},
 		Journals: w.f.journals, Caller: who, Tool: tool(), Request: request, Now: w.cloud.Now, Sleep: w.sleep, Guard: containment.Guard{BreakGlass: w.f.glass},
 	}, nil
 }

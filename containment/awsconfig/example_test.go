@@ -39,7 +39,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	engine := &containment.Engine{
-		Services: []containment.Service{&ec2.Service{Config: accounts.Config, Caller: caller}, roles, &lambda.Service{Config: accounts.Config, Roles: roles}},
+		Services: []containment.Service{&ec2.Service{Config: accounts.Config, Roles: roles, Caller: caller}, roles, &lambda.Service{Config: accounts.Config, Roles: roles}},
 		Journals: containment.Dir(folder), Caller: caller, Tool: "my-soar", Guard: containment.Guard{BreakGlass: []containment.Target{breakGlass}},
 	}
 

@@ -49,12 +49,9 @@ type api interface {
 	StartInstances(context.Context, *sdk.StartInstancesInput, ...ec2Options) (*sdk.StartInstancesOutput, error)
 }
 
-// An iamAPI is what is called of IAM: for the policy that denies the instance's credentials.
+// An iamAPI is what is called of IAM: for the roles whose credentials the instance has.
 type iamAPI interface {
 	GetInstanceProfile(context.Context, *iam.GetInstanceProfileInput, ...func(*iam.Options)) (*iam.GetInstanceProfileOutput, error)
-	GetRolePolicy(context.Context, *iam.GetRolePolicyInput, ...func(*iam.Options)) (*iam.GetRolePolicyOutput, error)
-	PutRolePolicy(context.Context, *iam.PutRolePolicyInput, ...func(*iam.Options)) (*iam.PutRolePolicyOutput, error)
-	DeleteRolePolicy(context.Context, *iam.DeleteRolePolicyInput, ...func(*iam.Options)) (*iam.DeleteRolePolicyOutput, error)
 }
 
 // A scalingAPI is what is called of Auto Scaling.

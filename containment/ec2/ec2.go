@@ -32,6 +32,11 @@ type Service struct {
 	// Config returns the configuration for calls about a target: credentials of its account, and its region.
 	Config func(ctx context.Context, t containment.Target) (aws.Config, error)
 
+	// Roles reads the policies of roles: containment/iam's service, which also sets them.
+	Roles interface {
+		Read(context.Context, containment.Target, containment.Item) (containment.State, error)
+	}
+
 	// Caller is who calls. The subnet of an instance that it calls from is not cut; if its ARN is empty, plans warn of that.
 	Caller containment.Identity
 
@@ -131,7 +136,6 @@ const (
 	kindTag       = "ec2/tag"                     // i-0abc/shotglass-case
 	kindScaling   = "ec2/auto-scaling"            // i-0abc/group
 	kindTarget    = "ec2/load-balancer-target"    // i-0abc/80/arn
-	kindDeny      = "ec2/credential-deny"         // role/policy
 	kindGroup     = "ec2/security-group"          // vpc-0abc/name
 	kindTimeouts  = "ec2/interface-timeouts"      // eni-0abc
 	kindGroups    = "ec2/interface-groups"        // eni-0abc
@@ -149,7 +153,6 @@ var kinds = map[string]kind{
 	kindTag:       {readTag, setTag, "ec2:CreateTags"},
 	kindScaling:   {readScaling, setScaling, "autoscaling:EnterStandby"},
 	kindTarget:    {readTarget, setTarget, "elasticloadbalancing:DeregisterTargets"},
-	kindDeny:      {readDeny, setDeny, "iam:PutRolePolicy"},
 	kindGroup:     {readGroup, setGroup, "ec2:CreateSecurityGroup"},
 	kindTimeouts:  {readTimeouts, setTimeouts, "ec2:ModifyNetworkInterfaceAttribute"},
 	kindGroups:    {readGroups, setGroups, "ec2:ModifyNetworkInterfaceAttribute"},

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/shotglass-ir/shotglass/containment"
+	roles "github.com/shotglass-ir/shotglass/containment/iam"
 )
 
 // untrackWait is how long the untracked group stays: EC2's shortest idle timeout, and a margin. A connection becomes
@@ -151,8 +152,12 @@ func (p *planner) detach() {
 // lock denies the instance's credentials.
 func (p *planner) lock() {
 	for _, r := range p.facts.roles {
-		c := p.change(containment.Lock, kindDeny, r.name+"/"+policyName(p.t.Name), denyPolicy(p.t), "deny everything to credentials of the role %s that %s was given", r.name, p.t.Name)
-		c.Watch = true
+		// The instance is in each request of a session that EC2 began for it: others with the role are left alone.
+		p.plan.Changes = append(p.plan.Changes, containment.Change{
+			Item: roles.RolePolicy(r.name, policyName(p.t.Name)), Stage: containment.Lock, Want: roles.Deny(roles.FromInstance(p.t.ARN())), Watch: true,
+			Summary: fmt.Sprintf("deny everything to credentials of the role %s that %s was given", r.name, p.t.Name), Call: "iam:PutRolePolicy",
+			Permissions: roles.RolePolicyPermissions(r.arn),
+		})
 		if strings.Contains(r.arn, ":role/aws-service-role/") || strings.Contains(r.arn, ":role/aws-reserved/") {
 			p.warn("the role %s belongs to an AWS service or to Identity Center: its policies cannot be changed here", r.name)
 		}
@@ -257,7 +262,12 @@ func (p *planner) priors(ctx context.Context) error {
 		}
 		g.Go(func() error {
 			var err error
-			if c.Prior, err = kinds[c.Kind].read(gctx, p.conn, c.ID); err != nil {
+			if k, ok := kinds[c.Kind]; ok {
+				c.Prior, err = k.read(gctx, p.conn, c.ID)
+			} else {
+				c.Prior, err = p.s.Roles.Read(gctx, p.t, c.Item)
+			}
+			if err != nil {
 				return fmt.Errorf("read %s: %w", c.Item, err)
 			}
 			return nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/shotglass-ir/shotglass/containment"
 	"github.com/shotglass-ir/shotglass/containment/ec2"
+	"github.com/shotglass-ir/shotglass/containment/iam"
 )
 
 // An instance that is named by its id alone is in the region of the configuration, and the policies that deny its credentials
@@ -17,11 +18,10 @@ import (
 func TestShortForm(t *testing.T) {
 	w := newWorld(t)
 	e := w.engine()
-	e.Services = []containment.Service{&ec2.Service{
-		Config: func(context.Context, containment.Target) (aws.Config, error) {
-			return w.cloud.Config(responder, "eu-west-1"), nil
-		},
-	}}
+	config := func(context.Context, containment.Target) (aws.Config, error) {
+		return w.cloud.Config(responder, "eu-west-1"), nil
+	}
+	e.Services = []containment.Service{&ec2.Service{Config: config, Roles: &iam.Service{Config: config}}}
 	p, err := e.Plan(t.Context(), containment.Target{Kind: containment.Instance, Name: w.host.ID}, containment.Options{Case: caseID})
 	if err != nil {
 		t.Fatal(err)

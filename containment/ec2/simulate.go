@@ -33,12 +33,6 @@ func (p *planner) permissions(i containment.Item) []containment.Permission {
 		if t, err := parseTarget(i.ID); err == nil {
 			need(t.group, "elasticloadbalancing:DeregisterTargets", "elasticloadbalancing:RegisterTargets")
 		}
-	case kindDeny:
-		for _, r := range p.facts.roles {
-			if r.name == first {
-				need(r.arn, "iam:PutRolePolicy", "iam:DeleteRolePolicy")
-			}
-		}
 	case kindGroup:
 		need(ec2("vpc", first), "ec2:CreateSecurityGroup")
 		need(ec2("security-group", "*"), "ec2:CreateSecurityGroup", "ec2:CreateTags", "ec2:AuthorizeSecurityGroupIngress", "ec2:AuthorizeSecurityGroupEgress",

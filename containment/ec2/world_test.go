@@ -18,6 +18,7 @@ import (
 	"github.com/shotglass-ir/shotglass/containment"
 	"github.com/shotglass-ir/shotglass/containment/awsfake"
 	"github.com/shotglass-ir/shotglass/containment/ec2"
+	"github.com/shotglass-ir/shotglass/containment/iam"
 )
 
 const (
@@ -54,6 +55,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(c.Close)
 	w := &world{t: t, cloud: c, region: c.Account(account).Region("eu-west-1"), logs: &memory{logs: map[string][]byte{}}, caller: containment.Identity{ARN: responder, Account: account}}
 	w.role = c.Account(account).AddRole("/team/", "web")
+	c.Account(account).AddRole("/ir/", "responder")
 	c.Edit(func() {
 		w.role.Profiles = []string{"web"}
 		r := w.region
@@ -82,17 +84,17 @@ func (w *world) eni() *awsfake.Interface {
 
 // engine is a new run of the program.
 func (w *world) engine() *containment.Engine {
+	config := func(_ context.Context, t containment.Target) (aws.Config, error) {
+		cfg := w.cloud.Config(responder, t.Region)
+		cfg.HTTPClient = mortal{w, cfg.HTTPClient}
+		cfg.RetryMaxAttempts = 8 // as awsconfig has it
+		return cfg, nil
+	}
+	roles := &iam.Service{Config: config}
 	return &containment.Engine{
 		Journals: w.logs, Now: w.cloud.Now, Sleep: w.sleep, Tool: "test",
-		Caller: w.caller,
-		Services: []containment.Service{&ec2.Service{
-			Config: func(_ context.Context, t containment.Target) (aws.Config, error) {
-				cfg := w.cloud.Config(responder, t.Region)
-				cfg.HTTPClient = mortal{w, cfg.HTTPClient}
-				return cfg, nil
-			},
-			Sleep: w.cloud.Sleep, Caller: w.caller,
-		}},
+		Caller:   w.caller,
+		Services: []containment.Service{&ec2.Service{Config: config, Roles: roles, Sleep: w.cloud.Sleep, Caller: w.caller}, roles},
 	}
 }
 

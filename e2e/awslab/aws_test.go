@@ -72,7 +72,7 @@ func begin(t *testing.T) *trial {
 	}
 	roles := &iam.Service{Config: accounts.Config}
 	x.engine = &containment.Engine{
-		Services: []containment.Service{&ec2.Service{Config: accounts.Config, Caller: caller}, roles, &lambda.Service{Config: accounts.Config, Roles: roles}},
+		Services: []containment.Service{&ec2.Service{Config: accounts.Config, Roles: roles, Caller: caller}, roles, &lambda.Service{Config: accounts.Config, Roles: roles}},
 		Journals: containment.Dir(t.TempDir()), Caller: caller, Tool: "aws test",
 		Observe: func(e containment.Event) { t.Logf("%s: %s %v", e.Target.Short(), e.Text, e.Err) },
 	}

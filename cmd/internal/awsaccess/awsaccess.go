@@ -59,7 +59,7 @@ func (a Access) Engine(ctx context.Context, caseID string) (*containment.Engine,
 		Config: accounts.Config, Trail: &iam.CloudTrail{Config: accounts.Config, Regions: ec2.Regions}, Organization: &iam.Organizations{Config: accounts.Base},
 	}
 	return &containment.Engine{
-		Services: []containment.Service{&ec2.Service{Config: accounts.Config, Caller: who}, roles, &lambda.Service{Config: accounts.Config, Roles: roles}},
+		Services: []containment.Service{&ec2.Service{Config: accounts.Config, Roles: roles, Caller: who}, roles, &lambda.Service{Config: accounts.Config, Roles: roles}},
 		Journals: a.Journals, Guard: containment.Guard{BreakGlass: a.BreakGlass}, Caller: who, Tool: a.Tool, Request: a.Request,
 	}, nil
 }
