@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,13 +14,15 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/shotglass-ir/shotglass/acquire"
+	"github.com/shotglass-ir/shotglass/acquire/signature"
 	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/sink/s3"
 )
 
 const uploadText = `When a bucket fails in the middle of a capture with --spill DIR, what it did not take lies in DIR. This command brings it
-there: it checks the files against their digests, and those against the manifest, uploads them, completes each image under its name and
+there: it checks the files against their digests, and those against the manifest and its signature, uploads them, completes each image under its name and
 terms, and stores manifest and signature last. What is stored is removed from DIR. It can be repeated. DIR may be one folder NAME.spill too.
+With --signers only what one of them has signed goes.
 
 Bucket, region and endpoint are those of the capture, unless flags say otherwise; credentials are those of now.
 
@@ -30,17 +31,27 @@ Exit code 0: all is stored. 3: some is not, or an image is partial. 1: nothing c
 func uploadCommand(c *console) *cli.Command {
 	return &cli.Command{
 		Name: "upload", Usage: "bring to its bucket what a capture left in its --spill folder",
-		ArgsUsage: "DIR...", Description: uploadText, Flags: append([]cli.Flag{jsonFlag()}, s3AccessFlags()...),
+		ArgsUsage: "DIR...", Description: uploadText, Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "signers", TakesFile: true, Usage: "`FILE` of allowed signers: only what one of them has signed", EnvVars: env("SIGNERS")},
+			jsonFlag(),
+		}, s3AccessFlags()...),
 		Action: func(ctx *cli.Context) error {
 			c.json = ctx.Bool("json")
 			if ctx.NArg() == 0 {
 				return usagef("no folder")
 			}
+			var signers *signature.AllowedSigners
+			if name := ctx.String("signers"); name != "" {
+				var err error
+				if signers, err = readSigners(name); err != nil {
+					return err
+				}
+			}
 			access := s3Access(ctx)
 			access.Warn = func(text string) { c.warn("%s", text) }
 			sctx, stop := catchSignals(ctx.Context, c.exit, func(string) {}, func() {})
 			defer stop()
-			return upload(sctx, c, ctx.Args().Slice(), access)
+			return upload(sctx, c, ctx.Args().Slice(), access, signers)
 		},
 	}
 }
@@ -62,17 +73,17 @@ type uploadMessage struct {
 	Error    string `json:"error,omitempty"`
 }
 
-func upload(ctx context.Context, c *console, dirs []string, access s3.Options) error {
+func upload(ctx context.Context, c *console, dirs []string, access s3.Options, signers *signature.AllowedSigners) error {
 	list, err := findWaiting(dirs)
 	if err != nil {
 		return err
 	}
-	signed := signedDescriptions(list)
+	records := readRecords(list, signers)
 	var failed []string
 	code, stored := exitOK, 0
 	for _, w := range list {
 		m := uploadMessage{Folder: w.Folder, Name: w.Name, Size: w.Size}
-		r, err := uploadOne(ctx, w, access, failed, signed)
+		r, err := uploadOne(ctx, w, access, failed, records)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -115,16 +126,16 @@ func upload(ctx context.Context, c *console, dirs []string, access s3.Options) e
 }
 
 // uploadOne brings one object to its place.
-func uploadOne(ctx context.Context, w waiting, access s3.Options, failed []string, signed map[string]string) (sink.Receipt, error) {
+func uploadOne(ctx context.Context, w waiting, access s3.Options, failed []string, records *uploadRecords) (sink.Receipt, error) {
+	if err := records.against(w); err != nil {
+		return sink.Receipt{}, err
+	}
 	if rank(w.Name) > 0 {
 		for _, name := range failed {
 			if strings.HasPrefix(name, paperOf(w.Name)) {
 				return sink.Receipt{}, fmt.Errorf("%s waits: it must not come before %s", w.Name, name)
 			}
 		}
-	}
-	if want, ok := signed[filepath.Base(w.Folder)]; ok && want != w.sum {
-		return sink.Receipt{}, fmt.Errorf("%w: the description has SHA-256 %s, the manifest says %q", s3.ErrAltered, w.sum, want)
 	}
 	return s3.Finish(ctx, w.Folder, access)
 }
@@ -199,26 +210,4 @@ func findWaiting(dirs []string) (list []waiting, err error) {
 		return strings.Compare(a.Name, b.Name)
 	})
 	return list, nil
-}
-
-// signedDescriptions returns the digests of descriptions by the manifests that wait too, by folder.
-func signedDescriptions(list []waiting) map[string]string {
-	out := map[string]string{}
-	for _, w := range list {
-		if rank(w.Name) != rankManifest || len(w.Parts) != 1 || w.Parts[0].File == "" || w.Size > acquire.MaxManifest {
-			continue
-		}
-		data, err := os.ReadFile(filepath.Join(w.Folder, w.Parts[0].File))
-		if err != nil {
-			continue // Finish tells
-		}
-		m, err := acquire.ParseManifest(bytes.TrimSpace(data))
-		if err != nil || m.Image.Pieces == nil {
-			continue
-		}
-		for _, d := range m.Image.Pieces.Descriptions {
-			out[filepath.Dir(d.Name)] = d.SHA256
-		}
-	}
-	return out
 }
