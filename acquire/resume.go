@@ -85,7 +85,15 @@ func (p *Plan) stock(ctx context.Context, b *shelf, place sink.Sink) error {
 	}
 	p.listings = append(p.listings, listed{place, b, l})
 	p.Leftovers = append(p.Leftovers, leftovers(l)...)
-	return nil
+	w, ok := place.(sink.Waiter)
+	if !ok {
+		return nil
+	}
+	waiting, err := w.Waiting()
+	for _, o := range waiting {
+		p.Leftovers = append(p.Leftovers, Leftover{o, "a file in pieces, which shotglass upload brings to its place before its host is taken again"})
+	}
+	return err
 }
 
 // listed is a place with its listing.

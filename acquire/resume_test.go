@@ -276,16 +276,26 @@ func TestPriorUnreadable(t *testing.T) {
 	}
 }
 
+// waitingSink is one in whose other place something waits.
+type waitingSink struct{ *sink.Disk }
+
+func (waitingSink) Waiting() ([]sink.Listed, error) {
+	return []sink.Listed{{Name: "e.lime", Location: "spill/e.lime.spill"}}, nil
+}
+
 // TestResumeLeftovers: what a killed run left is named and stays.
 func TestResumeLeftovers(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"a-20260101T000000Z-mem.lime.zst.partial", "b-20260101T000000Z-mem.lime.zst", "c.lime.frames", "notes.txt", "other.json"} {
+	for _, name := range []string{"a-20260101T000000Z-mem.lime.zst.partial", "b-20260101T000000Z-mem.lime.zst", "c.lime.frames", "notes.txt", "other.json", "e.lime",
+		"d-20260101T000000Z-mem.lime.zst", "d-20260101T000000Z-mem.lime.zst.interim", "d-20260101T000000Z-swap-1.raw.zst.partial"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("{}"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	f := newFake(t)
-	p, err := NewPlan(t.Context(), []Job{f.job("a")}, f.resuming(dir))
+	o := f.resuming(dir)
+	o.Sink = waitingSink{o.Sink.(*sink.Disk)}
+	p, err := NewPlan(t.Context(), []Job{f.job("a")}, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +304,7 @@ func TestResumeLeftovers(t *testing.T) {
 	for _, l := range p.Leftovers {
 		names = append(names, l.Name)
 	}
-	want := []string{"a-20260101T000000Z-mem.lime.zst.partial", "b-20260101T000000Z-mem.lime.zst", "c.lime.frames"}
+	want := []string{"a-20260101T000000Z-mem.lime.zst.partial", "b-20260101T000000Z-mem.lime.zst", "c.lime.frames", "d-20260101T000000Z-swap-1.raw.zst.partial", "e.lime"}
 	if !slices.Equal(names, want) {
 		t.Errorf("leftovers %q, want %q", names, want)
 	}

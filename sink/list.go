@@ -35,6 +35,12 @@ type Listed struct {
 	Location string    // for people
 }
 
+// A Waiter is a sink with another place, in which what it did not take waits to be brought to it.
+type Waiter interface {
+	// Waiting lists what waits there.
+	Waiting() ([]Listed, error)
+}
+
 var _ Lister = (*Disk)(nil)
 
 // List returns the regular files of the folder.

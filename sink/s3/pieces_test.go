@@ -175,3 +175,25 @@ func TestReadPieces(t *testing.T) {
 		}
 	}
 }
+
+// TestWaiting: what waits in the folder is listed, and nothing else.
+func TestWaiting(t *testing.T) {
+	f, s, b, dir := spilling(t, 0)
+	if l, err := s.Waiting(); err != nil || len(l) != 0 {
+		t.Errorf("without a folder: %v, %v", l, err)
+	}
+	if l, err := f.sink(t).Waiting(); err != nil || len(l) != 0 {
+		t.Errorf("without a spill: %v, %v", l, err)
+	}
+	b.on.Store(true)
+	p := pieces(t, s, "image.lime", pattern(minPartSize+1), commit)
+	for _, name := range []string{"empty.spill", "other"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := s.Waiting()
+	if err != nil || len(l) != 1 || l[0].Name != "image.lime" || l[0].Location != folderOf(p) || l[0].Size <= minPartSize || l[0].Time.IsZero() {
+		t.Errorf("%+v, %v", l, err)
+	}
+}

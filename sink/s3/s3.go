@@ -171,6 +171,7 @@ var (
 	_ sink.Neutral = (*Sink)(nil)
 	_ sink.Teller  = (*Sink)(nil)
 	_ sink.Spiller = (*Sink)(nil)
+	_ sink.Waiter  = (*Sink)(nil)
 	_ sink.Weigher = (*Sink)(nil)
 )
 

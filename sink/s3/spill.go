@@ -313,3 +313,30 @@ func (s *Sink) Spill() sink.SpaceChecker {
 	}
 	return disk
 }
+
+// Waiting implements sink.Waiter: the folders of earlier captures whose bucket failed.
+func (s *Sink) Waiting() (list []sink.Listed, err error) {
+	if s.opts.Spill == "" {
+		return nil, nil
+	}
+	entries, err := os.ReadDir(s.opts.Spill)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, e := range entries {
+		dir := filepath.Join(s.opts.Spill, e.Name())
+		name, ok := strings.CutSuffix(e.Name(), spillSuffix)
+		files, ferr := os.ReadDir(dir)
+		if !ok || !e.IsDir() || ferr != nil || len(files) == 0 {
+			continue
+		}
+		l := sink.Listed{Name: name, Location: dir}
+		for _, f := range files {
+			if info, ierr := f.Info(); ierr == nil {
+				l.Size, l.Time = l.Size+info.Size(), info.ModTime()
+			}
+		}
+		list = append(list, l)
+	}
+	return list, err
+}
