@@ -56,7 +56,7 @@ func (v *View) processes(text string) error {
 		line = strings.TrimSuffix(line, "\n")
 		kind, rest, _ := strings.Cut(line, " ")
 		switch {
-		case kind == "p":
+		case kind == "p" && p == nil:
 			v.Processes = append(v.Processes, Process{})
 			p = &v.Processes[len(v.Processes)-1]
 			f := strings.SplitN(rest, " ", 6)
@@ -67,13 +67,16 @@ func (v *View) processes(text string) error {
 			if len(f) != 6 || err != nil {
 				return fmt.Errorf("the target told of a process what cannot be read: %q", line)
 			}
-		case kind == "c" && p != nil:
+		case kind == "c" && p != nil && (rest == "" || strings.HasPrefix(rest, "/")):
 			p.Cgroup = rest
 			p.Zombie = p.Zombie || rest == "" // it ended meanwhile
 			p = nil
 		case line != "":
 			return fmt.Errorf("the target told of a process what cannot be read: %q", line)
 		}
+	}
+	if p != nil {
+		return fmt.Errorf("the target did not tell the cgroup of process %d", p.PID)
 	}
 	return nil
 }
