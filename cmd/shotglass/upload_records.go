@@ -28,7 +28,7 @@ func readRecords(list []waiting, signers *signature.AllowedSigners) *uploadRecor
 		if rank(w.Name) != rankManifest {
 			continue
 		}
-		data, err := smallFile(w, acquire.MaxManifest)
+		data, err := onlyPart(w, acquire.MaxManifest)
 		if err != nil {
 			continue // Finish tells
 		}
@@ -47,8 +47,8 @@ func readRecords(list []waiting, signers *signature.AllowedSigners) *uploadRecor
 	return r
 }
 
-// smallFile returns an object that waits in one file.
-func smallFile(w waiting, limit int64) ([]byte, error) {
+// onlyPart returns an object that waits in one file.
+func onlyPart(w waiting, limit int64) ([]byte, error) {
 	if len(w.Parts) != 1 || w.Parts[0].File == "" || w.Size > limit {
 		return nil, fmt.Errorf("%s is in %d parts with %d bytes", w.Name, len(w.Parts), w.Size)
 	}
@@ -64,7 +64,7 @@ func signed(list []waiting, manifest string, data []byte, signers *signature.All
 		}
 		return fmt.Errorf("%w: no signature of %s waits with it, and --signers wants one", s3.ErrAltered, manifest)
 	}
-	armored, err := smallFile(list[i], acquire.MaxSignature)
+	armored, err := onlyPart(list[i], acquire.MaxSignature)
 	if err != nil {
 		return fmt.Errorf("%w: %w", s3.ErrAltered, err)
 	}
