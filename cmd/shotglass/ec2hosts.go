@@ -181,7 +181,7 @@ func (s *ec2Search) search(ctx context.Context, wishes []*ec2Wish, byWish map[*e
 	if err != nil {
 		return err
 	}
-	if err := s.tellGaps(found, len(first.regions) == 0 || slices.Contains(first.regions, hostsfile.AllRegions)); err != nil {
+	if err := s.tellGaps(found); err != nil {
 		return err
 	}
 	var errs []error
@@ -213,14 +213,14 @@ func (s *ec2Search) search(ctx context.Context, wishes []*ec2Wish, byWish map[*e
 }
 
 // tellGaps warns of regions that could not be searched if all were asked for; one that was named must be searched.
-func (s *ec2Search) tellGaps(found *inventory.Found, every bool) error {
+func (s *ec2Search) tellGaps(found *inventory.Found) error {
 	var errs []error
 	var off []string
 	for _, g := range found.Gaps {
 		switch {
 		case g.Off:
 			off = append(off, g.Place.String())
-		case every && g.Region != inventory.EveryRegion:
+		case !g.Named:
 			s.o.Warnings = append(s.o.Warnings, fmt.Sprintf("NOT SEARCHED for instances: %s: %s", g.Place, g.Why))
 		default:
 			errs = append(errs, fmt.Errorf("look for instances in %s: %w", g.Place, g.Err))
@@ -229,7 +229,10 @@ func (s *ec2Search) tellGaps(found *inventory.Found, every bool) error {
 	if len(off) > 0 {
 		s.o.Warnings = append(s.o.Warnings, "not searched for instances, as the account has not enabled them: "+strings.Join(off, ", "))
 	}
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return &usageError{Msg: err.Error(), Err: err, Fix: "--aws-profile, --aws-role and --ec2-region say as whom and where AWS is asked; docs/inventory-policy.json has what is needed. A name of ssh_config that looks like an instance's id belongs into a hosts file, as addr"}
+	}
+	return nil
 }
 
 // choose are the instances of a wish that can be captured. Each selector must name one at least.

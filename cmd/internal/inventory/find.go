@@ -48,37 +48,30 @@ func (f *Finder) Find(ctx context.Context, selectors []hosts.Selector) (*Found, 
 	found := &Found{}
 	asked := map[Place][]hosts.Selector{}
 	base := len(selectors) == 0
-	for _, s := range selectors {
-		if p, ok := placeOf(s); ok {
-			asked[p] = append(asked[p], s)
-		} else {
-			base = true
-		}
-	}
 	var rest []hosts.Selector // those that are looked for in every place
 	for _, s := range selectors {
-		if _, ok := placeOf(s); !ok {
-			rest = append(rest, s)
+		places := placesOf(s)
+		for _, p := range places {
+			asked[p] = append(asked[p], s)
+		}
+		if len(places) == 0 {
+			rest, base = append(rest, s), true
 		}
 	}
-	all := map[Place]bool{}
+	all := map[Place]bool{} // whether it was named, or is one of all regions
 	if base {
-		places, gaps := f.places(ctx)
-		found.Gaps = gaps
-		for _, p := range places {
-			all[p] = true
-		}
+		all, found.Gaps = f.places(ctx)
 	}
 	var mu sync.Mutex
 	var g errgroup.Group
 	g.SetLimit(cmp.Or(f.Parallel, parallel))
-	search := func(p Place, everything bool, selectors []hosts.Selector) {
+	search := func(p Place, named, everything bool, selectors []hosts.Selector) {
 		g.Go(func() error {
 			list, err := f.search(ctx, &p, everything, selectors)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				found.Gaps = append(found.Gaps, gap(p, err))
+				found.Gaps = append(found.Gaps, gap(p, named, err))
 				return nil
 			}
 			found.Places = append(found.Places, p)
@@ -86,11 +79,11 @@ func (f *Finder) Find(ctx context.Context, selectors []hosts.Selector) (*Found, 
 			return nil
 		})
 	}
-	for p := range all {
-		search(p, len(selectors) == 0, rest)
+	for p, named := range all {
+		search(p, named, len(selectors) == 0, rest)
 	}
 	for p, own := range asked {
-		search(p, false, own)
+		search(p, true, false, own)
 	}
 	g.Wait() //nolint:errcheck // none is returned
 	if ctx.Err() != nil {
@@ -102,27 +95,33 @@ func (f *Finder) Find(ctx context.Context, selectors []hosts.Selector) (*Found, 
 	return found, nil
 }
 
-// placeOf is where a selector by ARN looks.
-func placeOf(s hosts.Selector) (Place, bool) {
+// placesOf is where a selector by ARN looks; none: everywhere.
+func placesOf(s hosts.Selector) (places []Place) {
 	for _, t := range s.Terms {
-		if t.Kind == hosts.ByARN && !t.Not && len(t.Values) == 1 {
-			f := strings.SplitN(t.Values[0], ":", 6)
-			return Place{Account: f[4], Region: f[3]}, true
+		if t.Kind != hosts.ByARN || t.Not {
+			continue
+		}
+		for _, v := range t.Values {
+			f := strings.SplitN(v, ":", 6)
+			if p := (Place{Account: f[4], Region: f[3]}); !slices.Contains(places, p) {
+				places = append(places, p)
+			}
 		}
 	}
-	return Place{}, false
+	return places
 }
 
-func gap(p Place, err error) Gap {
-	g := Gap{Place: p, Why: err.Error(), Err: err}
+func gap(p Place, named bool, err error) Gap {
+	g := Gap{Place: p, Why: err.Error(), Err: err, Named: named}
 	if code := awsconfig.Code(err); code == "OptInRequired" || code == "AuthFailure" {
 		g.Why = "the account has not enabled it, or your credentials do not hold there: " + g.Why
 	}
 	return g
 }
 
-// places are those to search, and what is not known about them.
-func (f *Finder) places(ctx context.Context) (places []Place, gaps []Gap) {
+// places are those to search, each with whether it was named, and what is not known about them.
+func (f *Finder) places(ctx context.Context) (places map[Place]bool, gaps []Gap) {
+	places = map[Place]bool{}
 	accounts := f.Accounts
 	if len(accounts) == 0 {
 		accounts = []string{""}
@@ -132,14 +131,14 @@ func (f *Finder) places(ctx context.Context) (places []Place, gaps []Gap) {
 	g.SetLimit(cmp.Or(f.Parallel, parallel))
 	for _, account := range accounts {
 		g.Go(func() error {
-			regions, off, err := f.regions(ctx, account)
+			regions, off, named, err := f.regions(ctx, account)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				gaps = append(gaps, gap(Place{Account: account, Region: EveryRegion}, err))
+				gaps = append(gaps, gap(Place{Account: account, Region: EveryRegion}, true, err))
 			}
 			for _, r := range regions {
-				places = append(places, Place{account, r})
+				places[Place{account, r}] = named
 			}
 			for _, r := range off {
 				gaps = append(gaps, Gap{Place: Place{account, r}, Off: true, Why: "the account has not enabled this region; what it had there before would still run"})
@@ -157,23 +156,23 @@ func (p Place) target() containment.Target {
 	return containment.Target{Kind: containment.AccessKey, Account: p.Account, Region: p.Region, Name: "what is searched"}
 }
 
-// regions are those of an account to search, and those that it has turned off.
-func (f *Finder) regions(ctx context.Context, account string) (on, off []string, err error) {
+// regions are those of an account to search, whether they were named, and those that it has turned off.
+func (f *Finder) regions(ctx context.Context, account string) (on, off []string, named bool, err error) {
 	if len(f.Regions) > 0 && !slices.Contains(f.Regions, hosts.AllRegions) {
-		return slices.Compact(slices.Sorted(slices.Values(f.Regions))), nil, nil
+		return f.Regions, nil, true, nil
 	}
 	if len(f.Regions) == 0 {
 		if cfg, err := f.Config(ctx, containment.Target{Kind: containment.Instance, Account: account}); err == nil {
-			return []string{cfg.Region}, nil, nil
+			return []string{cfg.Region}, nil, true, nil
 		}
 	}
 	cfg, err := f.Config(ctx, Place{Account: account}.target())
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, false, err
 	}
 	out, err := ec2API(ec2.NewFromConfig(cfg)).DescribeRegions(ctx, &ec2.DescribeRegionsInput{AllRegions: aws.Bool(true)})
 	if err != nil {
-		return nil, nil, fmt.Errorf("list the regions: %w", awsconfig.Explain(err))
+		return nil, nil, false, fmt.Errorf("list the regions: %w", awsconfig.Explain(err))
 	}
 	for _, r := range out.Regions {
 		if aws.ToString(r.OptInStatus) == "not-opted-in" {
@@ -182,8 +181,7 @@ func (f *Finder) regions(ctx context.Context, account string) (on, off []string,
 			on = append(on, aws.ToString(r.RegionName))
 		}
 	}
-	slices.Sort(on)
-	return on, off, nil
+	return on, off, false, nil
 }
 
 // search lists the instances of one place that selectors name, or everything.

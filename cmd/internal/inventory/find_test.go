@@ -20,9 +20,10 @@ func TestSelectors(t *testing.T) {
 	here := w.finder(nil, nil) // the configuration's own region
 	for selector, want := range map[string][]string{
 		"i-00000001": {"web-1"},
-		"arn:aws:ec2:eu-west-1:111122223333:instance/i-00000002": {"web-2"},
-		"arn:aws:ec2:eu-west-1:444455556666:instance/i-00000021": {"them"}, // in another account, by its role
-		"arn:aws:ec2:us-east-1:111122223333:instance/i-00000011": {"us"},
+		"arn:aws:ec2:eu-west-1:111122223333:instance/i-00000002":                                                        {"web-2"},
+		"arn:aws:ec2:eu-west-1:444455556666:instance/i-00000021":                                                        {"them"}, // in another account, by its role
+		"arn:aws:ec2:us-east-1:111122223333:instance/i-00000011":                                                        {"us"},
+		"arn:aws:ec2:us-east-1:111122223333:instance/i-00000011|arn:aws:ec2:eu-west-1:444455556666:instance/i-00000021": {"us", "them"},
 		"10.0.0.1":     {"web-1"},
 		"10.9.0.1":     {"web-1"}, // of its second interface
 		"198.51.100.1": {"web-1"}, // an Elastic IP there

@@ -126,8 +126,10 @@ type Gap struct {
 	Place
 	Why string `json:"why"`
 	// Off says that the account has not enabled the region; what it once had there would still run.
-	Off bool  `json:"not_enabled,omitempty"`
-	Err error `json:"-"`
+	Off bool `json:"not_enabled,omitempty"`
+	// Named says that it was asked for by name, or by an ARN, not as one of all regions.
+	Named bool  `json:"-"`
+	Err   error `json:"-"`
 }
 
 // Found is what a search brought.
