@@ -107,7 +107,8 @@ func (s *Step) admit(ctx context.Context, g *gate, gateErr error) Result {
 	}
 	weight += s.memory()
 	if len(s.opts.Collect) > 0 {
-		weight += live.Memory
+		// Of most of it memory's stream has ended, and has given its blocks back.
+		weight = max(weight+live.MaxBefore, live.Memory)
 	}
 	if w, ok := s.opts.Sink.(sink.Weigher); ok {
 		weight += w.Memory(max(s.Expected, largest))

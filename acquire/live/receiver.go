@@ -14,8 +14,12 @@ import (
 )
 
 // MaxKept bounds what a Collection keeps in memory, compressed, in bytes: a kernel's kallsyms, BTF and
-// System.map take 8 MiB together. Once a host has sent more, further items are refused.
-const MaxKept = 24 << 20
+// System.map take 8 MiB together. Once a host has sent more, further items are refused. Of it MaxBefore are
+// for what is kept while memory streams: the state of ten thousand processes takes 2 MiB.
+const (
+	MaxKept   = 16 << 20
+	MaxBefore = 4 << 20
+)
 
 // Memory is what a collection takes at most, in bytes, with the encoder and the decoder.
 const Memory = MaxKept + 8<<20
@@ -153,8 +157,12 @@ func (r *Receiver) content(p []byte) {
 	if room := r.kind.Limit - r.n; int64(len(p)) > room {
 		p, r.over = p[:room], fmt.Sprintf("cut: there are more than %d bytes", r.kind.Limit)
 	}
-	if r.c.total+r.out.Len()+len(p) > MaxKept {
-		r.over = fmt.Sprintf("cut: the host has sent more than the %d MiB that are kept of all items together", MaxKept>>20)
+	most := MaxKept
+	if r.stage == Before {
+		most = MaxBefore
+	}
+	if r.c.total+r.out.Len()+len(p) > most {
+		r.over = fmt.Sprintf("cut: the host has sent more than the %d MiB that are kept of all items together", most>>20)
 		return
 	}
 	r.sum.Write(p)

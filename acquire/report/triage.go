@@ -34,7 +34,7 @@ func (x *Capture) findTriage(ctx context.Context, f File) error {
 		}
 		if err != nil {
 			x.Trouble = append(x.Trouble, fmt.Sprintf("the triage %s cannot be read: %v", name, err))
-			continue
+			return nil
 		}
 		x.Triage, x.TriageFile = r, name
 		if r.SHA256 != "" && r.SHA256 != x.Image.Raw.SHA256 {

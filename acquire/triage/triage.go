@@ -73,12 +73,9 @@ func (o Options) withDefaults() Options {
 
 // A Host is what the capture knows of the host beside its memory.
 type Host struct {
-	Items      []live.Item
-	Content    map[string][]byte // of items, by Item.File
-	Module     string            // that the capture loaded; empty: none
-	ReadFirst  time.Time         // when memory was read, by the examiner's clock; zero: not known
-	ReadLast   time.Time
-	ClockAhead time.Duration // the host's clock minus the examiner's
+	Items   []live.Item
+	Content map[string][]byte // of items, by Item.File
+	Module  string            // that the capture loaded; empty: none
 }
 
 // Type heads a Report, and Version changes only when a field changes its meaning.

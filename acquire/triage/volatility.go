@@ -104,8 +104,7 @@ func (v *volatility) run(ctx context.Context, plugin string, find bool) (r Plugi
 	defer cancel()
 	cmd := exec.CommandContext(ctx, v.program, append(args, plugin)...)
 	cmd.WaitDelay = 5 * time.Second
-	// No settings and no plugins of the user's: the same call gives the same result.
-	cmd.Env = append(os.Environ(), "PYTHONUNBUFFERED=", "PYTHONIOENCODING=utf-8")
+	cmd.Env = append(os.Environ(), "PYTHONIOENCODING=utf-8") // names in an image are what they are
 	stdout := &limited{w: out, left: maxOutput, sum: sha256.New()}
 	stderr := &limited{w: told, left: 16 << 20, sum: sha256.New()}
 	cmd.Stdout, cmd.Stderr = stdout, stderr

@@ -45,7 +45,7 @@ func (t *triageRun) verify(ctx context.Context, rep *triage.Report) error {
 	}
 	if t.unverified {
 		if m, err := acquire.ManifestOf(ctx, where, base); err == nil {
-			t.manifest = m // its times help, and prove nothing
+			t.manifest = m // of its word only which module was loaded is used
 		}
 		return nil
 	}
@@ -76,21 +76,9 @@ func (t *triageRun) load(ctx context.Context, scratch string, rep *triage.Report
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("what was collected beside the image: %w", err)
 	}
-	if t.symbols == "" {
-		if r, where, ok := t.beside(ctx, ".isf.json.xz"); ok {
-			defer r.Close()
-			t.symbols = filepath.Join(scratch, "kernel.json.xz")
-			if err := save(t.symbols, io.NewSectionReader(r, 0, r.Size())); err != nil {
-				return err
-			}
-			rep.Symbols = where
-		}
-	}
 	folder := filepath.Join(scratch, "symbols")
 	if t.symbols != "" {
-		if rep.Symbols == "" {
-			rep.Symbols = t.symbols
-		}
+		rep.Symbols = t.symbols
 		return t.given(folder)
 	}
 	if content["sys/kernel/btf/vmlinux"] == nil {
@@ -152,16 +140,6 @@ func save(name string, r io.Reader) error {
 	return errors.Join(err, f.Close())
 }
 
-// beside opens a file that lies beside the image, if there is one.
-func (t *triageRun) beside(ctx context.Context, suffix string) (sink.Reader, string, bool) {
-	where, base, err := place(ctx, t.name, t.access)
-	if err != nil {
-		return nil, "", false
-	}
-	r, err := where.Open(ctx, strings.TrimSuffix(base, sink.PartialSuffix)+suffix)
-	return r, base + suffix, err == nil
-}
-
 // collected reads the archive beside the image, by the names of its files, and sets the host.
 func (t *triageRun) collected(ctx context.Context) (map[string][]byte, error) {
 	content := map[string][]byte{}
@@ -192,14 +170,8 @@ func (t *triageRun) collected(ctx context.Context) (map[string][]byte, error) {
 		return content, err
 	}
 	h := &triage.Host{Items: items, Content: content}
-	if m := t.manifest; m != nil {
-		if m.Module != nil {
-			h.Module = "lime"
-		}
-		if f := m.Target.Facts; f != nil {
-			h.ClockAhead = f.ClockOffset
-		}
-		h.ReadFirst, h.ReadLast = m.ReadSpan()
+	if m := t.manifest; m != nil && m.Module != nil {
+		h.Module = "lime"
 	}
 	t.o.Host = h
 	return content, nil
