@@ -11,7 +11,7 @@ FUZZTIME ?= 30s
 BENCH ?= .
 BENCHTIME ?= 3x
 
-.PHONY: build test race lint fuzz e2e demo lab bench dist clean
+.PHONY: build test race lint fuzz e2e demo lab bench dist lambda clean
 
 build: ## the program, for this machine
 	$(BUILD) -o shotglass ./cmd/shotglass
@@ -64,6 +64,14 @@ dist: ## reproducible static binaries with checksums
 	  GOOS=$$o GOARCH=$$a $(BUILD) -o dist/shotglass-$$o-$$a$$e ./cmd/shotglass || exit 1; \
 	done
 	cd dist && sha256sum shotglass-* > SHA256SUMS
+
+lambda: ## reproducible zips of the function, with checksums
+	rm -rf dist/lambda && mkdir -p dist/lambda
+	for a in arm64 amd64; do \
+	  GOOS=linux GOARCH=$$a $(BUILD) -tags lambda.norpc -o dist/lambda/bootstrap ./cmd/shotglass-lambda && \
+	  $(GO) run ./cmd/shotglass-lambda/pack dist/lambda/bootstrap dist/lambda/shotglass-lambda-$$a.zip && rm dist/lambda/bootstrap || exit 1; \
+	done
+	cd dist/lambda && sha256sum *.zip > SHA256SUMS
 
 clean:
 	rm -rf dist shotglass

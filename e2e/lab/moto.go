@@ -24,6 +24,18 @@ type Moto struct {
 	m *machine
 }
 
+// cfnLint is the version of cfn-lint that moto.sh installs with moto.
+const cfnLint = "1.58.0"
+
+// CfnLint returns the program that looks for mistakes in CloudFormation templates.
+func (l *Lab) CfnLint() (string, error) {
+	dir := filepath.Join(filepath.Dir(l.guest), "moto")
+	if found, _ := filepath.Glob(filepath.Join(dir, "lib", "python3*", "site-packages", "cfn_lint-"+cfnLint+".dist-info")); len(found) == 0 {
+		return "", fmt.Errorf("%w: no cfn-lint %s in %s: run e2e/lab/moto.sh (make e2e does)", ErrNotBuilt, cfnLint, dir)
+	}
+	return filepath.Join(dir, "bin", "cfn-lint"), nil
+}
+
 // MotoAccount is the account of those who call moto without having assumed a role.
 const MotoAccount = "123456789012"
 
