@@ -71,8 +71,8 @@ type lockdown struct {
 	iam  *awsiam.Client
 	env  []string
 	fn   *lab.Runtime
-	mail chan map[string]any // what the topics deliver
-	told chan map[string]any
+	moto *lab.Moto
+	told chan map[string]any // what the audit topic delivers
 	seen *watched
 }
 
@@ -141,24 +141,26 @@ func newLockdown(t *testing.T) *lockdown {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { moto.Close() })
-	l := &lockdown{T: t, mail: make(chan map[string]any, 16), told: make(chan map[string]any, 16)}
+	l := &lockdown{T: t, moto: moto, told: make(chan map[string]any, 16)}
 	base := moto.Config("eu-west-1")
 	l.iam = awsiam.NewFromConfig(base)
 	topics := sns.NewFromConfig(base)
 	buckets := s3.NewFromConfig(moto.Config("us-east-1"), func(o *s3.Options) { o.UsePathStyle = true })
 	got(buckets.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("journals")}))(t)
-	for topic, to := range map[string]chan map[string]any{lockdownTopic: l.mail, auditTopic: l.told} {
-		name := topic[strings.LastIndexByte(topic, ':')+1:]
+	for _, name := range []string{"lockdown", "audit"} {
 		got(topics.CreateTopic(t.Context(), &sns.CreateTopicInput{Name: &name}))(t)
-		server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			var m map[string]any
-			if json.NewDecoder(r.Body).Decode(&m) == nil && m["Type"] == "Notification" {
-				to <- m
-			}
-		}))
-		t.Cleanup(server.Close)
-		got(topics.Subscribe(t.Context(), &sns.SubscribeInput{TopicArn: &topic, Protocol: aws.String("http"), Endpoint: &server.URL}))(t)
 	}
+	// A queue for requests: over HTTP moto delivers no attributes.
+	l.queue("CreateQueue", map[string]any{"QueueName": "requests"})
+	got(topics.Subscribe(t.Context(), &sns.SubscribeInput{TopicArn: aws.String(lockdownTopic), Protocol: aws.String("sqs"), Endpoint: aws.String("arn:aws:sqs:eu-west-1:" + lab.MotoAccount + ":requests")}))(t)
+	audit := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var m map[string]any
+		if json.NewDecoder(r.Body).Decode(&m) == nil && m["Type"] == "Notification" {
+			l.told <- m
+		}
+	}))
+	t.Cleanup(audit.Close)
+	got(topics.Subscribe(t.Context(), &sns.SubscribeInput{TopicArn: aws.String(auditTopic), Protocol: aws.String("http"), Endpoint: &audit.URL}))(t)
 	got(l.iam.CreateRole(t.Context(), &awsiam.CreateRoleInput{RoleName: aws.String("web"), Path: aws.String("/service/"), AssumeRolePolicyDocument: aws.String(trustEC2)}))(t)
 	there := base.Copy() // moto's accounts are told apart by the role that was assumed
 	session := got(sts.NewFromConfig(base).AssumeRole(t.Context(), &sts.AssumeRoleInput{RoleArn: aws.String("arn:aws:iam::444455556666:role/setup"), RoleSessionName: aws.String("setup")}))(t).Credentials
@@ -189,7 +191,7 @@ func (l *lockdown) ask(code int, arn string, flags ...string) []byte {
 	if got := r.code(time.Minute); got != code {
 		l.Fatalf("exit code %d\n%s%s", got, r.stdout.String(), r.stderr.String())
 	}
-	m := receive(l.T, l.mail)
+	m := l.delivered()
 	if !strings.Contains(r.stdout.String(), arn+"\t"+m["MessageId"].(string)) {
 		l.Errorf("said %q, message %v", r.stdout.String(), m["MessageId"])
 	}
@@ -210,6 +212,53 @@ func (l *lockdown) run(event []byte) lab.Ended {
 		l.Errorf("the external id was told: %s", e.Body)
 	}
 	return e
+}
+
+// queue calls SQS, which has a package of its own that nothing else here needs.
+func (l *lockdown) queue(operation string, in any) (out map[string]any) {
+	l.Helper()
+	body, err := json.Marshal(in)
+	if err != nil {
+		l.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(l.Context(), http.MethodPost, l.moto.Endpoint, bytes.NewReader(body))
+	if err != nil {
+		l.Fatal(err)
+	}
+	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKIALABLABLABLABLAB2/20261122/eu-west-1/sqs/aws4_request, SignedHeaders=host, Signature=none")
+	req.Header.Set("Content-Type", "application/x-amz-json-1.0")
+	req.Header.Set("X-Amz-Target", "AmazonSQS."+operation)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		l.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK {
+		l.Fatalf("%s: %s: %s, %v", operation, res.Status, b, err)
+	}
+	if len(b) > 0 {
+		if err := json.Unmarshal(b, &out); err != nil {
+			l.Fatalf("%s: %v: %s", operation, err, b)
+		}
+	}
+	return out
+}
+
+// delivered is the next message that SNS delivers to those who subscribe to requests.
+func (l *lockdown) delivered() (m map[string]any) {
+	l.Helper()
+	url := l.moto.Endpoint + "/" + lab.MotoAccount + "/requests"
+	all, _ := l.queue("ReceiveMessage", map[string]any{"QueueUrl": url, "WaitTimeSeconds": 20})["Messages"].([]any)
+	if len(all) != 1 {
+		l.Fatalf("SNS delivered %v", all)
+	}
+	one := all[0].(map[string]any)
+	l.queue("DeleteMessage", map[string]any{"QueueUrl": url, "ReceiptHandle": one["ReceiptHandle"]})
+	if err := json.Unmarshal([]byte(one["Body"].(string)), &m); err != nil {
+		l.Fatal(err)
+	}
+	return m
 }
 
 func receive(t *testing.T, from chan map[string]any) map[string]any {
