@@ -16,16 +16,11 @@ import (
 
 // What the test on AWS itself makes, it takes away again; and in another account than the one that was named it makes nothing.
 func TestMotoAWSLab(t *testing.T) {
-	moto, err := parts.StartMoto(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { moto.Close() })
-	cfg := moto.Config("eu-west-1")
-	if _, err := awslab.New(t.Context(), cfg, "999999999999", "x"); err == nil || !strings.Contains(err.Error(), "nothing was made") {
+	accounts, caller := startMoto(t)
+	if _, err := awslab.New(t.Context(), accounts.Base, "999999999999", "x"); err == nil || !strings.Contains(err.Error(), "nothing was made") {
 		t.Fatalf("another account: %v", err)
 	}
-	l, err := awslab.New(t.Context(), cfg, "123456789012", "x")
+	l, err := awslab.New(t.Context(), accounts.Base, caller.Account, "x")
 	if err != nil {
 		t.Fatal(err)
 	}

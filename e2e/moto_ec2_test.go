@@ -19,23 +19,13 @@ import (
 	awsiam "github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"github.com/shotglass-ir/shotglass/containment"
-	"github.com/shotglass-ir/shotglass/containment/awsconfig"
 	"github.com/shotglass-ir/shotglass/containment/ec2"
 	"github.com/shotglass-ir/shotglass/containment/iam"
 )
 
 // An instance against an emulator that someone else wrote. What differs from AWS there is in docs/containment-ec2.md.
 func TestMotoInstance(t *testing.T) {
-	moto, err := parts.StartMoto(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { moto.Close() })
-	accounts := &awsconfig.Accounts{Base: moto.Config("eu-west-1"), NoIMDS: true}
-	caller, err := accounts.Caller(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	accounts, caller := startMoto(t)
 	m := &motoEC2{T: t, ec2: awsec2.NewFromConfig(accounts.Base), iam: awsiam.NewFromConfig(accounts.Base), elb: elb.NewFromConfig(accounts.Base)}
 	m.fill()
 	before := m.state()

@@ -24,9 +24,9 @@ import (
 	"github.com/shotglass-ir/shotglass/e2e/lab"
 )
 
-// Users, roles, keys and functions against an emulator that someone else wrote. What differs from AWS there is in
-// docs/containment.md: what moto does not know is told as not listed, and is the only reason not to call it held.
-func TestMotoPrincipals(t *testing.T) {
+// startMoto starts an emulator with nothing in it, which ends with the test, and says how and as whom it is called.
+func startMoto(t *testing.T) (*awsconfig.Accounts, containment.Identity) {
+	t.Helper()
 	moto, err := parts.StartMoto(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -37,6 +37,13 @@ func TestMotoPrincipals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return accounts, caller
+}
+
+// Users, roles, keys and functions against an emulator that someone else wrote. What differs from AWS there is in
+// docs/containment.md: what moto does not know is told as not listed, and is the only reason not to call it held.
+func TestMotoPrincipals(t *testing.T) {
+	accounts, caller := startMoto(t)
 	roles := &iam.Service{Config: accounts.Config}
 	m := &motoRig{
 		T: t, iam: awsiam.NewFromConfig(accounts.Base), lambda: awslambda.NewFromConfig(accounts.Base),

@@ -282,6 +282,32 @@ func TestReleasePermissionMissing(t *testing.T) {
 	}
 }
 
+// Every call is throttled at first, as Lambda words it and as IAM does, and succeeds when tried again.
+func TestThrottling(t *testing.T) {
+	w := newWorld(t)
+	throttled := 0
+	w.cloud.Fault = func(c *awsfake.Call) awsfake.Fault {
+		if c.Attempt > 1 {
+			return awsfake.Fault{}
+		}
+		throttled++
+		code := "Throttling"
+		if strings.HasPrefix(c.Action, "lambda:") {
+			code = "TooManyRequestsException"
+		}
+		return awsfake.Fault{Error: &awsfake.Error{Code: code, Message: "Rate exceeded", Status: 429}}
+	}
+	before := w.states()
+	r := w.contain(containment.Options{}, containment.ApplyOptions{})
+	if w.outcome(r, containment.Held); !w.stopped() || throttled < 30 {
+		t.Errorf("throttled %d times: %s", throttled, w.states())
+	}
+	w.outcome(w.release(r.Journal), containment.Released)
+	if d := cmp.Diff(before, w.states()); d != "" {
+		t.Errorf("after the release (-before +after):\n%s", d)
+	}
+}
+
 // An attacker who opens it again, for a while.
 func TestTampering(t *testing.T) {
 	w := newWorld(t)
