@@ -142,21 +142,9 @@ func s3Capture(t *testing.T, srv *lab.S3) {
 	read := func(cmd string, args ...string) []string { return append(append([]string{cmd}, access...), args...) }
 	manifest := func(prefix, suffix string) *acquire.Manifest {
 		t.Helper()
-		keys, err := srv.Keys(t.Context(), prefix)
-		if err != nil {
-			t.Fatal(err)
-		}
-		i := slices.IndexFunc(keys, func(k string) bool { return strings.HasSuffix(k, suffix) })
-		if i < 0 || len(keys) != 6 { // with the audit log and its signature
-			t.Fatalf("no manifest, or not six objects: %q", keys)
-		}
-		data, err := srv.Stored(t.Context(), keys[i])
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err := acquire.ParseManifest(data)
-		if err != nil {
-			t.Fatal(err)
+		m, keys := s3Manifest(t, srv, prefix, suffix)
+		if len(keys) != 6 { // with the audit log and its signature
+			t.Fatalf("not six objects: %q", keys)
 		}
 		return m
 	}

@@ -45,14 +45,14 @@ func (r *rig) uploading(srv *lab.S3, p *run) {
 	})
 }
 
-// s3Manifest reads the one manifest of a complete image under a prefix.
-func s3Manifest(t *testing.T, srv *lab.S3, prefix string) (*acquire.Manifest, []string) {
+// s3Manifest reads the manifest under a prefix whose name ends so, and lists all objects there.
+func s3Manifest(t *testing.T, srv *lab.S3, prefix, suffix string) (*acquire.Manifest, []string) {
 	t.Helper()
 	keys, err := srv.Keys(t.Context(), prefix)
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := slices.IndexFunc(keys, func(k string) bool { return strings.HasSuffix(k, "-mem.lime.json") })
+	i := slices.IndexFunc(keys, func(k string) bool { return strings.HasSuffix(k, suffix) })
 	if i < 0 {
 		t.Fatalf("no manifest: %q", keys)
 	}
@@ -108,7 +108,7 @@ func TestS3Crash(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.want(0, 8*time.Minute)
-		m, keys := s3Manifest(t, srv, "back/")
+		m, keys := s3Manifest(t, srv, "back/", "-mem.lime.json")
 		if !m.Complete || len(m.Image.Segments) != 3 {
 			t.Fatalf("complete %t, %d segments, objects %q", m.Complete, len(m.Image.Segments), keys)
 		}
@@ -143,7 +143,7 @@ func TestS3Crash(t *testing.T) {
 		if e, err := os.ReadDir(spill); err != nil || len(e) > 0 {
 			t.Errorf("the folder still holds %v, %v", e, err)
 		}
-		m, keys := s3Manifest(t, srv, "gone/")
+		m, keys := s3Manifest(t, srv, "gone/", "-mem.lime.json")
 		if !m.Complete || m.Image.Pieces == nil || m.Image.Pieces.Here == 0 || len(keys) < 4 {
 			t.Errorf("complete %t, pieces %+v, objects %q", m.Complete, m.Image.Pieces, keys)
 		}

@@ -117,17 +117,23 @@ func (o *object) fill(p []byte, size int) {
 	o.crc = crc64nvme.Update(o.crc, p)
 }
 
+// committable says why an object cannot be committed; failed is the error of a Write.
+func committable(ctx context.Context, name string, ended bool, failed error) error {
+	switch {
+	case ended:
+		return sink.ErrEnded
+	case ctx.Err() != nil:
+		return cancelled(ctx, "commit", name)
+	}
+	return failed
+}
+
 // Commit stores the rest, completes the object and compares the service's checksum with ours.
 func (o *object) Commit(ctx context.Context) (sink.Receipt, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	switch {
-	case o.ended:
-		return sink.Receipt{}, sink.ErrEnded
-	case ctx.Err() != nil:
-		return sink.Receipt{}, cancelled(ctx, "commit", o.name)
-	case o.err != nil:
-		return sink.Receipt{}, o.err
+	if err := committable(ctx, o.name, o.ended, o.err); err != nil {
+		return sink.Receipt{}, err
 	}
 	err := o.store(ctx)
 	switch {

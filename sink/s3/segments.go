@@ -220,13 +220,8 @@ func (o *segmented) segments() []*segment {
 func (o *segmented) Commit(ctx context.Context) (sink.Receipt, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	switch {
-	case o.ended:
-		return sink.Receipt{}, sink.ErrEnded
-	case ctx.Err() != nil:
-		return sink.Receipt{}, cancelled(ctx, "commit", o.name)
-	case o.err != nil:
-		return sink.Receipt{}, o.err
+	if err := committable(ctx, o.name, o.ended, o.err); err != nil {
+		return sink.Receipt{}, err
 	}
 	return o.end(ctx, false)
 }
