@@ -52,7 +52,12 @@ func (st *limeStream) Read(p []byte) (int, error) {
 func (st *limeStream) ending() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	st.h.conn.Ping(ctx)
+	if _, err := st.h.conn.Ping(ctx); err != nil {
+		select { // the connection knows a moment after whoever used it
+		case <-st.h.conn.Done():
+		case <-ctx.Done():
+		}
+	}
 	if err := st.h.conn.Err(); err != nil {
 		return err
 	}
