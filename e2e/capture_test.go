@@ -42,6 +42,8 @@ func TestCapture(t *testing.T) {
 	text := "shotglass-marker-" + hex.EncodeToString(marker)
 	r.ssh("printf %s " + text[:20] + " >/dev/shm/marker; printf %s " + text[20:] + " >>/dev/shm/marker")
 
+	r.workload()
+	before := r.truth()
 	p := start(t, []string{"SHOTGLASS_COLLECT=all"}, r.capture("ops")...)
 	p.want(0, 5*time.Minute)
 	r.clean(30 * time.Second)
@@ -144,6 +146,7 @@ func TestCapture(t *testing.T) {
 			t.Error("the marker is not in the image")
 		}
 	})
+	t.Run("symbols", func(t *testing.T) { r.opens(t, image, raw, before) })
 	t.Run("inspect", func(t *testing.T) {
 		p := start(t, nil, "inspect", image)
 		p.want(0, time.Minute)

@@ -57,7 +57,7 @@ var knowns = []known{
 	{"bpf_kallsyms", []string{"struct list_head"}, nil},
 	{"ftrace_mod_maps", []string{"struct list_head"}, nil},
 	{"ftrace_ops_trampoline_list", []string{"struct list_head"}, nil},
-	{"kallsyms_num_syms", []string{"unsigned int"}, nil},
+	{"kallsyms_num_syms", []string{"unsigned int"}, []string{"linux.kallsyms"}},
 	{"kallsyms_offsets", []string{"[]int"}, nil},
 	{"kallsyms_relative_base", []string{"long unsigned int"}, nil},
 	{"kallsyms_names", []string{"[]unsigned char", "[]u8"}, nil},
