@@ -325,7 +325,7 @@ func TestFunction(t *testing.T) {
 		t.Fatalf("before: within the function %s", within)
 	}
 	target := containment.Target{Kind: containment.Function, Region: x.lab.Config.Region, Account: x.lab.Account, Name: name}
-	r := x.contain(target, containment.Options{}, containment.ApplyOptions{Stages: []containment.Stage{containment.Lock}}) // it can be invoked, still
+	x.contain(target, containment.Options{}, containment.ApplyOptions{Stages: []containment.Stage{containment.Lock}}) // it can be invoked, still
 	began := time.Now()
 	for within == "yes" && time.Since(began) < 3*time.Minute {
 		time.Sleep(3 * time.Second)
@@ -333,7 +333,8 @@ func TestFunction(t *testing.T) {
 	}
 	x.answer("e", "within the function its role is denied: %v (after %s: %.200s)", within != "yes", time.Since(began).Round(time.Second), within)
 	x.answer("e", "its credentials, used elsewhere, are denied: %v", !x.allowed(elsewhere))
-	if r = x.contain(target, containment.Options{}, containment.ApplyOptions{}); r.Outcome != containment.Held {
+	r := x.contain(target, containment.Options{}, containment.ApplyOptions{})
+	if r.Outcome != containment.Held {
 		t.Errorf("contained: %s", r.Outcome)
 	}
 	if _, err := x.lab.Lambda.Invoke(t.Context(), &awslambda.InvokeInput{FunctionName: &name}); err == nil {
