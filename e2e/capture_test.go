@@ -164,6 +164,7 @@ func TestCapture(t *testing.T) {
 			t.Errorf("Volatility does not say %q:\n%s", want, out)
 		}
 	})
+	t.Run("converted", func(t *testing.T) { converted(t, r, image, m) })
 	t.Run("flipped byte", func(t *testing.T) {
 		f, err := os.OpenFile(image, os.O_RDWR, 0)
 		if err != nil {

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs the programs of strangers that the tests hold ours against, and that nothing is built
-# with: age, gpg, xz, lz4. They are no part of setup.sh, since a change there builds the guest anew.
+# with: age, gpg, xz, lz4, gdb, drgn, and snappy, which Volatility 3 reads AVML with. They are no part of setup.sh, since a change there builds the guest anew.
 set -euo pipefail
 export LC_ALL=C
 
@@ -9,6 +9,19 @@ command -v age >/dev/null || missing+=(age)
 command -v gpg >/dev/null || missing+=(gnupg)
 command -v xz >/dev/null || missing+=(xz-utils)
 command -v lz4 >/dev/null || missing+=(lz4)
+command -v gdb >/dev/null || missing+=(gdb)
+ldconfig -p | grep -q 'libsnappy\.so\.1 ' || missing+=(libsnappy1v5)
+
+# drgn comes from PyPI, into a folder of its own beside the lab's.
+drgn=0.3.0
+venv=${SHOTGLASS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shotglass}/lab/drgn-$drgn
+if [ ! -e "$venv/ready" ]; then
+	rm -rf "$venv"
+	/usr/bin/python3 -m venv "$venv"
+	"$venv/bin/python" -m pip install -q --disable-pip-version-check "drgn==$drgn"
+	touch "$venv/ready"
+fi
+
 [ ${#missing[@]} -gt 0 ] || exit 0
 if [ "$(id -u)" != 0 ]; then
 	printf 'lab: error: these packages are missing: %s\n' "${missing[*]}" >&2
