@@ -17,9 +17,8 @@ import (
 // A runLog is the audit log of a run and the place that it goes to.
 type runLog struct {
 	*audit.Log
-	o      *captureOptions
-	dest   sink.Sink
-	failed bool // the user was told
+	o    *captureOptions
+	dest sink.Sink
 }
 
 // startLog begins the audit log, where the images go. On its way to S3 it lies in the state
