@@ -165,6 +165,9 @@ func TestCapture(t *testing.T) {
 		}
 	})
 	t.Run("converted", func(t *testing.T) { converted(t, r, image, m) })
+	t.Run("mount", func(t *testing.T) { r.mountPlain(t, m, raw) })
+	t.Run("mount damaged", func(t *testing.T) { r.mountDamaged(t, m, raw) })
+	t.Run("serve-image", func(t *testing.T) { r.serveImage(t, m, raw) })
 	t.Run("flipped byte", func(t *testing.T) {
 		f, err := os.OpenFile(image, os.O_RDWR, 0)
 		if err != nil {

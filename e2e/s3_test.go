@@ -200,6 +200,7 @@ func s3Capture(t *testing.T, srv *lab.S3) {
 		if err := cat.Run(); err != nil || hex.EncodeToString(sum.Sum(nil)) != m.Image.Raw.SHA256 {
 			t.Errorf("cat: %v, or not the image", err)
 		}
+		mountS3(t, srv, m, append([]string{"--identity", key, "--signers", r.signers()}, access...)...)
 		noUploads(t, srv)
 	})
 	t.Run("interrupted", func(t *testing.T) {
@@ -224,5 +225,6 @@ func s3Capture(t *testing.T, srv *lab.S3) {
 		}
 		noUploads(t, srv)
 		start(t, srv.Env(), read("verify", "--signers", r.signers(), m.Image.Location)...).want(3, time.Minute)
+		mount(t, srv.Env(), append(access, "--signers", r.signers(), m.Image.Location)...).end(3)
 	})
 }

@@ -78,6 +78,10 @@ func openViews(ctx context.Context, c *console, cc *cli.Context, name string) (*
 		return nil, fmt.Errorf("%s: %w", name, viewError(err))
 	}
 	v.trust(c, o.Unchecked)
+	note, err := vmcoreinfo(ctx, name, s3Access(cc), o.Identities, v.Trust().Manifest)
+	if err != nil { // memory is there all the same
+		c.warn("%s: VMCOREINFO is left out of the ELF core: what was collected beside the image: %v", name, err)
+	}
 	base := viewBase(name)
 	v.views = []shown{{Name: base + ".lime", What: "the LiME stream, as captured", View: v.Lime()}}
 	for _, more := range []struct {
@@ -85,7 +89,7 @@ func openViews(ctx context.Context, c *console, cc *cli.Context, name string) (*
 		open         func() (*memory.View, error)
 	}{
 		{".raw", "memory by physical address, zeros where there is none", v.Raw},
-		{".elf", "ELF core", func() (*memory.View, error) { return v.ELF(v.Machine(), nil) }},
+		{".elf", elfWhat(note), func() (*memory.View, error) { return v.ELF(v.Machine(), note) }},
 	} {
 		w, err := more.open()
 		if err != nil {
@@ -98,6 +102,13 @@ func openViews(ctx context.Context, c *console, cc *cli.Context, name string) (*
 		v.views[i].Bytes = v.views[i].Size()
 	}
 	return v, nil
+}
+
+func elfWhat(note []byte) string {
+	if note == nil {
+		return "ELF core, without VMCOREINFO"
+	}
+	return "ELF core, with VMCOREINFO"
 }
 
 // openMemory opens an image at a location. One on disk may have any name; then it has no manifest.

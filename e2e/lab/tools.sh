@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs the programs of strangers that the tests hold ours against, and that nothing is built
-# with: age, gpg, xz, lz4, gdb, drgn, and snappy, which Volatility 3 reads AVML with. They are no part of setup.sh, since a change there builds the guest anew.
+# with: age, gpg, xz, lz4, clients of NBD, the helper that mounts for users, gdb, drgn, and snappy, which Volatility 3 reads AVML with. They are no part of setup.sh, since a change there builds the guest anew.
 set -euo pipefail
 export LC_ALL=C
 
@@ -9,6 +9,9 @@ command -v age >/dev/null || missing+=(age)
 command -v gpg >/dev/null || missing+=(gnupg)
 command -v xz >/dev/null || missing+=(xz-utils)
 command -v lz4 >/dev/null || missing+=(lz4)
+command -v fusermount3 >/dev/null || missing+=(fuse3)
+command -v qemu-img >/dev/null || missing+=(qemu-utils)
+command -v nbdcopy >/dev/null || missing+=(libnbd-bin)
 command -v gdb >/dev/null || missing+=(gdb)
 ldconfig -p | grep -q 'libsnappy\.so\.1 ' || missing+=(libsnappy1v5)
 

@@ -16,7 +16,7 @@ const (
 
 	flagFixed, flagNoZeroes = 1, 2
 
-	optExportName, optAbort, optList, optInfo, optGo = 1, 2, 3, 6, 7
+	optExportName, optAbort, optList, optInfo, optGo, optStructured = 1, 2, 3, 6, 7, 8
 
 	repAck, repServer, repInfo               = 1, 2, 3
 	repUnsupported, repInvalid, repUnknown   = 1<<31 | 1, 1<<31 | 3, 1<<31 | 6
@@ -96,6 +96,12 @@ func (s *Server) option(c *conn, option uint32, data []byte, noZeroes bool) (*Ex
 		return nil, c.reply(option, repAck, nil)
 	case optInfo, optGo:
 		return s.info(c, option, data)
+	case optStructured:
+		if len(data) > 0 {
+			return nil, c.reply(option, repInvalid, nil)
+		}
+		c.structured = true
+		return nil, c.reply(option, repAck, nil)
 	}
 	return nil, c.reply(option, repUnsupported, nil)
 }

@@ -1,6 +1,6 @@
 // Package nbd serves files that never change as network block devices, read-only.
 //
-// It is a server of the fixed newstyle handshake, with simple replies: what qemu, nbdkit's clients, nbd-client and the
+// It is a server of the fixed newstyle handshake, with simple and structured replies: what qemu, nbdkit's clients, nbd-client and the
 // kernel speak. There is no TLS and no password: who can connect can read.
 //
 // The protocol: https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md

@@ -300,6 +300,46 @@ func TestHandshake(t *testing.T) {
 	}
 }
 
+// QEMU reads the end of an export that is no sector only in chunks.
+func TestStructured(t *testing.T) {
+	m := testData()
+	c := serve(t, &Server{Exports: []Export{{Name: "lime", Source: m}}})()
+	c.option(8, nil)
+	if kind, _ := c.reply(8); kind != 1 {
+		t.Fatalf("reply %#x", kind)
+	}
+	c.goTo("lime")
+	for _, r := range []struct {
+		off   uint64
+		n     uint32
+		errno uint32
+	}{{100, 50, 0}, {100, 0, 0}, {uint64(len(m.data)) - 10, 10, 5}, {uint64(len(m.data)) - 10, 11, 22}} {
+		c.request(0, 77, r.off, r.n)
+		h := c.read(20)
+		body := c.read(int(binary.BigEndian.Uint32(h[16:])))
+		kind := binary.BigEndian.Uint16(h[6:])
+		if binary.BigEndian.Uint32(h) != 0x668e33ef || h[5] != 1 || binary.BigEndian.Uint64(h[8:]) != 77 {
+			t.Fatalf("%+v: chunk % x", r, h)
+		}
+		switch {
+		case r.errno != 0:
+			if kind != 1<<15|1 || binary.BigEndian.Uint32(body) != r.errno {
+				t.Errorf("%+v: kind %d, % x", r, kind, body)
+			}
+		case r.n == 0:
+			if kind != 0 || len(body) > 0 {
+				t.Errorf("%+v: kind %d, % x", r, kind, body)
+			}
+		case kind != 1 || binary.BigEndian.Uint64(body) != r.off || !bytes.Equal(body[8:], m.data[r.off:r.off+uint64(r.n)]):
+			t.Errorf("%+v: kind %d, or other bytes", r, kind)
+		}
+	}
+	c.request(3, 78, 0, 0)
+	if errno, cookie := c.answer(); errno != 0 || cookie != 78 {
+		t.Errorf("flush: error %d", errno)
+	}
+}
+
 // A source that does not answer costs its reader an error in time, and nobody else anything.
 func TestPatience(t *testing.T) {
 	dial := serve(t, &Server{Patience: 50 * time.Millisecond, Exports: []Export{{Name: "slow", Source: &memory{data: make([]byte, 100), hang: true}}, {Name: "lime", Source: testData()}}})

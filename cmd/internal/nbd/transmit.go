@@ -17,6 +17,10 @@ import (
 const (
 	magicRequest = 0x25609513
 	magicSimple  = 0x67446698
+	magicChunk   = 0x668e33ef
+
+	chunkDone                        = 1 // the flag
+	chunkNone, chunkData, chunkError = 0, 1, 1<<15 | 1
 
 	cmdRead, cmdWrite, cmdDisconnect, cmdFlush = 0, 1, 2, 3
 
@@ -28,8 +32,9 @@ const (
 // A conn is the connection of a client.
 type conn struct {
 	net.Conn
-	in *bufio.Reader
-	mu sync.Mutex // of answers
+	in         *bufio.Reader
+	structured bool       // the client wants answers to reads in chunks; QEMU then has the end of an export that is no sector
+	mu         sync.Mutex // of answers
 }
 
 func (c *conn) Read(p []byte) (int, error) { return c.in.Read(p) }
@@ -56,8 +61,10 @@ func (s *Server) client(ctx context.Context, nc net.Conn, bytes *semaphore.Weigh
 		switch binary.BigEndian.Uint16(head[6:]) {
 		case cmdRead:
 			if n > maxRequest || off > uint64(e.Size()) || uint64(n) > uint64(e.Size())-off {
-				errno = errnoInvalid
-				break
+				if c.failed(cookie, errnoInvalid) != nil {
+					return
+				}
+				continue
 			}
 			if flying.Acquire(ctx, 1) != nil {
 				return
@@ -102,7 +109,7 @@ func (s *Server) read(ctx context.Context, c *conn, e *Export, cookie uint64, of
 	data := make([]byte, n)
 	got, err := e.ReadContext(rctx, data, off)
 	if got == n {
-		return c.answer(cookie, 0, data)
+		return c.read(cookie, off, data)
 	}
 	if err == nil {
 		err = errors.New("short read")
@@ -110,19 +117,53 @@ func (s *Server) read(ctx context.Context, c *conn, e *Export, cookie uint64, of
 	if s.Failed != nil && ctx.Err() == nil {
 		s.Failed(e.Name, off, err)
 	}
-	return c.answer(cookie, errnoIO, nil)
+	return c.failed(cookie, errnoIO)
 }
 
-// answer sends the answer to a request.
+// read answers a read.
+func (c *conn) read(cookie uint64, off int64, data []byte) error {
+	switch {
+	case !c.structured:
+		return c.answer(cookie, 0, data)
+	case len(data) == 0:
+		return c.chunk(chunkNone, cookie, nil, nil)
+	}
+	return c.chunk(chunkData, cookie, binary.BigEndian.AppendUint64(nil, uint64(off)), data)
+}
+
+// failed answers a read that failed.
+func (c *conn) failed(cookie uint64, errno uint32) error {
+	if !c.structured {
+		return c.answer(cookie, errno, nil)
+	}
+	return c.chunk(chunkError, cookie, append(binary.BigEndian.AppendUint32(nil, errno), 0, 0), nil) // and no words
+}
+
+// chunk sends an answer of one chunk.
+func (c *conn) chunk(kind uint16, cookie uint64, first, data []byte) error {
+	head := binary.BigEndian.AppendUint32(make([]byte, 0, 32), magicChunk)
+	head = binary.BigEndian.AppendUint16(head, chunkDone)
+	head = binary.BigEndian.AppendUint16(head, kind)
+	head = binary.BigEndian.AppendUint64(head, cookie)
+	head = binary.BigEndian.AppendUint32(head, uint32(len(first)+len(data)))
+	return c.send(append(head, first...), data)
+}
+
+// answer sends a simple answer to a request.
 func (c *conn) answer(cookie uint64, errno uint32, data []byte) error {
 	var head [16]byte
 	binary.BigEndian.PutUint32(head[:], magicSimple)
 	binary.BigEndian.PutUint32(head[4:], errno)
 	binary.BigEndian.PutUint64(head[8:], cookie)
+	return c.send(head[:], data)
+}
+
+// send sends an answer, apart from others.
+func (c *conn) send(head, data []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.SetWriteDeadline(time.Now().Add(stall))
-	buffers := net.Buffers{head[:], data}
+	buffers := net.Buffers{head, data}
 	_, err := buffers.WriteTo(c.Conn)
 	return err
 }
