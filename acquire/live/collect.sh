@@ -72,6 +72,7 @@ for i; do
 		read -r a 2>/dev/null </proc/uptime && echo "uptime=$a"
 		grep '^btime ' /proc/stat
 		echo "ticks=$(getconf CLK_TCK 2>/dev/null)"
+		echo "shell=$$"
 		;;
 	processes) processes ;;
 	executables)

@@ -193,8 +193,8 @@ func TestSystem(t *testing.T) {
 	if len(mounts) != 1 || mounts[0] != (Mount{"/proc/12 34", "/mnt1", "ext3", "/dev/root"}) {
 		t.Errorf("%+v", mounts)
 	}
-	c := ParseClock([]byte("now=1700000000.250000000\nuptime=12.34 99.0\nbtime 1699999987\nticks=250\n"))
-	if c.Now.UnixMilli() != 1700000000250 || c.Uptime != 12340*time.Millisecond || c.Boot.Unix() != 1699999987 || c.Ticks != 250 {
+	c := ParseClock([]byte("now=1700000000.250000000\nuptime=12.34 99.0\nbtime 1699999987\nticks=250\nshell=271\n"))
+	if c.Now.UnixMilli() != 1700000000250 || c.Uptime != 12340*time.Millisecond || c.Boot.Unix() != 1699999987 || c.Ticks != 250 || c.Shell != 271 {
 		t.Errorf("%+v", c)
 	}
 	six := "/proc/net/tcp6:  0: 00000000000000000000000001000000:0016 00000000000000000000000000000000:0000 0A 0:0 00:0 0 0 0 77 1\n"

@@ -89,6 +89,7 @@ type Clock struct {
 	Boot   time.Time     // by that clock
 	Uptime time.Duration // when it was asked: what ticks are counted from
 	Ticks  int           // per second, of Process.Start
+	Shell  int           // PID of the shell that read all items; 0: it does not say
 }
 
 // ParseClock reads the item clock. Ticks are 100 (USER_HZ) where the host does not say.
@@ -112,6 +113,10 @@ func ParseClock(data []byte) Clock {
 		case "uptime":
 			if f, err := strconv.ParseFloat(v, 64); err == nil && f >= 0 && f < 1<<33 {
 				c.Uptime = time.Duration(f * float64(time.Second))
+			}
+		case "shell":
+			if n, err := strconv.Atoi(v); err == nil && n > 1 {
+				c.Shell = n
 			}
 		case "ticks":
 			if n, err := strconv.Atoi(v); err == nil && n > 0 && n <= 1e6 {

@@ -47,23 +47,17 @@ func (x *processComparison) mounts(h *Host) {
 }
 
 // ownSession finds the processes that the capture's own SSH session consists of, from the shell that
-// listed the processes up to the child of the SSH server. That shell is known by its arguments. A process
-// can pose as it: what descends from it is told as ours, never left out.
+// listed the processes up to the child of the SSH server. The host says which shell that is, and may lie:
+// what descends from it is told as ours, never left out.
 func (x *processComparison) ownSession() {
 	x.session = map[int]bool{}
-	for _, pid := range x.before.order {
-		p := x.before.processes[pid]
-		if len(p.Args) != 6 || p.Args[1] != "-c" || p.Args[3] != "shotglass" || len(p.Args[4]) != 16 {
-			continue
+	p, ok := x.before.processes[x.before.clock.Shell]
+	for range 16 { // sh, sudo, sh, sshd, sshd
+		if !ok || p.PID <= 1 || p.Parent <= 1 && strings.HasPrefix(p.Name, "sshd") {
+			return
 		}
-		for range 16 { // sh, sudo, sh, sshd, sshd
-			x.session[p.PID] = true
-			parent, ok := x.before.processes[p.Parent]
-			if !ok || parent.PID <= 1 || parent.Parent <= 1 && strings.HasPrefix(parent.Name, "sshd") {
-				break
-			}
-			p = parent
-		}
+		x.session[p.PID] = true
+		p, ok = x.before.processes[p.Parent]
 	}
 }
 

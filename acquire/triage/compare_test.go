@@ -14,7 +14,7 @@ var boot = time.Unix(1.7e9, 0).UTC()
 
 // A host is what the live tools say.
 type host struct {
-	before, after []string // stat lines, see entry; "PID!" is listed and silent
+	before, after []string // stat lines, see entry; the shell that reads them has PID 201; "PID!" is listed and silent
 	ps            []int
 	items         map[string]string
 	without       map[string]bool
@@ -52,7 +52,7 @@ func (h host) make() *Host {
 		out.Items = append(out.Items, live.Item{Name: name, Stage: s, File: file, Bytes: int64(len(text))})
 		out.Content[file] = []byte(text)
 	}
-	add(live.Before, "clock", fmt.Sprintf("now=%d.5\nuptime=100.5 1\nbtime %d\nticks=100\n", boot.Unix()+100, boot.Unix()))
+	add(live.Before, "clock", fmt.Sprintf("now=%d.5\nuptime=100.5 1\nbtime %d\nticks=100\nshell=201\n", boot.Unix()+100, boot.Unix()))
 	add(live.After, "clock", fmt.Sprintf("now=%d.5\nuptime=200.5 1\nbtime %d\nticks=100\n", boot.Unix()+200, boot.Unix()))
 	add(live.Before, "processes", walk(h.before))
 	add(live.After, "processes", walk(h.after))
@@ -88,10 +88,9 @@ func find(t *testing.T, c *Comparison, name string) (Class, string) {
 }
 
 func TestCompareProcesses(t *testing.T) {
-	shell := []string{"/bin/sh", "-c", "boot", "shotglass", "0123456789abcdef", "4000"}
 	h := host{
 		before: []string{
-			entry(1, 0, "systemd", 0), entry(2, 0, "kthreadd", 0), entry(10, 2, "kworker/0:1", 1), entry(100, 1, "sshd", 5), entry(200, 100, "sshd", 90), entry(201, 200, "sh", 91, shell...),
+			entry(1, 0, "systemd", 0), entry(2, 0, "kthreadd", 0), entry(10, 2, "kworker/0:1", 1), entry(100, 1, "sshd", 5), entry(200, 100, "sshd", 90), entry(201, 200, "sh", 91),
 			entry(50, 1, "honest", 20), entry(51, 1, "noPS", 20), "52! covered", "53=1 (systemd) S 0 1 1 0 -1 0 1 1 1 1 1 1 1 1 20 0 1 0 0 1 1 1 1 1 1 1\n",
 			entry(54, 1, "ended", 30), entry(55, 1, "unlinked", 30), entry(56, 1, "smeared", 30), entry(57, 1, "reused-old", 30), "60! brief",
 		},
