@@ -44,6 +44,8 @@ func TestCapture(t *testing.T) {
 
 	r.workload()
 	before := r.truth()
+	work := r.work()
+
 	p := start(t, []string{"SHOTGLASS_COLLECT=all"}, r.capture("ops")...)
 	p.want(0, 5*time.Minute)
 	r.clean(30 * time.Second)
@@ -80,6 +82,7 @@ func TestCapture(t *testing.T) {
 		start(t, nil, "verify", "--signers", other+".signers", image).want(4, time.Minute)
 	})
 	t.Run("collected", func(t *testing.T) { collected(t, r, m) })
+	t.Run("triage", func(t *testing.T) { triaged(t, r, m, work) })
 	t.Run("ssh-keygen", func(t *testing.T) {
 		data, err := os.Open(image + ".json")
 		if err != nil {
