@@ -165,6 +165,17 @@ func testCollect(t *testing.T, key agefile.Recipient, ids []age.Identity) {
 			t.Errorf("verify without the key: %+v", rep)
 		}
 	}
+	// Archives that the manifest does not know, and that would be taken for the one that it does.
+	stray := filepath.Join(dir, LiveName(m.Image.Name, ids == nil))
+	if err := os.WriteFile(stray, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if rep := verifyIn(t, dir, m, ids...); len(rep.Problems) != 1 || rep.Problems[0].What != mismatchLive || rep.Problems[0].File != filepath.Base(stray) || rep.Verdict != VerdictMismatch {
+		t.Errorf("verify beside a stray archive: %+v", rep.Problems)
+	}
+	if err := os.Remove(stray); err != nil {
+		t.Fatal(err)
+	}
 	// One byte of it is another.
 	b, err := os.ReadFile(l.Image.Location)
 	if err != nil {
@@ -306,6 +317,12 @@ func TestCollectFails(t *testing.T) {
 		if rep := verifyIn(t, dir, m); len(rep.Problems) > 0 || rep.Live.Verdict != VerdictUntrusted {
 			t.Errorf("verify: %+v %+v", rep, rep.Live)
 		}
+		if err := os.WriteFile(filepath.Join(dir, LiveName(m.Image.Name, false)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if rep := verifyIn(t, dir, m); len(rep.Problems) != 1 || rep.Problems[0].What != mismatchLive {
+			t.Errorf("verify beside an archive, of which nothing was stored: %+v", rep.Problems)
+		}
 	})
 	t.Run("interrupted", func(t *testing.T) {
 		t.Parallel()
@@ -346,6 +363,22 @@ func (s refusing) Create(ctx context.Context, name string) (sink.Object, error) 
 		return nil, errors.New("no such files here")
 	}
 	return s.Sink.Create(ctx, name)
+}
+
+// TestLiveStray: an archive beside an image beside which nothing was collected is told.
+func TestLiveStray(t *testing.T) {
+	t.Parallel()
+	f := newKcore(t)
+	dir := t.TempDir()
+	m := f.complete(dir, f.capture(t.Context(), dir, func(*Options) {}))
+	for _, encrypted := range []bool{false, true} {
+		if err := os.WriteFile(filepath.Join(dir, LiveName(m.Image.Name, encrypted)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rep := verifyIn(t, dir, m); m.Live != nil || len(rep.Problems) != 2 || rep.Problems[0].What != mismatchLive || rep.Live != nil {
+		t.Errorf("verify: %+v", rep)
+	}
 }
 
 // TestLiveNames: a file with what was collected belongs to its image.

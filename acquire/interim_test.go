@@ -91,6 +91,18 @@ func TestInterim(t *testing.T) {
 		}
 	}
 
+	// An archive may have been stored after it was written: it says nothing of it, for or against.
+	archive := filepath.Join(dir, LiveName(name, false))
+	if err := os.WriteFile(archive, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if rep := verify(name); rep.Verdict != VerdictOK || rep.Live != nil || !strings.Contains(strings.Join(rep.NotChecked, " "), LiveSuffix) {
+		t.Errorf("beside an archive: %+v", rep)
+	}
+	if err := os.Remove(archive); err != nil {
+		t.Fatal(err)
+	}
+
 	// It is not the last one under another name, and not used where that is.
 	data, err := os.ReadFile(files[0])
 	if err != nil {

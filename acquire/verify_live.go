@@ -29,8 +29,8 @@ type LiveReport struct {
 // live checks the archive, and that it holds what the manifest lists: each item with its digest.
 func (v *verification) live(ctx context.Context) error {
 	l := v.m.Live
-	if l == nil {
-		return nil
+	if err := v.strayArchives(ctx, l); err != nil || l == nil {
+		return err
 	}
 	if err := live.Check(l.Items); err != nil {
 		v.mismatch(mismatchManifest, "what was collected: %v", err)
@@ -64,9 +64,50 @@ func (v *verification) live(ctx context.Context) error {
 	return nil
 }
 
+// Archive is the name of the archive beside the image of that name; empty: nothing of it is stored.
+func (l *Live) Archive(image string) string {
+	if l.nothing() {
+		return ""
+	}
+	return LiveName(image, l.Image.Encryption == encryptionAge)
+}
+
+// nothing reports whether no byte of the archive was stored.
+func (l *Live) nothing() bool {
+	return l == nil || l.Image.Stored.Bytes == 0 && l.Image.Location == ""
+}
+
+// strayArchives reports archives beside the image that the manifest does not know: somebody put them there, for
+// them to be taken for what was collected. The manifest that was written before swap does not know of any yet.
+func (v *verification) strayArchives(ctx context.Context, l *Live) error {
+	for _, name := range []string{LiveName(v.name, false), LiveName(v.name, true)} {
+		if name == l.Archive(v.name) {
+			continue
+		}
+		r, err := v.where.Open(ctx, name)
+		switch {
+		case err == nil:
+			r.Close()
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		default:
+			v.rep.NotChecked = append(v.rep.NotChecked, fmt.Sprintf("whether there is an archive %s, which the manifest does not know: %v", name, err))
+			continue
+		}
+		if l == nil && v.paper == v.name+InterimSuffix {
+			v.rep.NotChecked = append(v.rep.NotChecked, fmt.Sprintf("%s: it was collected after the manifest was written", name))
+			continue
+		}
+		v.report(Mismatch{What: mismatchLive, File: name, Frame: -1, StoredOffset: -1, RawOffset: -1, Detail: "it lies there, and the manifest knows no such archive: nobody vouches for it"})
+	}
+	return nil
+}
+
 // archive checks what is stored. That the key does not fit was told of the image.
 func (v *verification) archive(ctx context.Context, l *Live) error {
-	if l.Image.Stored.Bytes == 0 && l.Image.Location == "" {
+	if l.nothing() {
 		v.rep.Decoded = true // there is nothing to decode
 		if l.Complete {
 			v.mismatch(mismatchLive, "the manifest says that it is stored, and nothing is")
@@ -110,10 +151,15 @@ func (v *verification) archive(ctx context.Context, l *Live) error {
 	switch {
 	case bad != nil:
 		v.mismatch(mismatchLive, "%v", bad)
-	case !slices.EqualFunc(items, l.Items, same):
+	case !l.Same(items):
 		v.mismatch(mismatchLive, "its list of items is not that of the manifest")
 	}
 	return nil
+}
+
+// Same reports whether items are those of the manifest, each with its digest.
+func (l *Live) Same(items []live.Item) bool {
+	return l != nil && slices.EqualFunc(items, l.Items, same)
 }
 
 // same compares what an archive says of an item with what the manifest does.

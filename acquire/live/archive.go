@@ -144,14 +144,17 @@ func ReadArchive(r io.Reader, each func(Item, io.Reader) error) ([]Item, error) 
 	return items, nil
 }
 
-// Check refuses a list of items whose files could not lie in one folder: names that lead out of it, or
-// that two share.
+// Check refuses a list of items of other stages than Before and After, and one whose files could not lie in one
+// folder: names that lead out of it, or that two share.
 func Check(items []Item) error {
 	if len(items) > maxItems {
 		return fmt.Errorf("%d items, more than %d", len(items), maxItems)
 	}
 	seen := map[string]bool{ListName: true}
 	for _, it := range items {
+		if it.Stage != Before && it.Stage != After {
+			return fmt.Errorf("item %.40q is of the stage %.40q, which there is not", it.Name, it.Stage)
+		}
 		if it.File == "" {
 			continue
 		}

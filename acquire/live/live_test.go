@@ -165,7 +165,7 @@ func TestCheck(t *testing.T) {
 	for _, files := range [][]string{{"../x"}, {"/etc/passwd"}, {"a/../../b"}, {"a", "a"}, {"a", "A"}, {"a", "a/b"}, {ListName}, {"a//b"}, {".ssh/x"}, {"a\nb"}, {`a\b`}, {"a/"}, {"CON:"}} {
 		var items []Item
 		for _, f := range files {
-			items = append(items, Item{Name: "x", File: f})
+			items = append(items, Item{Name: "x", Stage: After, File: f})
 		}
 		if Check(items) == nil {
 			t.Errorf("%q passes", files)
@@ -174,11 +174,16 @@ func TestCheck(t *testing.T) {
 	var items []Item
 	for _, k := range Kinds() {
 		for _, s := range k.Stages {
-			items = append(items, Item{Name: k.Name, File: k.path(s)})
+			items = append(items, Item{Name: k.Name, Stage: s, File: k.path(s)})
 		}
 	}
 	if err := Check(items); err != nil {
 		t.Errorf("what a capture collects: %v", err)
+	}
+	for _, stage := range []Stage{"", "after\x1b[2J", "AFTER"} {
+		if Check([]Item{{Name: "x", Stage: stage}}) == nil {
+			t.Errorf("the stage %q passes", stage)
+		}
 	}
 }
 

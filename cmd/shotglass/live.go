@@ -24,7 +24,7 @@ import (
 
 const liveText = `Lists what was collected from the host beside its memory, from the archive that lies beside IMAGE. With --output it is written into
 a new folder: state before and after the image was taken in before/ and after/, files of the host under the paths that they had there. The digests in the archive are
-checked; that they are those of the signed manifest is for verify to say. IMAGE may be s3://bucket/key, or the archive itself.`
+checked; that they are those of the signed manifest is for verify to say: run it first. IMAGE may be s3://bucket/key, or the archive itself.`
 
 func liveCommand(c *console) *cli.Command {
 	return &cli.Command{
@@ -45,7 +45,7 @@ func liveCommand(c *console) *cli.Command {
 			}
 			defer exitOnSignal(c)()
 			name := ctx.Args().First()
-			archive, err := openLive(ctx.Context, name, s3Access(ctx), ids)
+			archive, err := openLive(ctx.Context, name, s3Access(ctx), ids, nil)
 			if err != nil {
 				return err
 			}
@@ -69,19 +69,45 @@ type liveMessage struct {
 	Items  []live.Item `json:"items"`
 }
 
-// openLive opens the archive beside an image, encrypted or not, or an archive by its own name.
-func openLive(ctx context.Context, name string, access s3.Options, ids []age.Identity) (*image, error) {
+// openLive opens the archive beside an image, encrypted or not, or an archive by its own name. m is the manifest that
+// vouches for the image: then it is the archive that m names, and none other. Nil: nobody vouches, and two archives
+// are an error.
+func openLive(ctx context.Context, name string, access s3.Options, ids []age.Identity, m *acquire.Manifest) (*image, error) {
+	if m != nil {
+		n := m.Live.Archive(name)
+		if n == "" {
+			return nil, fmt.Errorf("the manifest of %s lists nothing stored that was collected: %w", name, fs.ErrNotExist)
+		}
+		return openImage(ctx, n, access, ids)
+	}
 	names := []string{acquire.LiveName(name, false), acquire.LiveName(name, true)}
 	if strings.HasSuffix(strings.TrimSuffix(name, agefile.Suffix), acquire.LiveSuffix) {
 		names = []string{name}
 	}
+	var img *image
+	var err error
+	there := 0
 	for _, n := range names {
-		img, err := openImage(ctx, n, access, ids)
-		if err == nil || !errors.Is(err, fs.ErrNotExist) {
-			return img, err
+		one, oneErr := openImage(ctx, n, access, ids)
+		if errors.Is(oneErr, fs.ErrNotExist) {
+			continue
+		}
+		if there++; there == 1 {
+			img, err = one, oneErr
+		} else if one != nil {
+			one.Close()
 		}
 	}
-	return nil, &hinted{fmt.Errorf("nothing was collected beside %s: there is no %s: %w", name, strings.Join(names, " and no "), fs.ErrNotExist), "the manifest says what was asked for, and what became of it (live)"}
+	switch there {
+	case 0:
+		return nil, &hinted{fmt.Errorf("nothing was collected beside %s: there is no %s: %w", name, strings.Join(names, " and no "), fs.ErrNotExist), "the manifest says what was asked for, and what became of it (live)"}
+	case 1:
+		return img, err
+	}
+	if img != nil {
+		img.Close()
+	}
+	return nil, &hinted{fmt.Errorf("both %s are there, and a capture stores one", strings.Join(names, " and ")), "shotglass verify says which one the manifest knows; give that one in place of the image"}
 }
 
 // unpackLive reads an archive, into folder unless that is empty. The items are those of its list.
@@ -129,7 +155,7 @@ func printLive(c *console, m liveMessage) {
 		if len(it.Notes) > 0 {
 			said = strings.TrimPrefix(said+"; "+strings.Join(it.Notes, "; "), "; ")
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", printable(it.Name), it.Stage, it.Bytes, printable(what), printable(said))
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", printable(it.Name), printable(string(it.Stage)), it.Bytes, printable(what), printable(said))
 	}
 	w.Flush()
 }

@@ -140,10 +140,19 @@ func save(name string, r io.Reader) error {
 	return errors.Join(err, f.Close())
 }
 
-// collected reads the archive beside the image, by the names of its files, and sets the host.
+// vouched is the manifest that the image was verified against; nil: it was not.
+func (t *triageRun) vouched() *acquire.Manifest {
+	if t.unverified {
+		return nil
+	}
+	return t.manifest
+}
+
+// collected reads the archive beside the image, by the names of its files, and sets the host. Of an image that was
+// verified it is the one that the manifest lists, item by item: symbols and the comparison rest on it.
 func (t *triageRun) collected(ctx context.Context) (map[string][]byte, error) {
 	content := map[string][]byte{}
-	archive, err := openLive(ctx, strings.TrimSuffix(t.name, sink.PartialSuffix), t.access, t.ids)
+	archive, err := openLive(ctx, strings.TrimSuffix(t.name, sink.PartialSuffix), t.access, t.ids, t.vouched())
 	if err != nil {
 		return content, err
 	}
@@ -168,6 +177,9 @@ func (t *triageRun) collected(ctx context.Context) (map[string][]byte, error) {
 	})
 	if err != nil {
 		return content, err
+	}
+	if m := t.vouched(); m != nil && !m.Live.Same(items) {
+		return content, &exitError{exitMismatch, fmt.Errorf("%s: its list of items is not that of the manifest", archive.name)}
 	}
 	h := &triage.Host{Items: items, Content: content}
 	if m := t.manifest; m != nil && m.Module != nil {
@@ -209,7 +221,7 @@ func (t *triageRun) plain(ctx context.Context, scratch string) error {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("unpack: %w", err)
 	}
-	if want := hex.EncodeToString(sum.Sum(nil)); t.manifest != nil && !t.unverified && t.manifest.Image.Raw.SHA256 != want {
+	if want := hex.EncodeToString(sum.Sum(nil)); t.vouched() != nil && t.manifest.Image.Raw.SHA256 != want {
 		return &exitError{exitMismatch, fmt.Errorf("%s: it was changed since it was verified", t.name)}
 	}
 	return nil

@@ -41,7 +41,7 @@ func vmcoreinfo(ctx context.Context, name string, access s3.Options, ids []age.I
 		// name may be another file of the set; that the manifest is of this image has been checked.
 		name = name[:len(name)-len(path.Base(filepath.ToSlash(name)))] + m.Image.Name
 	}
-	archive, err := openLive(ctx, name, access, ids)
+	archive, err := openLive(ctx, name, access, ids, m)
 	if m == nil && errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/shotglass-ir/shotglass/acquire"
+	"github.com/shotglass-ir/shotglass/acquire/live"
+	"github.com/shotglass-ir/shotglass/sink/s3"
+)
+
+// writeLive writes an archive with one item, and returns the list of it.
+func writeLive(t *testing.T, name, content string, stage live.Stage) []live.Item {
+	t.Helper()
+	sum := sha256.Sum256([]byte(content))
+	items := []live.Item{{Name: "version", Stage: stage, File: "proc/version", Bytes: int64(len(content)), SHA256: hex.EncodeToString(sum[:])}}
+	list, err := json.Marshal(items)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	z, err := zstd.NewWriter(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := tar.NewWriter(z)
+	for _, f := range []struct{ name, content string }{{live.ListName, string(list)}, {"proc/version", content}} {
+		if err := w.WriteHeader(&tar.Header{Name: f.name, Size: int64(len(f.content)), Mode: 0o600, Typeflag: tar.TypeReg}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte(f.content)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), z.Close(), os.WriteFile(name, b.Bytes(), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return items
+}
+
+// TestTriageCollected: of an image that was verified, nothing is taken but the archive that its manifest lists.
+func TestTriageCollected(t *testing.T) {
+	dir := t.TempDir()
+	image := filepath.Join(dir, "x.lime")
+	plain, locked := acquire.LiveName(image, false), acquire.LiveName(image, true)
+	mine := writeLive(t, plain, "Linux version 6.1", live.After)
+	manifest := func(encryption string, items []live.Item) *acquire.Manifest {
+		return &acquire.Manifest{Live: &acquire.Live{Items: items, Complete: true, Image: acquire.Image{Location: "x", Encryption: encryption}}}
+	}
+	planted := append([]live.Item(nil), mine...)
+	planted[0].SHA256 = strings.Repeat("0", 64)
+	code := func(err error) int {
+		var exit *exitError
+		if errors.As(err, &exit) {
+			return exit.Code
+		}
+		return 0
+	}
+	for _, tt := range []struct {
+		name       string
+		m          *acquire.Manifest
+		unverified bool
+		ok         func(error) bool
+	}{
+		{"listed", manifest("none", mine), false, func(err error) bool { return err == nil }},
+		{"another", manifest("none", planted), false, func(err error) bool { return code(err) == exitMismatch }},
+		{"another, unverified", manifest("none", planted), true, func(err error) bool { return err == nil }},
+		{"the manifest's is encrypted", manifest("age", mine), false, func(err error) bool { return errors.Is(err, fs.ErrNotExist) }},
+		{"the manifest lists none", &acquire.Manifest{}, false, func(err error) bool { return errors.Is(err, fs.ErrNotExist) }},
+		{"none is stored", &acquire.Manifest{Live: &acquire.Live{Items: mine}}, false, func(err error) bool { return errors.Is(err, fs.ErrNotExist) }},
+	} {
+		r := &triageRun{name: image, unverified: tt.unverified, manifest: tt.m}
+		content, err := r.collected(t.Context())
+		if !tt.ok(err) || (err == nil) != (r.o.Host != nil) || err == nil && string(content["proc/version"]) != "Linux version 6.1" {
+			t.Errorf("%s: %v, host %+v", tt.name, err, r.o.Host)
+		}
+	}
+	// Nobody vouches: which of two it is, is not for this program to guess.
+	if err := os.WriteFile(locked, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openLive(context.Background(), image, s3.Options{}, nil, nil); err == nil || !strings.Contains(err.Error(), "a capture stores one") {
+		t.Errorf("two archives: %v", err)
+	}
+	one, err := openLive(context.Background(), plain, s3.Options{}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one.Close()
+}
+
+// TestPrintLive: nothing of an archive gets at the terminal.
+func TestPrintLive(t *testing.T) {
+	var b bytes.Buffer
+	printLive(newConsole(nil, &b, &b), liveMessage{Items: []live.Item{{Name: "a\x1b[2J", Stage: "after\x1b[2J", Error: "c\x1b", Notes: []string{"d\x1b"}}}})
+	if strings.Contains(b.String(), "\x1b") || !strings.Contains(b.String(), "after") {
+		t.Errorf("%q", b.String())
+	}
+}
