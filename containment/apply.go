@@ -288,6 +288,11 @@ func (a *applying) change(ctx context.Context, c Change) error {
 					return err
 				}
 			}
+		} else if h != nil && !h.released && !h.found && h.stage == Untrack && c.Stage == Isolate {
+			if err := a.met(ctx, c, h, cur); err != nil {
+				return err
+			}
+			status = "holds"
 		}
 		if status == "already" && (h == nil || h.released || h.found && !h.set(cur)) { // for Status to look at
 			if err := a.note(ctx, Entry{Kind: EntryResult, Item: &c.Item, Stage: c.Stage, Call: c.Call, Want: cur}); err != nil {

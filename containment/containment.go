@@ -264,6 +264,13 @@ type Resolver interface {
 	Resolve(ctx context.Context, t Target, i Item, want State) (State, error)
 }
 
+// An Opener is a service with states that a release must not bring an item to, although the journal has one as what was before: a group
+// that lets everything pass, which another containment put an interface into on its way. Opens says why, and is empty for other states.
+// It changes nothing.
+type Opener interface {
+	Opens(ctx context.Context, t Target, i Item, to State) (why string, err error)
+}
+
 // A Simulator is a service that can ask whether the caller may do something: by DryRun, or by simulation of
 // policies. It returns what is denied, and what could not be asked, with the reason.
 type Simulator interface {

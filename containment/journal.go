@@ -217,7 +217,7 @@ func (r *record) add(e *Entry) {
 		r.release, r.end = true, nil
 		if e.Stages == nil { // what is not ours is not contained any more
 			for _, h := range slices.Clone(r.items) {
-				if h.found {
+				if h.found && h.stage != Untrack { // that is open, which the release looks at
 					r.drop(h)
 				}
 			}
@@ -246,6 +246,9 @@ func (r *record) add(e *Entry) {
 			r.intent(h, e)
 		case h != nil && h.open:
 			r.result(h, e)
+		case h != nil && h.stage == Untrack && e.Stage == Isolate && !h.released && !h.found && !e.Changed && e.Want != nil:
+			h.stage, h.call = e.Stage, e.Call // someone else isolated what we opened
+			h.sets = append(h.sets, e.Want)
 		case (h == nil || h.released || h.found) && !e.Changed && e.Want != nil:
 			r.renew(h, &history{item: *e.Item, stage: e.Stage, call: e.Call, first: e.Seq, sets: []State{e.Want}, found: true})
 		}

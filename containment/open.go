@@ -154,3 +154,89 @@ func (r *run) broken() bool {
 	defer r.mu.Unlock()
 	return r.failed != nil
 }
+
+// met takes in that someone else, another containment say, isolated what this journal opened: it is not open any more, and a release
+// of this journal may put it back.
+func (a *applying) met(ctx context.Context, c Change, h *history, cur State) error {
+	if h.open {
+		if err := a.note(ctx, Entry{Kind: EntryResult, Item: &c.Item, Stage: h.stage, Changed: true}); err != nil {
+			return err
+		}
+	}
+	return a.note(ctx, Entry{Kind: EntryResult, Item: &c.Item, Stage: c.Stage, Call: c.Call, Want: cur, Reply: Reply{Note: "someone else isolated it"}})
+}
+
+// opens says why what an item was before must not come back: empty if it may.
+func (r *run) opens(ctx context.Context, h *history) (string, error) {
+	s, err := r.e.driver(h.item)
+	if err != nil {
+		return "", err
+	}
+	if o, ok := s.(Opener); ok {
+		return o.Opens(ctx, r.target, h.item, h.prior)
+	}
+	return "", nil
+}
+
+// isolated reports whether an item that this journal opened is where its plan would have brought it, though by someone else.
+func (r *run) isolated(ctx context.Context, h *history, cur State) bool {
+	if h.stage != Untrack {
+		return false
+	}
+	s, err := r.e.driver(h.item)
+	if err != nil {
+		return false
+	}
+	for _, c := range r.rec.plan.Changes {
+		if c.Item != h.item || c.Stage != Isolate {
+			continue
+		}
+		want := c.Want
+		if rs, ok := s.(Resolver); ok {
+			if want, err = rs.Resolve(ctx, r.target, c.Item, c.Want); err != nil {
+				return false
+			}
+		}
+		return Same(cur, want)
+	}
+	return false
+}
+
+// foundOpen looks, at the end of a release, at what this journal found in the group that lets everything pass, and did not get to
+// isolate. It is none of ours to put back; that it is released must not be said.
+func (r *run) foundOpen(ctx context.Context, res *Result) error {
+	for _, h := range slices.Clone(r.rec.items) {
+		if !h.found || h.released || h.stage != Untrack {
+			continue
+		}
+		s, err := r.e.driver(h.item)
+		if err != nil {
+			return err
+		}
+		cur, err := s.Read(ctx, r.target, h.item)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if errors.Is(err, ErrGone) || err == nil && !h.set(cur) {
+			if err := r.note(ctx, Entry{Kind: EntryResult, Undo: true, Item: &h.item, Stage: h.stage}); err != nil {
+				return err
+			}
+			continue
+		}
+		ir := ItemResult{Item: h.item, Stage: h.stage, Summary: "not ours: " + h.call, Status: "conflict", Found: cur}
+		if err != nil {
+			ir.Status, ir.Error = "failed", err.Error()
+			res.Outcome = Partial
+		} else {
+			ir.Note = "another containment put it there: " + opened(h.item).What + "; resume or release that one"
+			if res.Outcome == Released {
+				res.Outcome = Conflict
+			}
+			if err := r.note(ctx, Entry{Kind: EntryConflict, Item: &h.item, Stage: h.stage, Found: cur}); err != nil {
+				return err
+			}
+		}
+		res.Changes = append(res.Changes, ir)
+	}
+	return nil
+}

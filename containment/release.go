@@ -71,6 +71,9 @@ func (r *run) release(ctx context.Context, o ReleaseOptions) (*Result, error) {
 			break
 		}
 	}
+	if failed == nil && o.Stages == nil {
+		failed = r.foundOpen(ctx, res)
+	}
 	return res, r.finish(ctx, res, failed)
 }
 
@@ -102,6 +105,10 @@ func (r *run) undo(ctx context.Context, h *history, o ReleaseOptions) (ItemResul
 		ir.Status, ir.Error = "failed", "interrupted"
 		return ir, context.Cause(ctx)
 	}
+	var why string
+	if err == nil {
+		why, err = r.opens(ctx, h)
+	}
 	switch {
 	case errors.Is(err, ErrGone):
 		ir.Status, ir.Note = "gone", err.Error()
@@ -109,10 +116,17 @@ func (r *run) undo(ctx context.Context, h *history, o ReleaseOptions) (ItemResul
 	case err != nil:
 		ir.Status, ir.Error = "failed", err.Error()
 		return ir, nil
+	case why != "" && o.Force && !h.set(cur) && !Same(cur, h.prior):
+		ir.Status, ir.Note = "kept", "it is left as someone set it since: "+why
+		return ir, r.note(ctx, Entry{Kind: EntryResult, Undo: true, Item: &h.item, Stage: h.stage, Reply: Reply{Note: ir.Note}})
+	case why != "":
+		ir.Status, ir.Found = "conflict", cur
+		ir.Note = "it is not put back, also not by force: " + why
+		return ir, r.note(ctx, Entry{Kind: EntryConflict, Item: &h.item, Stage: h.stage, Prior: h.prior, Found: cur})
 	case Same(cur, h.prior):
 		ir.Status = "as-before"
 		return ir, r.note(ctx, Entry{Kind: EntryResult, Undo: true, Item: &h.item, Stage: h.stage})
-	case !h.set(cur) && !o.Force:
+	case !h.set(cur) && !o.Force && !r.isolated(ctx, h, cur):
 		ir.Status, ir.Found = "conflict", cur
 		ir.Note = fmt.Sprintf("it is neither as before nor as it was set: someone changed it; before it was %s", h.prior)
 		return ir, r.note(ctx, Entry{Kind: EntryConflict, Item: &h.item, Stage: h.stage, Prior: h.prior, Found: cur})
@@ -157,7 +171,7 @@ func (e *Engine) Status(ctx context.Context, name string) (*Result, error) {
 	kept := true // whether all that is held is what release keeps
 	held := 0
 	for _, h := range rec.items {
-		if h.released || h.found && rec.release {
+		if h.released || h.found && rec.release && h.stage != Untrack {
 			continue
 		}
 		held++
@@ -170,7 +184,7 @@ func (e *Engine) Status(ctx context.Context, name string) (*Result, error) {
 			broken = true
 		}
 		broken = broken || ir.Status != "holds" && ir.Status != "gone"
-		kept = kept && (h.keep != "" || h.found)
+		kept = kept && (h.keep != "" || h.found && h.stage != Untrack)
 		res.Changes = append(res.Changes, ir)
 	}
 	var left bool

@@ -51,6 +51,7 @@ type Service struct {
 var (
 	_ containment.Service   = (*Service)(nil)
 	_ containment.Resolver  = (*Service)(nil)
+	_ containment.Opener    = (*Service)(nil)
 	_ containment.Simulator = (*Service)(nil)
 )
 

@@ -19,11 +19,13 @@ import (
 )
 
 // The groups are one pair for each VPC, shared by all that is contained there. They are found by name, and
-// never trusted by name: whoever may edit groups may have made one of that name, or opened ours.
+// never trusted by name: whoever may edit groups may have made one of that name, or opened ours. Where the name is taken by a group
+// without our tag, ours has a number behind it: "shotglass-isolate (2)".
 const (
 	untrackName = "shotglass-untrack"
 	isolateName = "shotglass-isolate"
 	markTag     = "shotglass" // on what is made here
+	markValue   = "containment"
 )
 
 // A rule is one of a group, for one source or destination: a prefix, a group or a prefix list.
@@ -99,6 +101,7 @@ func isolateRules(o containment.Options) (name string, rules []rule, err error) 
 // groupRules are the rules that our group of a name shall have: the name of one for a forensic host tells them. It reports
 // whether the name is one of ours.
 func groupRules(name string) ([]rule, bool) {
+	name = base(name)
 	var port, peer string
 	switch _, err := fmt.Sscanf(name, isolateName+" tcp %s from %s", &port, &peer); {
 	case name == untrackName:
@@ -270,7 +273,7 @@ func (c *conn) makeGroup(ctx context.Context, vpc, name string) (string, contain
 		GroupName: &name, VpcId: &vpc, DryRun: c.dryRun(),
 		Description: aws.String("Made by shotglass to contain instances. It is checked, rule by rule, each time."),
 		TagSpecifications: []types.TagSpecification{{
-			ResourceType: types.ResourceTypeSecurityGroup, Tags: []types.Tag{{Key: aws.String(markTag), Value: aws.String("containment")}},
+			ResourceType: types.ResourceTypeSecurityGroup, Tags: []types.Tag{{Key: aws.String(markTag), Value: aws.String(markValue)}},
 		}},
 	})
 	switch {
@@ -367,9 +370,9 @@ func stays(format string, v ...any) (containment.Reply, error) {
 	return containment.Reply{Note: fmt.Sprintf(format, v...)}, errStays
 }
 
-// ours reports whether a group has the tag of those that are made here.
+// ours reports whether a group has the tag of those that are made here, which a policy may ask for.
 func ours(g *types.SecurityGroup) bool {
-	return slices.ContainsFunc(g.Tags, func(t types.Tag) bool { return aws.ToString(t.Key) == markTag })
+	return slices.ContainsFunc(g.Tags, func(t types.Tag) bool { return aws.ToString(t.Key) == markTag && aws.ToString(t.Value) == markValue })
 }
 
 // deleteGroup deletes the group, if it is ours and nothing is in it.

@@ -253,3 +253,30 @@ func setElasticIP(ctx context.Context, c *conn, id string, _, to containment.Sta
 	}
 	return reply(out.ResultMetadata, ""), nil
 }
+
+// Opens says which of the groups that an interface would come back to lets everything pass: one of ours for the stage Untrack, which another
+// containment put it into. It stays where it is.
+func (s *Service) Opens(ctx context.Context, t containment.Target, i containment.Item, to containment.State) (string, error) {
+	if i.Kind != kindGroups {
+		return "", nil
+	}
+	groups, err := decode[[]string](to)
+	if err != nil || len(groups) == 0 {
+		return "", err
+	}
+	c, err := s.connect(ctx, t)
+	if err != nil {
+		return "", err
+	}
+	out, err := c.ec2.DescribeSecurityGroups(ctx, &sdk.DescribeSecurityGroupsInput{Filters: []types.Filter{{Name: aws.String("group-id"), Values: groups}}})
+	if err != nil {
+		return "", failed("ec2:DescribeSecurityGroups", err)
+	}
+	for _, g := range out.SecurityGroups {
+		if name := aws.ToString(g.GroupName); base(name) == untrackName {
+			return fmt.Sprintf("before, it was in %s (%s), which lets everything pass: another containment had put it there; release that one, or put %s into groups of its own by hand",
+				aws.ToString(g.GroupId), name, i.ID), nil
+		}
+	}
+	return "", nil
+}

@@ -2,7 +2,9 @@ package ec2_test
 
 import (
 	"errors"
+	"maps"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -105,8 +107,9 @@ func TestForensicIngress(t *testing.T) {
 // shows late and in pages of one.
 func TestGroupsAreNotTrusted(t *testing.T) {
 	w := newWorld(t)
+	var stranger *awsfake.Group
 	w.cloud.Edit(func() {
-		w.region.AddGroup(w.vpc.ID, "shotglass-isolate", append(awsfake.All(true), awsfake.TCP(false, 22, "198.51.100.0/24"))...)
+		stranger = w.region.AddGroup(w.vpc.ID, "shotglass-isolate", append(awsfake.All(true), awsfake.TCP(false, 22, "198.51.100.0/24"))...)
 		w.vpc.Default = true // revoking what is not there is no error
 		w.region.Lag = 3
 		w.cloud.PageSize = 1
@@ -119,8 +122,45 @@ func TestGroupsAreNotTrusted(t *testing.T) {
 	if res := w.contain(containment.Options{}, containment.ApplyOptions{}); res.Outcome != containment.Unverified || f.Alive {
 		t.Errorf("alive %v: %s", f.Alive, status(res))
 	}
-	if g := w.region.Groups[w.eni().Groups[0]]; g.Name != "shotglass-isolate" || len(g.Rules) > 0 {
+	if g := w.region.Groups[w.eni().Groups[0]]; g.Name != "shotglass-isolate (2)" || len(g.Rules) > 0 {
 		t.Errorf("%+v", g)
+	}
+	// Another plan names the same, also when the stranger's is gone.
+	w.cloud.Edit(func() { delete(w.region.Groups, stranger.ID) })
+	if res := w.contain(containment.Options{}, containment.ApplyOptions{}); !strings.Contains(status(res), "shotglass-isolate (2) already") && !strings.Contains(status(res), "shotglass-isolate (2) holds") {
+		t.Errorf("contained again: %s", status(res))
+	}
+	rel := w.release(containment.JournalName(caseID, p.Target), containment.ReleaseOptions{Also: []string{"ec2/security-group"}})
+	if rel.Outcome != containment.Released || slices.ContainsFunc(slices.Collect(maps.Values(w.region.Groups)), func(g *awsfake.Group) bool { return strings.HasPrefix(g.Name, "shotglass") }) {
+		t.Errorf("groups are left: %s", status(rel))
+	}
+}
+
+// A group of our name that nobody may touch does not keep an instance from being isolated: the policy lets the caller revoke
+// rules of groups with our tag alone.
+func TestForeignGroup(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/containment-policy.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tags := range []map[string]string{nil, {"shotglass": "else"}} {
+		for _, name := range []string{"shotglass-isolate", "Shotglass-Isolate", "shotglass-untrack", "shotglass-isolate tcp 22 from 192.0.2.9/32"} {
+			w := newWorld(t)
+			if err := w.cloud.Restrict(responder, doc); err != nil {
+				t.Fatal(err)
+			}
+			w.cloud.Edit(func() {
+				w.region.AddGroup(w.vpc.ID, name, awsfake.TCP(false, 22, "198.51.100.0/24")).Tags = tags
+			})
+			o := containment.Options{UntrackWait: short}
+			if strings.Contains(name, "tcp") {
+				o.Forensic = "192.0.2.9"
+			}
+			f := w.flow(awsfake.Flow{Remote: home, Via: "igw", Every: time.Second})
+			if res := w.contain(o, containment.ApplyOptions{}); res.Outcome != containment.Unverified || f.Alive {
+				t.Errorf("%s, %v: alive %v: %s", name, tags, f.Alive, status(res))
+			}
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -124,10 +125,7 @@ func (p *planner) protect() {
 		}
 		p.change(containment.Protect, kindVolume, id+"/"+device, state(false), "keep %s (%s) when %s ends", device, aws.ToString(d.Ebs.VolumeId), id)
 	}
-	value := p.opts.Case
-	if value == "" {
-		value = "contained"
-	}
+	value := p.tag()
 	tag := p.change(containment.Protect, kindTag, id+"/"+tagKey, state(value), "tag %s with %s=%s", id, tagKey, value)
 	tag.Optional = true // it may have fifty tags
 }
@@ -174,21 +172,36 @@ func (p *planner) network(ctx context.Context) error {
 		return err
 	}
 	const shared = "the group is shared by all that is contained in the VPC; release with its kind deletes it if nothing uses it, and never changes its rules"
+	names := map[string][2]string{} // of the two groups of each VPC
+	open := map[string]bool{}       // the ids of those that let everything pass
 	for _, vpc := range sorted(p.facts.vpcs()) {
-		for _, g := range []struct {
+		namer, err := p.groupNames(ctx, vpc)
+		if err != nil {
+			return err
+		}
+		for _, g := range namer.taken {
+			open[aws.ToString(g.GroupId)] = base(aws.ToString(g.GroupName)) == untrackName
+		}
+		var pair [2]string
+		for i, g := range []struct {
 			name  string
 			rules []rule
 			does  string
 		}{{untrackName, untrackRules(), "lets everything pass"}, {isolate, rules, "lets nothing pass" + forensic(rules)}} {
-			c := p.change(containment.Prepare, kindGroup, vpc+"/"+g.name, rulesState(g.rules), "make or check the security group %q of %s, which %s", g.name, vpc, g.does)
-			c.Keep, c.Watch = shared, true
-			if err := p.strangers(ctx, vpc, g.name); err != nil {
-				return err
+			name, stranger := namer.name(g.name)
+			if stranger != nil {
+				p.warn("the security group %s is named %q but was not made by shotglass: %q is used", aws.ToString(stranger.GroupId), aws.ToString(stranger.GroupName), name)
 			}
+			c := p.change(containment.Prepare, kindGroup, vpc+"/"+name, rulesState(g.rules), "make or check the security group %q of %s, which %s", name, vpc, g.does)
+			c.Keep, c.Watch = shared, true
+			pair[i] = name
 		}
+		names[vpc] = pair
 	}
 	for _, e := range p.facts.interfaces {
-		p.closeInterface(e, isolate)
+		p.openAlready(e, open)
+		pair := names[aws.ToString(e.VpcId)]
+		p.closeInterface(e, pair[0], pair[1])
 	}
 	wait := untrackWait
 	if p.opts.UntrackWait != nil {
@@ -206,19 +219,31 @@ func forensic(rules []rule) string {
 	return fmt.Sprintf(" but connections from %s to port %d", rules[0].Peer, rules[0].From)
 }
 
-// strangers warns of a group that has the name of ours and not our tag.
-func (p *planner) strangers(ctx context.Context, vpc, name string) error {
-	g, err := p.findGroup(ctx, vpc, name)
-	if err != nil || g == nil {
-		return err
+// openAlready warns of an interface that stands in the group that lets everything pass for another case. It is isolated all the
+// same: to refuse would let whoever may put an interface there keep it from being contained.
+func (p *planner) openAlready(e types.NetworkInterface, open map[string]bool) {
+	groups := groupsOf(&e)
+	n := slices.IndexFunc(groups, func(id string) bool { return open[id] })
+	if n < 0 {
+		return
 	}
-	if !ours(g) {
-		p.warn("the security group %s is named %q but was not made by shotglass: its rules are checked all the same", aws.ToString(g.GroupId), name)
+	by := "which nobody tagged the instance for"
+	for _, t := range p.facts.instance.Tags {
+		if aws.ToString(t.Key) == tagKey {
+			if aws.ToString(t.Value) == p.tag() {
+				return // this case's own, which was cut off
+			}
+			by = fmt.Sprintf("of the case %q by the instance's tag", aws.ToString(t.Value))
+		}
 	}
-	return nil
+	p.warn("%s is in %s (%s), which lets everything pass: another containment, %s, is under way or was cut off. It is isolated now; a release of this case does not put it back: release that one",
+		aws.ToString(e.NetworkInterfaceId), groups[n], untrackName, by)
 }
 
-func (p *planner) closeInterface(e types.NetworkInterface, isolate string) {
+// tag is what the instance is tagged with.
+func (p *planner) tag() string { return cmp.Or(p.opts.Case, "contained") }
+
+func (p *planner) closeInterface(e types.NetworkInterface, untrack, isolate string) {
 	id, vpc := aws.ToString(e.NetworkInterfaceId), aws.ToString(e.VpcId)
 	if e.InterfaceType == types.NetworkInterfaceTypeEfaOnly {
 		return // it has no IP; a residual
@@ -236,10 +261,10 @@ func (p *planner) closeInterface(e types.NetworkInterface, isolate string) {
 		stage containment.Stage
 		name  string
 		does  string
-	}{{containment.Untrack, untrackName, "so that its connections become untracked"}, {containment.Isolate, isolate, "which ends them"}} {
+	}{{containment.Untrack, untrack, "so that its connections become untracked"}, {containment.Isolate, isolate, "which ends them"}} {
 		c := p.change(step.stage, kindGroups, id, state([]string{named(vpc, step.name)}), "put %s into %q alone, %s", id, step.name, step.does)
 		// Without the group that ends them the one that opens all ports must not be used either.
-		for _, name := range []string{untrackName, isolate} {
+		for _, name := range []string{untrack, isolate} {
 			if step.name == name || step.stage == containment.Untrack {
 				c.Needs = append(c.Needs, containment.Item{Kind: kindGroup, ID: vpc + "/" + name})
 			}
