@@ -14,6 +14,7 @@ import (
 
 	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
 	"github.com/shotglass-ir/shotglass/containment"
+	"github.com/shotglass-ir/shotglass/transport"
 )
 
 const targetArgs = "TARGET..."
@@ -298,8 +299,8 @@ func (o *containRun) undoHint(p *planned, r *containment.Result) string {
 	if r == nil || r.Journal == "" {
 		return ""
 	}
-	flags := o.access.flagsText(o.options.Case)
-	return fmt.Sprintf("the journal %s has what was done: go on with shotglass contain --resume %s%s, or put it back with shotglass release %s%s", r.Journal, flags, p.target, flags, p.target)
+	flags, target := o.access.flagsText(o.options.Case), transport.Quote(p.target.String())
+	return fmt.Sprintf("the journal %s has what was done: go on with shotglass contain --resume %s%s, or put it back with shotglass release %s%s", r.Journal, flags, target, flags, target)
 }
 
 func endContain(c *console, code, good, bad int) error {

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/shotglass-ir/shotglass/containment"
+	"github.com/shotglass-ir/shotglass/transport"
 )
 
 // doors are the targets of which something stands in the group that lets everything pass, as far as their engines told. Who leaves
@@ -44,7 +45,7 @@ func (d *doors) lines(flags string) []string {
 	for name, items := range d.open {
 		if len(items) > 0 {
 			all = append(all, fmt.Sprintf("shotglass: LEFT OPEN: %s: %s in the group that lets everything pass. At once: shotglass contain --resume --yes %s%s",
-				name, plural(len(items), "interface"), flags, name))
+				name, plural(len(items), "interface"), flags, transport.Quote(name)))
 		}
 	}
 	return all

@@ -323,15 +323,15 @@ func (all *followUps) tell(c *console) (int, error) {
 		if !f.done && f.gate() != "never" { // the plan, or --require-all, refused the run
 			f.why, f.code = "the host was not captured", exitContainment
 		}
-		var names []string
+		var names, quoted []string
 		for _, p := range f.targets {
-			names = append(names, p.target.String())
+			names, quoted = append(names, p.target.String()), append(quoted, transport.Quote(p.target.String()))
 		}
 		for _, err := range f.errs {
 			c.fail(f.host, err)
 		}
 		if len(f.errs) > 0 {
-			c.hint("the journals have what was done: go on with shotglass contain --resume " + f.access.flagsText(all.o.Engine.Case) + strings.Join(names, " "))
+			c.hint("the journals have what was done: go on with shotglass contain --resume " + f.access.flagsText(all.o.Engine.Case) + strings.Join(quoted, " "))
 		}
 		for _, r := range f.results {
 			if err := tellContained(c, r); err != nil {
@@ -340,10 +340,10 @@ func (all *followUps) tell(c *console) (int, error) {
 		}
 		if f.why != "" && f.gate() != "never" {
 			c.line(fmt.Sprintf("shotglass: NOT CONTAINED: %s: %s: %s", f.host, strings.Join(names, ", "), f.why))
-			c.hint("to contain: shotglass contain " + f.flagsText() + strings.Join(names, " "))
+			c.hint("to contain: shotglass contain " + f.flagsText() + strings.Join(quoted, " "))
 			if _, what := f.remains(); len(what) > 0 {
 				c.line(fmt.Sprintf("shotglass: %s: from before the capture %s", f.host, strings.Join(what, ", ")))
-				c.hint("to take that back: shotglass release " + f.access.flagsText(all.o.Engine.Case) + strings.Join(names, " "))
+				c.hint("to take that back: shotglass release " + f.access.flagsText(all.o.Engine.Case) + strings.Join(quoted, " "))
 			}
 		}
 		if f.place != "" && !c.json {

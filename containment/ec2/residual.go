@@ -56,7 +56,7 @@ func (f *facts) residuals(t containment.Target, o containment.Options) []contain
 		if now := lifecycle(d); now != inService && now != inStandby { // of a warm pool, on its way out, or detaching
 			group := aws.ToString(d.AutoScalingGroupName)
 			add("auto-scaling", fmt.Sprintf("%s is in the state %s of the Auto Scaling group %s, which cannot be changed to standby: the group may end it, whatever protects it from the API", t.Name, now, group),
-				"aws autoscaling suspend-processes --auto-scaling-group-name '"+group+"' --scaling-processes Terminate ReplaceUnhealthy, and resume-processes after the release")
+				"aws autoscaling suspend-processes --auto-scaling-group-name "+word(group)+" --scaling-processes Terminate ReplaceUnhealthy, and resume-processes after the release")
 		}
 	}
 	if f.kind.xen {
@@ -75,6 +75,9 @@ func (f *facts) residuals(t containment.Target, o containment.Options) []contain
 	}
 	return all
 }
+
+// word is a word for a POSIX shell. Who may make an Auto Scaling group chooses what stands in its name.
+func word(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // tracks names the gateways on whose way connections are always tracked. Older copies of the guide name
 // transit gateways and Gateway Load Balancers too; to report one too many is the better mistake.

@@ -1,6 +1,7 @@
 package ec2_test
 
 import (
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -145,5 +146,28 @@ func TestSpotAndInstanceStore(t *testing.T) {
 		if res.Outcome != containment.Unverified || !strings.Contains(strings.Join(p.Warnings, "\n"), "takes no protection") {
 			t.Errorf("%+v: %q %s", i, p.Warnings, status(res))
 		}
+	}
+}
+
+// A command to paste has the group's name as one word, whatever stands in it: who makes a group chooses its name.
+func TestCommandIsOneWord(t *testing.T) {
+	w := newWorld(t)
+	const name = "x';touch pwned;echo '$(id)"
+	w.cloud.Edit(func() {
+		g := w.region.Scaling["web-asg"]
+		delete(w.region.Scaling, "web-asg")
+		g.Name = name
+		g.States[w.host.ID] = "Warmed:Running"
+		w.region.Scaling[name] = g
+	})
+	p := w.plan(containment.Options{})
+	n := slices.IndexFunc(p.Residuals, func(r containment.Residual) bool { return r.Path == "auto-scaling" })
+	if n < 0 {
+		t.Fatalf("%+v", p.Residuals)
+	}
+	command, _, _ := strings.Cut(p.Residuals[n].Do, ", and ")
+	out, err := exec.Command("sh", "-c", "aws() { printf '%s\\n' \"$4\"; }; "+command).Output() //nolint:gosec // that is the test
+	if err != nil || string(out) != name+"\n" {
+		t.Errorf("%v: the shell read %q from %s", err, out, command)
 	}
 }
