@@ -230,6 +230,9 @@ type Job struct {
 	Labels   map[string]string // for the manifest
 	Settings []Setting         // for the manifest, in place of Options.Settings
 
+	// Check, if set, judges what the target says of itself at the plan, before anything is written there. Its warning, if it has one,
+	// is one of the step's; its error stops the target. Those of several targets are called at once.
+	Check func(f *Facts) (warning string, err error)
 	// Before, if set, is called once it is this target's turn, before the first byte is asked for and before
 	// anything is changed there. It is not called for a target that is not captured. It cannot
 	// stop the capture: memory does not wait for anything else.
@@ -359,6 +362,7 @@ type Step struct {
 	Err error `json:"-"`
 
 	opts    *Options // of its job
+	check   func(*Facts) (string, error)
 	before  func(context.Context)
 	after   func(context.Context, *Result)
 	host    *remote

@@ -32,7 +32,7 @@ func NewPlan(ctx context.Context, jobs []Job, opts Options) (*Plan, error) {
 	opts.totalRate = newLimit(opts.LimitTotalRate)
 	p := &Plan{opts: opts}
 	for _, j := range jobs {
-		s := &Step{Target: j.Target, Host: j.Host, Name: j.Name, Labels: j.Labels, before: j.Before, after: j.After, opts: j.options(opts)}
+		s := &Step{Target: j.Target, Host: j.Host, Name: j.Name, Labels: j.Labels, check: j.Check, before: j.Before, after: j.After, opts: j.options(opts)}
 		s.Recipients = agefile.Names(s.opts.Recipients)
 		if s.Host == "" {
 			s.Host = j.Target.Name
@@ -224,6 +224,15 @@ func (s *Step) plan(ctx context.Context, opts *Options, slots slots) error {
 	s.planned = time.Now()
 	s.Facts, s.Privilege = h.facts, h.priv.kind
 	s.Expected = lime.Total(h.facts.RAM)
+	if s.check != nil {
+		warning, err := s.check(s.Facts)
+		if err != nil {
+			return err
+		}
+		if warning != "" {
+			s.Warnings = append(s.Warnings, warning)
+		}
+	}
 	if err := s.findZip(ctx); err != nil {
 		return err
 	}

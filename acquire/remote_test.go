@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -62,6 +64,38 @@ func TestCommandHangs(t *testing.T) {
 				t.Errorf("good: %v", err)
 			}
 		})
+	}
+}
+
+// TestCheck: what judges a target's word stops it before anything is written, or has a warning in its plan.
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	bad, good := newFake(t), newFake(t)
+	var mu sync.Mutex
+	planned := map[string][]string{}
+	o := bad.options(t.TempDir())
+	o.Observer = func(e Event) {
+		if e, ok := e.(Planned); ok {
+			mu.Lock()
+			planned[e.Step.Host] = e.Step.Warnings
+			mu.Unlock()
+		}
+	}
+	jobs := []Job{bad.job("bad"), good.job("good")}
+	jobs[0].Check = func(*Facts) (string, error) { return "never told", errors.New("another machine") }
+	jobs[1].Check = func(f *Facts) (string, error) { return "is this " + f.Hostname + "?", nil }
+	p, err := NewPlan(t.Context(), jobs, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if s := p.Steps[0]; s.Err == nil || s.Err.Error() != "another machine" || s.Source != "" || s.Facts == nil {
+		t.Errorf("bad: %+v", s)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if s := p.Steps[1]; s.Err != nil || len(planned) != 1 || !slices.Contains(planned["good"], "is this "+s.Facts.Hostname+"?") {
+		t.Errorf("good: %v, %v, planned %q", s.Err, s.Warnings, planned)
 	}
 }
 
