@@ -14,6 +14,7 @@ import (
 
 	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/audit"
+	"github.com/shotglass-ir/shotglass/cmd/internal/inventory"
 	"github.com/shotglass-ir/shotglass/sink"
 )
 
@@ -48,7 +49,7 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 	for _, w := range o.Warnings {
 		c.warn("%s", w)
 	}
-	if err := o.tellLeftOut(c); err != nil {
+	if err := o.tellSelection(c); err != nil {
 		return err
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
@@ -99,7 +100,6 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 	if err == nil {
 		defer plan.Close()
 		o.prompts.close()
-		o.checkIdentities(plan.Steps)
 		err = errors.Join(tellResume(c, plan), tellTotals(c, plan))
 		if err == nil {
 			err = o.follow.plan(ctx, w.say, plan.Steps)
@@ -125,7 +125,7 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 		results, code = refuseAll(c, plan, t), exitFailed
 	} else {
 		results = plan.Run(ctx)
-		code = captureCode(results, context.Cause(ctx))
+		code = captureCode(results, context.Cause(ctx), o.unsearched())
 	}
 	nerr := tell.end(ctx, results, code)
 	if nerr != nil {
@@ -147,6 +147,9 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 	}
 	if !c.json {
 		o.summary(c, results, time.Since(began)).print(c)
+		if places := o.unsearched(); len(places) > 0 {
+			c.warn("NOT SEARCHED for instances, so that some may be missing here: %s", placesText(places))
+		}
 	}
 	contained, err := o.follow.tell(c)
 	if err != nil {
@@ -245,9 +248,10 @@ func missesSwap(r acquire.Result) bool {
 }
 
 // captureCode is the exit code of a capture. Complete images stand, even if a
-// signal came after them. What is left on a host, or was not done as asked, is not success.
-func captureCode(results []acquire.Result, cause error) int {
-	complete, partial, interrupted, flawed := 0, 0, false, false
+// signal came after them. What is left on a host, or was not done as asked, is not success; nor is it
+// if there are places in which selected instances may be that nobody could see.
+func captureCode(results []acquire.Result, cause error, unsearched []inventory.Place) int {
+	complete, partial, interrupted, flawed := 0, 0, false, len(unsearched) > 0
 	for _, r := range results {
 		flawed = flawed || len(r.Left) > 0 || r.Unfrozen != ""
 		switch r.State {

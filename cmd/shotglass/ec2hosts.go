@@ -25,7 +25,7 @@ type ec2Host struct {
 	Selector   string `json:"selector"`
 	Address    string `json:"address"`
 	AddressWhy string `json:"address_why"`
-	User       string `json:"user,omitempty"` // that is taken if nothing else names one
+	User       string `json:"user,omitempty"` // empty: ssh_config decides
 	UserWhy    string `json:"user_why"`
 }
 
@@ -212,19 +212,25 @@ func (s *ec2Search) search(ctx context.Context, wishes []*ec2Wish, byWish map[*e
 	return nil
 }
 
-// tellGaps warns of regions that could not be searched if all were asked for; one that was named must be searched.
+// tellGaps warns of regions that could not be searched if all were asked for; one that was named must be searched, and each if all
+// hosts or none are to be captured.
 func (s *ec2Search) tellGaps(found *inventory.Found) error {
 	var errs []error
 	var off []string
 	for _, g := range found.Gaps {
+		told := slices.ContainsFunc(s.o.NotSearched, func(x inventory.Gap) bool { return x.Place == g.Place && x.Off == g.Off })
 		switch {
+		case !g.Off && (g.Named || s.o.All):
+			errs = append(errs, fmt.Errorf("look for instances in %s: %w", g.Place, g.Err))
+			continue
+		case told:
+			continue
 		case g.Off:
 			off = append(off, g.Place.String())
-		case !g.Named:
-			s.o.Warnings = append(s.o.Warnings, fmt.Sprintf("NOT SEARCHED for instances: %s: %s", g.Place, g.Why))
 		default:
-			errs = append(errs, fmt.Errorf("look for instances in %s: %w", g.Place, g.Err))
+			s.o.Warnings = append(s.o.Warnings, fmt.Sprintf("NOT SEARCHED for instances: %s: %s", g.Place, g.Why))
 		}
+		s.o.NotSearched = append(s.o.NotSearched, g)
 	}
 	if len(off) > 0 {
 		s.o.Warnings = append(s.o.Warnings, "not searched for instances, as the account has not enabled them: "+strings.Join(off, ", "))
@@ -235,10 +241,54 @@ func (s *ec2Search) tellGaps(found *inventory.Found) error {
 	return nil
 }
 
+// ambiguous refuses a selector in which an address or a DNS name is that of several instances, be they to be captured or not. Who writes
+// one means one machine, and networks with the same range are common: each default VPC has it.
+func ambiguous(sel hostsfile.Selector, list []*inventory.Instance) error {
+	var errs []error
+	for _, t := range sel.Terms {
+		if t.Not || t.Kind != hostsfile.ByAddress && t.Kind != hostsfile.ByDNS {
+			continue
+		}
+		for _, v := range t.Values {
+			t.Values = []string{v}
+			this := hostsfile.Selector{Terms: append(slices.Clone(sel.Terms), t)}
+			var names []string
+			var last *inventory.Instance
+			for _, i := range list {
+				if i.Is(this) {
+					names, last = append(names, instanceText(i)), i
+				}
+			}
+			if len(names) > 1 {
+				errs = append(errs, fmt.Errorf("%q: %s is of %d instances: %s. Say which: by its id, by its VPC too (%s,%s), or by the one region to look in (--ec2-region, ec2_region)",
+					sel.Text, v, len(names), strings.Join(names, "; "), v, cmp.Or(last.VPC, "vpc-...")))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// instanceText names an instance and its place.
+func instanceText(i *inventory.Instance) string {
+	text := i.ID
+	if i.Name != "" {
+		text += fmt.Sprintf(" (%q)", i.Name)
+	}
+	text += " in " + inventory.Place{Account: i.Account, Region: i.Region}.String()
+	if i.VPC != "" {
+		text += ", " + i.VPC
+	}
+	return text
+}
+
 // choose are the instances of a wish that can be captured. Each selector must name one at least.
 func (s *ec2Search) choose(w *ec2Wish, found *inventory.Found) (usable []*inventory.Instance, err error) {
 	var errs []error
 	for _, sel := range w.selectors {
+		if err := ambiguous(sel, found.Instances); err != nil {
+			errs = append(errs, err)
+			continue
+		}
 		matched := 0
 		var out []string
 		for _, i := range found.Instances {
@@ -291,8 +341,8 @@ func (l leftOut) String() string {
 	return fmt.Sprintf("%s (%q): %s", l.ID, l.Name, l.Why)
 }
 
-// tellLeftOut says which instances are not captured.
-func (o *captureOptions) tellLeftOut(c *console) error {
+// tellSelection says which instances are not captured, and where none was looked for. The warnings have the latter in words.
+func (o *captureOptions) tellSelection(c *console) error {
 	for _, l := range o.LeftOut {
 		c.warn("left out: %s", l)
 		if c.json {
@@ -301,5 +351,23 @@ func (o *captureOptions) tellLeftOut(c *console) error {
 			}
 		}
 	}
+	if !c.json {
+		return nil
+	}
+	for _, g := range o.NotSearched {
+		if err := c.message("not_searched", g); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// unsearched are the places in which there may be selected instances that nobody could see. A region that the account has not enabled is none.
+func (o *captureOptions) unsearched() (places []inventory.Place) {
+	for _, g := range o.NotSearched {
+		if !g.Off {
+			places = append(places, g.Place)
+		}
+	}
+	return places
 }

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/shotglass-ir/shotglass/acquire"
 	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
 	"github.com/shotglass-ir/shotglass/cmd/internal/inventory"
+	"github.com/shotglass-ir/shotglass/transport"
 )
 
 // place puts the instances into the file, and returns those that are arguments.
@@ -66,7 +69,7 @@ func (s *ec2Search) place(file *hostsfile.File, byWish map[*ec2Wish][]*inventory
 		}
 	}
 	file.Hosts = hosts
-	return args, s.distinctWays(file)
+	return args, nil
 }
 
 // single refuses what is of one host each, where a selector names n.
@@ -82,22 +85,40 @@ func (w *ec2Wish) single(n int) error {
 	return nil
 }
 
-// distinctWays refuses two instances under one address, behind the same hosts: one of them would be captured twice.
-func (s *ec2Search) distinctWays(file *hostsfile.File) error {
-	names := file.Names()
+// distinctWays refuses an instance under an address that another host has, behind the same hosts: one machine would be captured twice.
+func (o *captureOptions) distinctWays(jobs []acquire.Job) error {
 	first := map[string]string{}
-	for i, h := range file.Merged() {
-		e := s.o.ec2[names[i]]
-		if e == nil {
-			continue
+	for _, j := range jobs {
+		way := wayTo(j.Target)
+		was, dup := first[way]
+		a, b := o.ec2[was], o.ec2[hostOf(j)]
+		switch {
+		case !dup:
+			first[way] = hostOf(j)
+		case a != nil && b != nil:
+			return usagef("%s and %s have the same address, %s, in different networks: from here only one of them is there", a.ID, b.ID, b.Address).fix("reach them by their public addresses, ec2_address: public, or give each the jump host of its network")
+		case a != nil || b != nil:
+			e, other := b, was
+			if a != nil {
+				e, other = a, hostOf(j)
+			}
+			return usagef("host %q and %s have the same address, %s: one machine would be captured twice", other, e.ID, e.Address).fix("leave one of them out, or give each the jump host of its network")
 		}
-		way := h.Addr + " " + h.Way()
-		if other, dup := first[way]; dup {
-			return usagef("%s and %s have the same address, %s, in different networks: from here only one of them is there", other, e.ID, h.Addr).fix("reach them by their public addresses, ec2_address: public, or give each the jump host of its network")
-		}
-		first[way] = e.ID
 	}
 	return nil
+}
+
+// wayTo tells machines apart as far as it can without asking ssh_config: by address and by the hosts before it. The port does not: it is one machine.
+func wayTo(t transport.Target) string {
+	addr := strings.ToLower(t.Name)
+	if ip, err := netip.ParseAddr(addr); err == nil {
+		addr = ip.Unmap().String()
+	}
+	way := []string{addr, t.ProxyCommand}
+	for _, j := range t.Jumps {
+		way = append(way, fmt.Sprintf("%s@%s:%d", j.User, strings.ToLower(j.Name), j.Port))
+	}
+	return strings.Join(way, "\n")
 }
 
 // reach says how an instance is reached, and as whom.
@@ -136,19 +157,23 @@ func (e *ec2Host) complete(j *acquire.Job, engine []acquire.Setting, user bool) 
 		j.Settings = slices.Clone(engine)
 	}
 	j.Settings = setSetting(j.Settings, "ec2-address", e.Address, "ec2: "+e.AddressWhy)
-	if !user && e.User != "" {
+	switch {
+	case user:
+		e.User, e.UserWhy = j.Target.User, "as given"
+	case e.User != "":
 		j.Target.User = e.User
 		j.Settings = setSetting(j.Settings, "user", e.User, "ec2: "+e.UserWhy)
 	}
+	j.Check = e.confirm
 }
 
-// checkIdentities stops the capture of hosts that say to be other instances than those that were selected: addresses are used again.
-func (o *captureOptions) checkIdentities(steps []*acquire.Step) {
-	for _, s := range steps {
-		e := o.ec2[s.Host]
-		if e == nil || s.Err != nil || s.Facts == nil || !hostsfile.IsInstanceID(s.Facts.InstanceID) || s.Facts.InstanceID == e.ID {
-			continue
-		}
-		s.Err = fmt.Errorf("%s answers at %s, where %s was: the address is another instance's by now, or behind this way", s.Facts.InstanceID, e.Address, e.ID)
+// confirm holds what a host says of itself against the instance that was selected: addresses are used again.
+func (e *ec2Host) confirm(f *acquire.Facts) (warning string, err error) {
+	switch {
+	case !hostsfile.IsInstanceID(f.InstanceID):
+		return fmt.Sprintf("nothing confirms that this is %s: its firmware tells no instance id (Xen does not). If the address is another's by now, this is the other's memory", e.ID), nil
+	case f.InstanceID != e.ID:
+		return "", fmt.Errorf("%s answers at %s, where %s was: the address is another instance's by now, or behind this way", f.InstanceID, e.Address, e.ID)
 	}
+	return "", nil
 }

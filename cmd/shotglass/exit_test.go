@@ -77,7 +77,7 @@ func TestCaptureCode(t *testing.T) {
 		{[]acquire.Result{{State: acquire.StateComplete}, {State: acquire.StateComplete, Err: &acquire.SwapError{}}}, nil, 3},
 		{[]acquire.Result{{State: acquire.StateComplete, Err: &acquire.SwapError{}}}, signal, 130},
 	} {
-		if have := captureCode(c.results, c.cause); have != c.want {
+		if have := captureCode(c.results, c.cause, nil); have != c.want {
 			t.Errorf("captureCode(%v, %v) = %d, want %d", c.results, c.cause, have, c.want)
 		}
 	}

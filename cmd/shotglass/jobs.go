@@ -76,6 +76,9 @@ func makeJobs(ctx *cli.Context, o *captureOptions, file *hostsfile.File, repo *r
 			return nil, usagef("--host-key pins a key of %q, which is neither a HOST nor a jump host here", host)
 		}
 	}
+	if err := o.distinctWays(slices.Concat(listed, given)); err != nil {
+		return nil, err
+	}
 	if err := distinct(given); err != nil {
 		return nil, err
 	}

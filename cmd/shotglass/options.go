@@ -18,6 +18,7 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire/freeze"
 	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
 	"github.com/shotglass-ir/shotglass/acquire/live"
+	"github.com/shotglass-ir/shotglass/cmd/internal/inventory"
 	"github.com/shotglass-ir/shotglass/cmd/shotglass/notify"
 	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/sink/s3"
@@ -39,11 +40,12 @@ type captureOptions struct {
 	Quiet    bool
 	Progress string // auto, bar, lines, none
 
-	Warnings  []string
-	LeftOut   []leftOut // instances that are not captured
-	Notify    []notify.Target
-	LogDir    string
-	LogPrefix string
+	Warnings    []string
+	LeftOut     []leftOut       // instances that are not captured
+	NotSearched []inventory.Gap // where selected instances may be that nobody could see
+	Notify      []notify.Target
+	LogDir      string
+	LogPrefix   string
 
 	ec2             map[string]*ec2Host                 // hosts that are EC2 instances, by name
 	follow          *followUps                          // what is contained with the hosts; nil: nothing

@@ -37,7 +37,7 @@ func planHosts(ctx context.Context, c *console, o *captureOptions) error {
 	for _, w := range o.Warnings {
 		c.warn("%s", w)
 	}
-	if err := o.tellLeftOut(c); err != nil {
+	if err := o.tellSelection(c); err != nil {
 		return err
 	}
 	sctx, stop := catchSignals(ctx, c.exit, func(string) {}, func() {})
@@ -54,7 +54,6 @@ func planHosts(ctx context.Context, c *console, o *captureOptions) error {
 		return err
 	}
 	defer plan.Close()
-	o.checkIdentities(plan.Steps)
 	if err := tellResume(c, plan); err != nil {
 		return err
 	}
@@ -93,27 +92,32 @@ func printPlan(c *console, plan *acquire.Plan, o *captureOptions) error {
 		printStep(c, s, o.ec2[s.Host])
 	}
 	if !c.json && len(steps) > fewHosts {
-		printSteps(c, steps)
+		printSteps(c, steps, o.ec2)
 	}
 	if !c.json && len(steps) > 1 {
 		fmt.Fprintf(c, "\n%s\n", printable(totalsLine(plan.Totals())))
 	}
-	code := exitOK
-	switch {
-	case failed == len(steps), o.All && failed > 0:
-		code = exitFailed
-	case failed > 0:
-		code = exitPartial
-	}
+	code := o.planCode(len(steps), failed)
 	if c.json {
 		c.message("summary", summaryMessage{Code: code, Hosts: len(steps), Failed: failed})
 	}
 	return exitWith(code)
 }
 
+// planCode is the exit code of a plan for hosts of which some cannot be captured.
+func (o *captureOptions) planCode(hosts, failed int) int {
+	switch {
+	case failed == hosts, o.All && failed > 0:
+		return exitFailed
+	case failed > 0, len(o.unsearched()) > 0:
+		return exitPartial
+	}
+	return exitOK
+}
+
 // printSteps prints a line for each of many hosts, those that cannot be captured last, where they
-// stay on the screen. What the hosts said is quoted.
-func printSteps(out io.Writer, steps []*acquire.Step) {
+// stay on the screen. What the hosts said is quoted. If there are instances, it says by which address and as whom.
+func printSteps(out io.Writer, steps []*acquire.Step, instances map[string]*ec2Host) {
 	steps = slices.Clone(steps)
 	slices.SortStableFunc(steps, func(a, b *acquire.Step) int {
 		switch {
@@ -126,7 +130,18 @@ func printSteps(out io.Writer, steps []*acquire.Step) {
 		}
 	})
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "HOST\tMEMORY\tSOURCE\tROUND TRIP\tWARNINGS\tKERNEL\tVERDICT")
+	head, login := "HOST", func(*acquire.Step) string { return "" }
+	if len(instances) > 0 {
+		head += "\tADDRESS\tUSER"
+		login = func(s *acquire.Step) string {
+			addr, user := s.Target.Name, cmp.Or(s.Target.User, s.Info.User)
+			if e := instances[s.Host]; e != nil {
+				addr = e.Address
+			}
+			return "\t" + dash(addr) + "\t" + dash(user)
+		}
+	}
+	fmt.Fprintln(w, head+"\tMEMORY\tSOURCE\tROUND TRIP\tWARNINGS\tKERNEL\tVERDICT")
 	for _, s := range steps {
 		memory, trip, kernel, verdict := "-", "-", "-", "can be captured"
 		if s.Expected > 0 {
@@ -142,7 +157,7 @@ func printSteps(out io.Writer, steps []*acquire.Step) {
 			why, _, _ := strings.Cut(s.Err.Error(), "\n")
 			verdict = "cannot be captured: " + why
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", printable(s.Host), memory, cmp.Or(s.Source, "-"), trip, len(stepWarnings(s)), kernel, cell(verdict))
+		fmt.Fprintf(w, "%s%s\t%s\t%s\t%s\t%d\t%s\t%s\n", printable(s.Host), login(s), memory, cmp.Or(s.Source, "-"), trip, len(stepWarnings(s)), kernel, cell(verdict))
 	}
 	w.Flush()
 	fmt.Fprintf(out, "\nAll about a host: shotglass plan with that host alone, or --json.\n")

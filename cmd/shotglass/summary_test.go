@@ -178,7 +178,7 @@ func TestPlanOfMany(t *testing.T) {
 		steps = append(steps, s)
 	}
 	var out strings.Builder
-	printSteps(&out, steps)
+	printSteps(&out, steps, nil)
 	wantLines(t, out.String(), "HOST    MEMORY    SOURCE  ROUND TRIP  WARNINGS  KERNEL     VERDICT\n",
 		`web000  1.0 GiB   lime    -           1         "6.1\x1b"  can be captured`+"\n", "web019  20.0 GiB",
 		"web003  -         -       -           0         -          cannot be captured: connection refused\n", "or --json")
