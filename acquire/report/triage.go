@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/shotglass-ir/shotglass/acquire"
@@ -49,6 +50,7 @@ const (
 	maxTree    = 2000
 	maxHistory = 1000
 	maxSockets = 1000
+	maxModules = 2000
 )
 
 // A triageView is what the page shows of a triage.
@@ -88,7 +90,7 @@ func (x *Capture) triageView() *triageView {
 	if r == nil {
 		return nil
 	}
-	v := &triageView{NotCompared: r.NotCompared}
+	v := &triageView{NotCompared: r.NotCompared, Cut: slices.Clone(r.Cut)}
 	v.Pairs.add("Found by", "Volatility %s, %s UTC; not signed, made of the image: %s", r.Volatility, clock(r.Created), x.TriageFile)
 	v.Pairs.text("Symbols", r.Symbols)
 	v.Pairs.text("Image", cmp.Or(r.Verified, "not verified before"))
@@ -119,6 +121,7 @@ func (x *Capture) triageView() *triageView {
 	for _, m := range r.Modules {
 		names = append(names, m.Name)
 	}
+	names = names[:v.said(len(names), maxModules, "modules")]
 	v.Modules = strings.Join(names, ", ")
 	v.Sockets = r.Sockets
 	for _, h := range r.History {
@@ -134,17 +137,20 @@ func (x *Capture) triageView() *triageView {
 
 // cut keeps the page readable: the files have everything.
 func (v *triageView) cut() {
-	said := func(n, most int, what string) int {
-		if n > most {
-			v.Cut = append(v.Cut, fmt.Sprintf("the first %d of %d %s are shown", most, n, what))
-			return most
-		}
+	v.Tree = v.Tree[:v.said(len(v.Tree), maxTree, "processes")]
+	v.Sockets = v.Sockets[:v.said(len(v.Sockets), maxSockets, "sockets")]
+	v.History = v.History[:v.said(len(v.History), maxHistory, "commands")]
+	v.Suspicious = v.Suspicious[:v.said(len(v.Suspicious), maxTree, "differences that have no reason")]
+	v.Explained = v.Explained[:v.said(len(v.Explained), maxTree, "explained differences")]
+}
+
+// said returns how many of n are shown, and says so if these are not all.
+func (v *triageView) said(n, most int, what string) int {
+	if n <= most {
 		return n
 	}
-	v.Tree = v.Tree[:said(len(v.Tree), maxTree, "processes")]
-	v.Sockets = v.Sockets[:said(len(v.Sockets), maxSockets, "sockets")]
-	v.History = v.History[:said(len(v.History), maxHistory, "commands")]
-	v.Explained = v.Explained[:said(len(v.Explained), maxTree, "explained differences")]
+	v.Cut = append(v.Cut, fmt.Sprintf("the first %d of %d %s are shown", most, n, what))
+	return most
 }
 
 // tree orders processes by descent. A parent that is not there, or that descends from its child, makes a
@@ -162,26 +168,34 @@ func tree(list []triage.Process, marked map[int]bool) (lines []treeLine) {
 		children[parent] = append(children[parent], p)
 	}
 	done := map[int]bool{}
-	var walk func(p triage.Process, depth int)
-	walk = func(p triage.Process, depth int) {
-		if done[p.PID] {
-			return
-		}
-		done[p.PID] = true
-		l := treeLine{Indent: strings.Repeat("  ", min(depth, 30)), PID: p.PID, Name: p.Name, Args: p.Args, Marked: marked[p.PID], Scanned: p.Scanned, ScanState: p.State}
-		if !p.Created.IsZero() {
-			l.When = clock(p.Created)
-		}
-		lines = append(lines, l)
-		for _, c := range children[p.PID] {
-			walk(c, depth+1)
+	type step struct {
+		p     triage.Process
+		depth int
+	}
+	// A list of what is to do, no recursion: a chain of parents is as long as an image wants.
+	walk := func(p triage.Process) {
+		for left := []step{{p, 0}}; len(left) > 0; {
+			p, depth := left[len(left)-1].p, left[len(left)-1].depth
+			left = left[:len(left)-1]
+			if done[p.PID] {
+				continue
+			}
+			done[p.PID] = true
+			l := treeLine{Indent: strings.Repeat("  ", min(depth, 30)), PID: p.PID, Name: p.Name, Args: p.Args, Marked: marked[p.PID], Scanned: p.Scanned, ScanState: p.State}
+			if !p.Created.IsZero() {
+				l.When = clock(p.Created)
+			}
+			lines = append(lines, l)
+			for _, c := range slices.Backward(children[p.PID]) {
+				left = append(left, step{c, depth + 1})
+			}
 		}
 	}
 	for _, p := range children[-1] {
-		walk(p, 0)
+		walk(p)
 	}
 	for _, p := range list { // circles
-		walk(p, 0)
+		walk(p)
 	}
 	return lines
 }

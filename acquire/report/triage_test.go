@@ -3,6 +3,7 @@ package report
 import (
 	"encoding/json"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -79,8 +80,28 @@ func TestTree(t *testing.T) {
 	if len(lines) != len(list) || lines[10].Indent == "" {
 		t.Errorf("%d lines of %d", len(lines), len(list))
 	}
+	var order []int
+	for _, l := range tree([]triage.Process{{PID: 1}, {PID: 2, Parent: 1}, {PID: 3, Parent: 1}, {PID: 4, Parent: 2}}, nil) {
+		order = append(order, l.PID)
+	}
+	if !slices.Equal(order, []int{1, 2, 4, 3}) {
+		t.Errorf("order %v", order)
+	}
+	// A chain as long as an image wants takes no stack.
+	defer debug.SetMaxStack(debug.SetMaxStack(4 << 20))
+	deep := make([]triage.Process, 100_000)
+	for i := range deep {
+		deep[i] = triage.Process{PID: i + 1, Parent: i}
+	}
+	if lines := tree(deep, nil); len(lines) != len(deep) {
+		t.Errorf("%d lines of %d", len(lines), len(deep))
+	}
 	x := &Capture{Manifest: &acquire.Manifest{}, Triage: &triage.Report{Processes: list}}
 	if v := x.triageView(); len(v.Tree) != maxTree || len(v.Cut) != 1 {
 		t.Errorf("%d lines, %q", len(v.Tree), v.Cut)
+	}
+	x.Triage = &triage.Report{Cut: []string{"the first 1 of 2 modules are listed"}}
+	if v := x.triageView(); !slices.Equal(v.Cut, x.Triage.Cut) {
+		t.Errorf("cut: %q", v.Cut)
 	}
 }

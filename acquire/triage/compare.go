@@ -133,9 +133,16 @@ func (r *Report) compare(h *Host, processes, modules, sockets bool) {
 	b, a := h.view(live.Before), h.view(live.After)
 	c := &Comparison{Looked: b.clock.Now, Differences: []Difference{}}
 	r.Comparison = c
+	long := func(what, plugin string) bool {
+		if r.long[plugin] {
+			skip("%s: %s shows more than %d, which are too many", what, plugin, maxCompared)
+		}
+		return r.long[plugin]
+	}
 	switch {
 	case !processes:
 		skip("processes: %s has no result", PsList)
+	case long("processes", PsList):
 	case !b.has["processes"]:
 		skip("processes: the live tools did not list them, or not all")
 	default:
@@ -143,10 +150,12 @@ func (r *Report) compare(h *Host, processes, modules, sockets bool) {
 		x.ps(h)
 		x.mounts(h)
 		x.run()
+		long("processes that only a scan finds, all but the first", PsScan)
 	}
 	switch {
 	case !modules:
 		skip("modules: %s has no result", Lsmod)
+	case long("modules", Lsmod):
 	case !b.has["modules"]:
 		skip("modules: the live tools did not list them")
 	default:
@@ -155,6 +164,9 @@ func (r *Report) compare(h *Host, processes, modules, sockets bool) {
 	switch {
 	case !sockets:
 		skip("sockets: %s has no result", Sockstat)
+	case long("sockets", Sockstat):
+	case r.long[PsList]: // who holds them decides
+		skip("sockets: the processes that hold them are too many")
 	case !b.has["sockets"]:
 		skip("sockets: the live tools did not list them")
 	default:
@@ -165,7 +177,10 @@ func (r *Report) compare(h *Host, processes, modules, sockets bool) {
 	}
 }
 
-func (c *Comparison) add(d Difference) { c.Differences = append(c.Differences, d) }
+func (c *Comparison) add(d Difference) {
+	d.Name, d.Detail = cutText(d.Name, maxDetail), cutText(d.Detail, maxDetail)
+	c.Differences = append(c.Differences, d)
+}
 
 // compareModules does so for kernel modules.
 func (r *Report) compareModules(h *Host, b, a side) {

@@ -24,6 +24,7 @@ type processComparison struct {
 	shown         map[int]string // by ps; nil: not known
 	covers        map[int]string // what is mounted over a process's entry, or in it
 	memory        map[int]Process
+	running       map[int]bool // those that only the scan of all memory finds, and that have not ended
 	session       map[int]bool // the capture's own SSH session: the processes above our shell
 }
 
@@ -77,10 +78,12 @@ func (x *processComparison) ours(p Process) bool {
 }
 
 func (x *processComparison) run() {
-	x.memory = map[int]Process{}
+	x.memory, x.running = map[int]Process{}, map[int]bool{}
 	for _, p := range x.report.Processes {
 		if !p.Scanned {
 			x.memory[p.PID] = p
+		} else if p.State == "TASK_RUNNING" {
+			x.running[p.PID] = true
 		}
 	}
 	x.ownSession()
@@ -205,13 +208,10 @@ func (x *processComparison) inLive(l live.Process) {
 	d := Difference{Kind: kindProcess, Name: l.Name, PID: l.PID, In: inLive}
 	a, later := x.after.processes[l.PID]
 	later = later && !a.Silent && x.after.start(a).Sub(x.before.start(l)).Abs() <= slack
-	scanned := slices.ContainsFunc(x.report.Processes, func(p Process) bool {
-		return p.Scanned && p.PID == l.PID && p.State == "TASK_RUNNING"
-	})
 	switch {
 	case x.session[l.PID] || x.session[l.Parent]:
 		d.Class, d.Detail = Ours, "it belongs to the capture's own SSH session"
-	case later && scanned:
+	case later && x.running[l.PID]:
 		return // told as what the scan finds
 	case later:
 		d.Class, d.Detail = Lost, "/proc listed it before and after memory was read, and memory's list lacks it"

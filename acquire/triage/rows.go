@@ -76,6 +76,9 @@ func (w word) number() int64 {
 	return n
 }
 
+// short is a name: none in the kernel is nearly as long as what it is cut to.
+func (w word) short() string { return cutText(string(w), maxName) }
+
 // time reads the times of Volatility's JSON; zero if it is none.
 func (w word) time() time.Time {
 	for _, form := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999", "2006-01-02 15:04:05.999999-07:00"} {
@@ -152,68 +155,80 @@ func (r *Report) result(plugin string) (PluginResult, bool) {
 	return r.Plugins[i], true
 }
 
-// errEnough ends a list that has been cut.
+// errEnough ends a table that is too long.
 var errEnough = errors.New("enough")
 
-// table reads the rows of a plugin that has a result, up to maxListed.
-func (r *Report) table(folder, plugin string, each func(row)) (ok bool) {
+// table reads the rows of a plugin that has a result, until each has taken more than maxCompared of them: then the table
+// is on record as too long to compare with.
+func (r *Report) table(folder, plugin string, each func(row) (taken bool)) (ok bool) {
 	p, ok := r.result(plugin)
 	if !ok {
 		return false
 	}
 	n := 0
 	err := eachRow(filepath.Join(folder, p.File), func(x row) error {
-		if n++; n > maxListed {
+		if each(x) {
+			n++
+		}
+		if n > maxCompared {
 			return errEnough
 		}
-		each(x)
 		return nil
 	})
 	if errors.Is(err, errEnough) {
-		r.Cut = append(r.Cut, plugin)
+		if r.long == nil {
+			r.long = map[string]bool{}
+		}
+		r.long[plugin] = true
 		return true
 	}
 	return err == nil
 }
 
-// read makes the report's lists of the plugins' output, and compares.
+// read makes the report's lists of the plugins' output, compares them while they are whole, and cuts them.
 func (r *Report) read(o Options) {
 	by := map[int]int{}
-	listed := r.table(o.Folder, PsList, func(x row) {
+	listed := r.table(o.Folder, PsList, func(x row) bool {
 		pid := int(x.PID.number())
 		if _, twice := by[pid]; twice || pid < 0 {
-			return
+			return false
 		}
 		by[pid] = len(r.Processes)
-		r.Processes = append(r.Processes, Process{PID: pid, Parent: int(x.Parent.number()), Name: string(x.Name), Created: x.Created.time()})
+		r.Processes = append(r.Processes, Process{PID: pid, Parent: int(x.Parent.number()), Name: x.Name.short(), Created: x.Created.time()})
+		return true
 	})
-	r.table(o.Folder, PsAux, func(x row) {
+	r.table(o.Folder, PsAux, func(x row) bool {
 		if i, ok := by[int(x.PID.number())]; ok {
-			r.Processes[i].Args = string(x.Args)
+			r.Processes[i].Args = cutText(string(x.Args), maxText)
 		}
+		return false
 	})
-	r.table(o.Folder, PsScan, func(x row) {
+	r.table(o.Folder, PsScan, func(x row) bool {
 		pid := int(x.PID.number())
 		if _, ok := by[pid]; ok || pid < 0 || x.TID != x.PID {
-			return
+			return false
 		}
-		r.Processes = append(r.Processes, Process{PID: pid, Parent: int(x.Parent.number()), Name: string(x.Name), Scanned: true, State: string(x.Exit)})
+		r.Processes = append(r.Processes, Process{PID: pid, Parent: int(x.Parent.number()), Name: x.Name.short(), Scanned: true, State: x.Exit.short()})
+		return true
 	})
 	slices.SortStableFunc(r.Processes, func(a, b Process) int { return cmp.Compare(a.PID, b.PID) })
-	modules := r.table(o.Folder, Lsmod, func(x row) {
-		r.Modules = append(r.Modules, Module{string(x.Module), x.Size.number()})
+	modules := r.table(o.Folder, Lsmod, func(x row) bool {
+		r.Modules = append(r.Modules, Module{x.Module.short(), x.Size.number()})
+		return true
 	})
-	sockets := r.table(o.Folder, Sockstat, func(x row) {
+	sockets := r.table(o.Folder, Sockstat, func(x row) bool {
 		if x.Family != "AF_INET" && x.Family != "AF_INET6" {
-			return
+			return false
 		}
 		r.Sockets = append(r.Sockets, Socket{
-			PID: int(x.PID.number()), Name: string(cmp.Or(x.Owner, x.Process)), Proto: strings.ToLower(string(x.Proto)),
-			Local: endpoint(x.Local, x.LPort), Remote: endpoint(x.Remote, x.RPort), State: string(x.State), NetNS: x.NetNS.number(),
+			PID: int(x.PID.number()), Name: cmp.Or(x.Owner, x.Process).short(), Proto: strings.ToLower(x.Proto.short()),
+			Local: endpoint(x.Local, x.LPort), Remote: endpoint(x.Remote, x.RPort), State: x.State.short(), NetNS: x.NetNS.number(),
 		})
+		return true
 	})
-	r.table(o.Folder, Bash, func(x row) {
-		r.History = append(r.History, Command{int(x.PID.number()), string(x.Process), x.Time.time(), string(x.Command)})
+	r.table(o.Folder, Bash, func(x row) bool {
+		r.History = append(r.History, Command{int(x.PID.number()), x.Process.short(), x.Time.time(), cutText(string(x.Command), maxText)})
+		return true
 	})
 	r.compare(o.Host, listed, modules, sockets)
 }
@@ -223,6 +238,7 @@ func endpoint(addr, port word) string {
 	if addr == "" && port == "" {
 		return ""
 	}
+	addr, port = word(addr.short()), word(port.short())
 	if strings.Contains(string(addr), ":") {
 		return "[" + string(addr) + "]:" + string(port)
 	}

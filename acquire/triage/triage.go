@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -106,14 +107,13 @@ type Report struct {
 	History     []Command   `json:"history"`
 	Comparison  *Comparison `json:"comparison,omitempty"`
 	NotCompared []string    `json:"not_compared,omitempty"` // and why
-	Cut         []string    `json:"cut,omitempty"`          // lists of which only the first are here
+	Cut         []string    `json:"cut,omitempty"`          // of which lists only the first are here; they were compared whole
+
+	long map[string]bool // plugins whose tables are too long to compare with
 }
 
 // ReportName is the file of a Report in its folder.
 const ReportName = "triage.json"
-
-// maxListed bounds the lists of a Report, each; the files of the plugins have everything.
-const maxListed = 20000
 
 // A PluginResult is what became of one plugin.
 type PluginResult struct {
@@ -186,9 +186,9 @@ func tell(r PluginResult) string {
 	return fmt.Sprintf("%s: %d rows in %s", r.Name, r.Rows, r.Took.Round(time.Millisecond))
 }
 
-// write writes the report, which nothing may be in the way of.
+// write writes the report, which nothing may be in the way of, with its lists cut.
 func (r *Report) write(name string) error {
-	data, err := json.MarshalIndent(r, "", "  ")
+	data, err := r.encode(MaxReport)
 	if err != nil {
 		return err
 	}
@@ -196,7 +196,7 @@ func (r *Report) write(name string) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(append(data, '\n'))
+	_, err = f.Write(data)
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
@@ -224,6 +224,18 @@ func ParseReport(data []byte) (*Report, error) {
 	}
 	if r.Type != Type || r.Version != Version {
 		return nil, fmt.Errorf("triage: type %.40q, version %d: want %q, %d", r.Type, r.Version, Type, Version)
+	}
+	for _, n := range []int{len(r.Plugins), len(r.NotCompared), len(r.Cut)} {
+		if n > 1000 {
+			return nil, fmt.Errorf("triage: %d plugins or remarks, more than 1000", n)
+		}
+	}
+	lists := []int{len(r.Processes), len(r.Modules), len(r.Sockets), len(r.History)}
+	if r.Comparison != nil {
+		lists = append(lists, len(r.Comparison.Differences))
+	}
+	if n := slices.Max(lists); n > maxParsed {
+		return nil, fmt.Errorf("triage: a list of %d, more than %d", n, maxParsed)
 	}
 	return r, nil
 }

@@ -162,6 +162,9 @@ func printTriage(w io.Writer, o triage.Options, r *triage.Report) {
 	for _, why := range r.NotCompared {
 		fmt.Fprintf(w, "  not compared: %s\n", printable(why))
 	}
+	for _, what := range r.Cut {
+		fmt.Fprintf(w, "  cut: %s; the files of the plugins have everything\n", printable(what))
+	}
 	if cmp := r.Comparison; cmp != nil {
 		fmt.Fprintf(w, "  memory and the live tools agree on %d processes, %d modules, %d sockets\n", cmp.Both.Processes, cmp.Both.Modules, cmp.Both.Sockets)
 		known := map[triage.Class]int{}

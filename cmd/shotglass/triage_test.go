@@ -18,6 +18,7 @@ import (
 
 	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/live"
+	"github.com/shotglass-ir/shotglass/acquire/triage"
 	"github.com/shotglass-ir/shotglass/sink/s3"
 )
 
@@ -106,6 +107,15 @@ func TestPrintLive(t *testing.T) {
 	var b bytes.Buffer
 	printLive(newConsole(nil, &b, &b), liveMessage{Items: []live.Item{{Name: "a\x1b[2J", Stage: "after\x1b[2J", Error: "c\x1b", Notes: []string{"d\x1b"}}}})
 	if strings.Contains(b.String(), "\x1b") || !strings.Contains(b.String(), "after") {
+		t.Errorf("%q", b.String())
+	}
+}
+
+// TestPrintTriageCut: what the lists leave out is told.
+func TestPrintTriageCut(t *testing.T) {
+	var b bytes.Buffer
+	printTriage(&b, triage.Options{}, &triage.Report{Cut: []string{"the first 1 of 2 modules\x1b are listed"}})
+	if !strings.Contains(b.String(), "the first 1 of 2 modules") || strings.Contains(b.String(), "\x1b") {
 		t.Errorf("%q", b.String())
 	}
 }
