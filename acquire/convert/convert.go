@@ -92,13 +92,38 @@ func Run(ctx context.Context, where sink.Opener, name string, o Options) (*Resul
 	if c.o.Name == "" {
 		c.o.Name = Name(name, o.Form, len(o.Recipients) > 0)
 	}
-	if err := sink.ValidNew(c.o.Name); err != nil {
+	if err := c.free(ctx); err != nil {
 		return nil, err
 	}
 	if err := c.prepare(ctx); err != nil {
 		return nil, err
 	}
 	return c.run(ctx)
+}
+
+// free refuses a name that is no image's, or beside which a file lies that the new image's own would have to replace. The sink
+// looks after the image itself, and again after each of the others when it is written.
+func (c *conversion) free(ctx context.Context) error {
+	if err := acquire.ValidImageName(c.o.Name); err != nil {
+		return err
+	}
+	shelf, ok := c.o.Sink.(sink.Opener)
+	if !ok {
+		return nil
+	}
+	for _, suffix := range []string{acquire.FramesSuffix, acquire.ManifestSuffix, acquire.PartialManifestSuffix, acquire.InterimSuffix} {
+		for _, name := range []string{c.o.Name + suffix, c.o.Name + suffix + acquire.SignatureSuffix} {
+			f, err := shelf.Open(ctx, name)
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if err == nil { // whoever may not read finds out at the end
+				f.Close()
+				return fmt.Errorf("%s: %w", name, sink.ErrExists)
+			}
+		}
+	}
+	return nil
 }
 
 // A conversion is one Run.
@@ -141,6 +166,7 @@ func (c *conversion) prepare(ctx context.Context) (err error) {
 	if c.total == 0 {
 		c.total = c.src.size
 	}
+	c.machine()
 	c.write.MaxPadding = c.o.MaxPadding
 	if c.write.MaxPadding == 0 && (len(c.o.Recipients) > 0 || !holes(c.o.Sink)) {
 		c.write.MaxPadding = PaddingStored
@@ -182,8 +208,24 @@ func (c *conversion) expected() int64 {
 func abort(ctx context.Context, obj sink.Object) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
-	return obj.Abort(ctx)
+	if err := obj.Abort(ctx); err != nil {
+		return &LeftError{obj.Location(), err}
+	}
+	return nil
 }
+
+// A LeftError says that a conversion failed, and that what it wrote could not be removed.
+type LeftError struct {
+	Location string
+	Err      error
+}
+
+func (e *LeftError) Error() string {
+	return fmt.Sprintf("what was written could not be removed, and may still be at %s: %v", e.Location, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *LeftError) Unwrap() error { return e.Err }
 
 // patience is how long what ends an object may take once the user wants to leave.
 const patience = time.Minute

@@ -3,6 +3,7 @@ package convert
 import (
 	"context"
 	"crypto/sha256"
+	"debug/elf"
 	"encoding/hex"
 	"fmt"
 
@@ -19,11 +20,11 @@ func (c *conversion) lookThrough(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look through %s: %w", c.src.Name, err)
 	}
+	if rep.Bytes == 0 {
+		return fmt.Errorf("%w: an ELF core of %s would have no memory", forms.ErrForm, c.src.Name)
+	}
 	c.write.Ranges = cut(rep.Ranges, rep.Bytes)
 	c.core = &Core{}
-	if c.src.arm {
-		c.write.Machine = forms.MachineARM64
-	}
 	text := c.o.VMCoreInfo
 	switch {
 	case c.o.NoVMCoreInfo:
@@ -43,10 +44,36 @@ func (c *conversion) lookThrough(ctx context.Context) error {
 	sum := sha256.Sum256(text)
 	c.core.SHA256, c.core.Release = hex.EncodeToString(sum[:]), info.Release()
 	c.write.VMCoreInfo = text
-	if base, ok := forms.DirectMap(info, c.img.ReadPhysical); ok && !c.src.arm {
+	if c.write.Machine != forms.MachineX86 {
+		return nil
+	}
+	read := func(p []byte, phys uint64) error { return c.img.ReadPhysical(ctx, p, phys) }
+	if base, ok := forms.DirectMap(info, read); ok {
 		c.write.Direct, c.core.DirectMap = base, lime.Addr(base)
 	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	return nil
+}
+
+// machines are those that an ELF core can be of, as uname calls them.
+var machines = map[string]elf.Machine{"x86_64": forms.MachineX86, "aarch64": forms.MachineARM64}
+
+// machine settles of which machine the image is: as its manifest says, or else as an ELF core does, or else x86-64.
+func (c *conversion) machine() {
+	c.write.Machine = machines[c.src.machine]
+	if c.write.Machine == 0 {
+		c.write.Machine = c.img.Machine()
+	}
+	for name, m := range machines {
+		if c.src.machine == "" && c.write.Machine == m {
+			c.src.machine = name
+		}
+	}
+	if c.write.Machine == 0 {
+		c.write.Machine = forms.MachineX86
+	}
 }
 
 // cut returns the ranges as far as n bytes of memory go.

@@ -37,6 +37,10 @@ type Record struct {
 	Source Source     `json:"source"`
 	Form   forms.Form `json:"form"`
 
+	// Machine is the architecture, as uname calls it, and Release the kernel's, as far as the source says.
+	Machine string `json:"machine,omitempty"`
+	Release string `json:"release,omitempty"`
+
 	// Complete says that all of the source's memory is in the image, and that the source is complete, if it has a
 	// manifest that says so. Reasons says why not.
 	Complete bool     `json:"complete"`
@@ -72,7 +76,8 @@ type Paper struct {
 	acquire.Reference
 	Type      string                 `json:"type"`
 	Complete  bool                   `json:"complete"`
-	Memory    acquire.Digest         `json:"memory"` // what it says of the LiME stream
+	Interim   bool                   `json:"interim,omitempty"` // written before swap was read, and no other followed
+	Memory    acquire.Digest         `json:"memory"`            // what it says of the LiME stream
 	Signature acquire.SignatureState `json:"signature"`
 }
 
@@ -106,6 +111,9 @@ func (r *Record) limit() uint64 {
 	return uint64(n)
 }
 
+// maxMemory bounds the memory of a record, in bytes: whoever reads an image gives all of it, stored or not.
+const maxMemory = 1 << 50
+
 // maxElements bounds what a record holds, as that of package acquire does.
 const maxElements = 4 << 20
 
@@ -127,6 +135,13 @@ func ParseRecord(data []byte) (*Record, error) {
 	}
 	if r.Version != RecordVersion {
 		return nil, fmt.Errorf("record of a conversion: version %d is not supported, this program reads version %d", r.Version, RecordVersion)
+	}
+	memory := uint64(0)
+	for _, x := range r.Ranges {
+		if !x.Valid() || x.Size() > maxMemory-memory {
+			return nil, fmt.Errorf("record of a conversion: a range %s: no machine has that, or so much memory", x)
+		}
+		memory += x.Size()
 	}
 	return r, nil
 }
@@ -153,7 +168,7 @@ func Is(ctx context.Context, where sink.Opener, name string) (bool, error) {
 func imageOf(name string) string {
 	for _, suffix := range []string{
 		acquire.PartialManifestSuffix + acquire.SignatureSuffix, acquire.PartialManifestSuffix, acquire.ManifestSuffix + acquire.SignatureSuffix,
-		acquire.ManifestSuffix, acquire.FramesSuffix, sink.PartialSuffix,
+		acquire.ManifestSuffix, acquire.InterimSuffix + acquire.SignatureSuffix, acquire.InterimSuffix, acquire.FramesSuffix, sink.PartialSuffix,
 	} {
 		if base, ok := strings.CutSuffix(name, suffix); ok {
 			return base
@@ -163,13 +178,14 @@ func imageOf(name string) string {
 	return base
 }
 
-// paperOf reads the manifest or record of an image, and returns its name.
+// paperOf reads the manifest or record of an image, and returns its name. That of a complete image goes before that of
+// a partial one, and the interim one is taken only where neither is.
 func paperOf(ctx context.Context, where sink.Opener, image string) (data []byte, name string, err error) {
-	name = image + acquire.ManifestSuffix
-	data, err = sink.ReadAll(ctx, where, name, acquire.MaxManifest)
-	if errors.Is(err, fs.ErrNotExist) {
-		name = image + acquire.PartialManifestSuffix
-		data, err = sink.ReadAll(ctx, where, name, acquire.MaxManifest)
+	for _, suffix := range []string{acquire.ManifestSuffix, acquire.PartialManifestSuffix, acquire.InterimSuffix} {
+		name = image + suffix
+		if data, err = sink.ReadAll(ctx, where, name, acquire.MaxManifest); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
 	}
 	return data, name, err
 }

@@ -19,7 +19,7 @@ func (c *conversion) record() (rec *Record, mismatch bool) {
 	o := c.o
 	rec = &Record{
 		Type: RecordType, Version: RecordVersion, Case: o.Case, Tool: o.Tool, Operator: o.Operator, Options: o.Settings,
-		Source: c.src.Source, Form: o.Form, Memory: c.memory, Report: c.rep, Core: c.core,
+		Source: c.src.Source, Form: o.Form, Machine: c.src.machine, Release: c.src.release, Memory: c.memory, Report: c.rep, Core: c.core,
 		Created: o.Created.UTC(), Duration: time.Since(c.begin),
 		Image: acquire.Image{
 			Name: o.Name, Format: string(o.Form), Compression: o.Form.Compression(), Encryption: encryptionNone,
@@ -32,10 +32,16 @@ func (c *conversion) record() (rec *Record, mismatch bool) {
 	if len(o.Recipients) > 0 {
 		rec.Image.Encryption, rec.Image.Recipients = encryptionAge, agefile.Names(o.Recipients)
 	}
+	if rec.Release == "" && c.core != nil {
+		rec.Release = c.core.Release
+	}
 	why := func(format string, args ...any) { rec.Reasons = append(rec.Reasons, fmt.Sprintf(format, args...)) }
 	if p := c.src.Manifest; p != nil {
 		if !p.Complete {
 			why("the source is partial, as its manifest says: %v", c.src.reasons)
+		}
+		if p.Interim {
+			why("the source has an interim manifest alone, %s: its capture did not come to its end, or the last manifest is gone", p.Name)
 		}
 		if p.Memory != c.memory {
 			mismatch = true
@@ -89,7 +95,7 @@ func (c *conversion) seal(ctx context.Context, obj sink.Object, rec *Record, mis
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return nil, errors.Join(fmt.Errorf("store %s: %w; its bytes are at %s", rec.Image.Name, err, obj.Location()), abort(ctx, obj))
+		return nil, errors.Join(fmt.Errorf("store %s: %w", rec.Image.Name, err), abort(ctx, obj))
 	}
 	i := &rec.Image
 	i.Location, i.Partial, i.Checksums, i.ETag = receipt.Location, receipt.Partial, receipt.Checksums, receipt.ETag

@@ -46,7 +46,7 @@ type source struct {
 	reasons []string // why it is not complete, as its manifest says
 	notes   []string
 	release string
-	arm     bool
+	machine string
 }
 
 func (s *source) close() error { return s.file.Close() }
@@ -137,9 +137,7 @@ func (s *source) paper(ctx context.Context, where sink.Opener, image string, o O
 		} else {
 			s.ram, s.o.RAM, s.limit = r.Ranges, r.Ranges, r.limit()
 		}
-		if r.Core != nil {
-			s.release = r.Core.Release
-		}
+		s.release, s.machine = r.Release, r.Machine
 	default:
 		m, err := acquire.ParseManifest(data)
 		if err != nil {
@@ -153,9 +151,11 @@ func (s *source) paper(ctx context.Context, where sink.Opener, image string, o O
 			}
 		}
 		if f := m.Target.Facts; f != nil {
-			s.release, s.arm = f.Kernel, f.Machine == "aarch64"
+			s.release, s.machine = f.Kernel, f.Machine
 		}
+		s.Manifest.Interim = m.Interim != ""
 	}
+	s.Manifest.Interim = s.Manifest.Interim || strings.HasSuffix(name, acquire.InterimSuffix)
 	if of.Name != image {
 		return fmt.Errorf("%w: %s is that of %q", ErrManifest, name, of.Name)
 	}

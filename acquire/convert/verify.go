@@ -96,17 +96,10 @@ func (v *Verification) claims(image string) {
 	if r.Complete && (len(r.Reasons) > 0 || r.Image.Partial || r.Report != nil && !r.Report.Whole()) {
 		v.problem("it says complete, and why not: %q", r.Reasons)
 	}
-	for _, x := range r.Ranges {
-		if !x.Valid() {
-			v.problem("a range %s", x)
-			r.Ranges = nil
-			break
-		}
-	}
 	if n := lime.Total(r.Ranges); n < r.Memory.Bytes || r.Complete && n != r.Memory.Bytes {
 		v.problem("its ranges are a LiME stream of %d bytes, and it says %d", n, r.Memory.Bytes)
 	}
-	if p := r.Source.Manifest; r.Complete && p != nil && (!p.Complete || p.Memory != r.Memory) {
+	if p := r.Source.Manifest; r.Complete && p != nil && (!p.Complete || p.Interim || p.Memory != r.Memory) {
 		v.problem("it says complete, and that its source's manifest says otherwise: %d bytes with %q, complete: %t", p.Memory.Bytes, p.Memory.SHA256, p.Complete)
 	}
 }
@@ -125,8 +118,13 @@ func (v *Verification) read(ctx context.Context, where sink.Opener, image string
 	}
 	defer file.Close()
 	v.Image = image
-	if err := v.stored(ctx, where, file, o); err != nil {
+	same, err := v.stored(ctx, where, file, o)
+	if err != nil {
 		return err
+	}
+	// How much memory there is, stored or not, is what the record says: one that does not hold is not followed that far.
+	if !same || v.Signature.Present && !v.Signature.Valid {
+		return nil
 	}
 	s := &source{Source: Source{Name: image}, file: file}
 	encrypted := v.Record.Image.Encryption == encryptionAge
@@ -145,8 +143,8 @@ func (v *Verification) read(ctx context.Context, where sink.Opener, image string
 	return v.memory(ctx, s)
 }
 
-// stored checks the file as it is stored.
-func (v *Verification) stored(ctx context.Context, where sink.Opener, file sink.Reader, o acquire.VerifyOptions) error {
+// stored checks the file as it is stored. same: it has the digest of the record.
+func (v *Verification) stored(ctx context.Context, where sink.Opener, file sink.Reader, o acquire.VerifyOptions) (same bool, err error) {
 	i := v.Record.Image
 	x := &frame.Index{Compression: frame.None}
 	size := file.Size()
@@ -162,13 +160,13 @@ func (v *Verification) stored(ctx context.Context, where sink.Opener, file sink.
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, sink.ErrTooLarge):
 			v.problem("frame index: %v", err)
 		case err != nil:
-			return fmt.Errorf("read frame index: %w", err)
+			return false, fmt.Errorf("read frame index: %w", err)
 		case hex.EncodeToString(sum[:]) != f.SHA256:
 			v.problem("the SHA-256 of the frame index is not the one in the record")
 		default:
 			if x, err = frame.ParseIndex(bytes.NewReader(data)); err != nil {
 				v.problem("%v", err)
-				return nil
+				return false, nil
 			}
 		}
 	}
@@ -178,7 +176,7 @@ func (v *Verification) stored(ctx context.Context, where sink.Opener, file sink.
 	}
 	rep, err := frame.Verify(ctx, file, size, x, fo)
 	if err != nil {
-		return fmt.Errorf("read image: %w", err)
+		return false, fmt.Errorf("read image: %w", err)
 	}
 	v.Stored = rep.Stored.Bytes
 	for _, d := range rep.Damaged {
@@ -186,8 +184,9 @@ func (v *Verification) stored(ctx context.Context, where sink.Opener, file sink.
 	}
 	if got := (acquire.Digest{Bytes: rep.Stored.Bytes, SHA256: rep.Stored.SHA256.String()}); got != i.Stored || size != i.Stored.Bytes {
 		v.problem("the file has %d bytes with SHA-256 %s; the record says %d bytes with %q", size, got.SHA256, i.Stored.Bytes, i.Stored.SHA256)
+		return false, nil
 	}
-	return nil
+	return true, nil
 }
 
 // memory decodes the image, and compares.

@@ -96,7 +96,7 @@ func memoryOf(b *testing.B, image []byte) (m memory, err error) {
 	}
 	for _, r := range ranges {
 		p := make([]byte, r.Size())
-		if err := img.ReadPhysical(p, r.Start); err != nil {
+		if err := img.ReadPhysical(b.Context(), p, r.Start); err != nil {
 			return nil, err
 		}
 		m = append(m, at(r.Start, p))

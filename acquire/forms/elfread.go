@@ -79,7 +79,7 @@ func (i *Image) core() error {
 	case !physical && loads > 1:
 		return bad("its segments have no physical addresses")
 	}
-	i.segments = disjoint(list)
+	i.segments, i.machine = disjoint(list), elf.Machine(h.Machine)
 	ascends := slices.IsSortedFunc(i.segments, func(a, b segment) int { return int(min(max(a.off-b.off, -1), 1)) })
 	if !ascends && i.at == nil {
 		return bad("its segments do not lie in the order of their addresses, and %s can be read in sequence only: decompress it", i.container)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -303,5 +304,52 @@ func TestPadding(t *testing.T) {
 	}
 	if err := w.Begin(lime.Range{Start: 1 << 30, End: 1<<30 + 1}); err == nil {
 		t.Error("a gigabyte of padding was begun")
+	}
+}
+
+// A countingReader counts reads.
+type countingReader struct {
+	io.ReaderAt
+	n int
+}
+
+func (c *countingReader) ReadAt(p []byte, off int64) (int, error) {
+	c.n++
+	return c.ReaderAt.ReadAt(p, off)
+}
+
+// TestReadPhysicalMany finds memory among many records without walking them again each time, and ends with its context.
+func TestReadPhysicalMany(t *testing.T) {
+	const records = 2000
+	var b bytes.Buffer
+	w := lime.NewWriter(&b)
+	for i := range uint64(records) {
+		w.Begin(lime.Range{Start: i * 0x10000, End: i*0x10000 + 15})
+		w.Write(binary.LittleEndian.AppendUint64(make([]byte, 8), i))
+	}
+	r := &countingReader{ReaderAt: bytes.NewReader(b.Bytes())}
+	img, err := Open(r, int64(b.Len()), OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer img.Close()
+	over, cancel := context.WithCancel(t.Context())
+	for i := range uint64(records) {
+		p := make([]byte, 8)
+		if err := img.ReadPhysical(over, p, i*0x10000+8); err != nil || binary.LittleEndian.Uint64(p) != i {
+			t.Fatalf("%d: %x, %v", i, p, err)
+		}
+	}
+	for _, phys := range []uint64{16, 9, 0xffff, records * 0x10000, 1<<64 - 1} {
+		if err := img.ReadPhysical(over, make([]byte, 8), phys); err == nil {
+			t.Errorf("there is memory at %#x", phys)
+		}
+	}
+	if r.n > 3*records {
+		t.Errorf("%d reads of %d records", r.n, records)
+	}
+	cancel()
+	if err := img.ReadPhysical(over, make([]byte, 8), 8); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
 	}
 }

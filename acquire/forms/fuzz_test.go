@@ -27,7 +27,7 @@ func fuzzRead(t *testing.T, file []byte, o OpenOptions) {
 	}
 	defer img.Close()
 	img.Ranges(t.Context())
-	img.ReadPhysical(make([]byte, 16), 0x1000)
+	img.ReadPhysical(t.Context(), make([]byte, 16), 0x1000)
 	walker := lime.NewWalker(lime.WalkerOptions{})
 	rep, _, err := Copy(t.Context(), Source{Image: img, RAM: o.RAM}, NewLime(io.MultiWriter(walker, &limited{})), &Finder{})
 	if err != nil {

@@ -3,10 +3,12 @@ package forms
 import (
 	"bytes"
 	"context"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"sort"
 
 	"github.com/shotglass-ir/shotglass/acquire/frame"
 	"github.com/shotglass-ir/shotglass/acquire/lime"
@@ -51,7 +53,11 @@ type Image struct {
 	close     func() error // of at
 	form      Form
 
-	segments []segment // of an ELF core, and of LiME records that do not ascend
+	segments []segment   // of an ELF core
+	machine  elf.Machine // of an ELF core
+
+	placed bool
+	places places // of LiME records, once they were looked for
 }
 
 // Open finds out what the size bytes of r are. Errors wrap ErrForm, or are those of r.
@@ -174,6 +180,9 @@ func (i *Image) recognize(head []byte) error {
 
 // Content returns the form of the decoded file: Lime, AVML2, Raw or ELF. Records of AVML's version 1 are LiME's.
 func (i *Image) Content() Form { return i.form }
+
+// Machine returns that of an ELF core; of another form 0: nothing in it says so.
+func (i *Image) Machine() elf.Machine { return i.machine }
 
 // Container returns how the file is compressed: none, zstd, s2, gzip or zlib.
 func (i *Image) Container() string { return i.container }
@@ -314,9 +323,12 @@ func joinAVML(list []lime.Range) []lime.Range {
 }
 
 // ReadPhysical reads memory at a physical address, out of the order of the file. It fails where the form does not
-// allow that: of a stream, and of AVML's own records.
-func (i *Image) ReadPhysical(p []byte, phys uint64) error {
-	off, ok := i.offset(phys, uint64(len(p)))
+// allow that: of a stream, and of AVML's own records. It must not be called concurrently.
+func (i *Image) ReadPhysical(ctx context.Context, p []byte, phys uint64) error {
+	off, ok := i.offset(ctx, phys, uint64(len(p)))
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if !ok {
 		return fmt.Errorf("memory at %s cannot be read alone", lime.Addr(phys))
 	}
@@ -328,7 +340,7 @@ func (i *Image) ReadPhysical(p []byte, phys uint64) error {
 }
 
 // offset returns where memory lies in the decoded file.
-func (i *Image) offset(phys, n uint64) (off int64, ok bool) {
+func (i *Image) offset(ctx context.Context, phys, n uint64) (off int64, ok bool) {
 	if i.at == nil {
 		return 0, false
 	}
@@ -336,27 +348,39 @@ func (i *Image) offset(phys, n uint64) (off int64, ok bool) {
 	case Raw:
 		return int64(phys), phys < 1<<62
 	case ELF:
-		for _, s := range i.segments {
-			if phys >= s.r.Start && phys-s.r.Start+n <= s.file {
-				return s.off + int64(phys-s.r.Start), true
-			}
+		k := sort.Search(len(i.segments), func(k int) bool { return i.segments[k].r.End >= phys })
+		if k < len(i.segments) {
+			s := i.segments[k]
+			return s.off + int64(phys-s.r.Start), phys >= s.r.Start && n <= s.file && phys-s.r.Start <= s.file-n
 		}
 	case Lime:
-		var h [lime.HeaderSize]byte
-		for at := int64(0); at < i.raw; {
-			if n, _ := i.at.ReadAt(h[:], at); n < len(h) {
-				break
-			}
-			r, err := lime.DecodeHeader(h[:])
-			if err != nil {
-				break
-			}
-			at += lime.HeaderSize
-			if phys >= r.Start && phys <= r.End && n <= r.End-phys+1 {
-				return at + int64(phys-r.Start), true
-			}
-			at += int64(r.Size())
+		i.place(ctx)
+		k := sort.Search(len(i.places), func(k int) bool { return i.places[k].r.End >= phys })
+		if k < len(i.places) {
+			p := i.places[k]
+			return p.off + int64(phys-p.r.Start), phys >= p.r.Start && n <= p.r.End-phys+1
 		}
 	}
 	return 0, false
+}
+
+// place lists LiME records by their headers, up to the first that is not as it should be.
+func (i *Image) place(ctx context.Context) {
+	if i.placed {
+		return
+	}
+	i.placed = true
+	var h [lime.HeaderSize]byte
+	for at := int64(0); at < i.raw && len(i.places) < maxRecords && ctx.Err() == nil; {
+		if n, _ := i.at.ReadAt(h[:], at); n < len(h) {
+			return
+		}
+		r, err := lime.DecodeHeader(h[:])
+		if k := len(i.places); err != nil || k > 0 && r.Start <= i.places[k-1].r.End {
+			return
+		}
+		at += lime.HeaderSize
+		i.places = append(i.places, place{at, r})
+		at += int64(r.Size())
+	}
 }

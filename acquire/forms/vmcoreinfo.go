@@ -129,7 +129,7 @@ const (
 	pageLarge   = 1 << 7
 	pageFrame   = 0x000ffffffffff000
 	textBase    = 0xffffffff80000000 // __START_KERNEL_map
-	maxTables   = 4096               // that are looked at: a hostile image has any number
+	maxTables   = 512                // that are looked at: a hostile image has any number
 )
 
 // DirectMap returns where an x86-64 kernel maps all of memory (page_offset_base), by its page tables: read reads memory

@@ -126,6 +126,10 @@ func convertImage(c *console, ctx *cli.Context, name string) error {
 	res, err := convert.Run(sctx, where, base, *o)
 	meter.close()
 	if sctx.Err() != nil && res == nil {
+		var left *convert.LeftError
+		if errors.As(err, &left) {
+			c.warn("%s", printable(left.Error()))
+		}
 		return context.Cause(sctx)
 	}
 	code := convertCode(res, err)
@@ -145,6 +149,13 @@ func convertImage(c *console, ctx *cli.Context, name string) error {
 		}{code})
 	} else {
 		printConversion(c, res)
+	}
+	switch paper := res.Source.Manifest; {
+	case o.Unchecked: // as asked for
+	case paper == nil:
+		c.warn("%s: there is no manifest beside it: it was held against nothing", printable(name))
+	case !paper.Signature.Present:
+		c.warn("%s: its manifest %s is not signed: nobody vouches for what it was held against", printable(name), printable(paper.Name))
 	}
 	for _, reason := range res.Reasons {
 		c.warn("%s: %s", printable(name), printable(reason))
