@@ -13,7 +13,7 @@ command -v fusermount3 >/dev/null || missing+=(fuse3)
 command -v qemu-img >/dev/null || missing+=(qemu-utils)
 command -v nbdcopy >/dev/null || missing+=(libnbd-bin)
 command -v gdb >/dev/null || missing+=(gdb)
-ldconfig -p | grep -q 'libsnappy\.so\.1 ' || missing+=(libsnappy1v5)
+dpkg -s libsnappy1v5 >/dev/null 2>&1 || missing+=(libsnappy1v5)
 
 # drgn comes from PyPI, into a folder of its own beside the lab's.
 drgn=0.3.0
