@@ -106,16 +106,25 @@ func (e *Engine) load(ctx context.Context, name string) (*record, error) {
 		return nil, err
 	}
 	if rec.plan == nil {
-		return nil, fmt.Errorf("journal %s has no plan: nothing was changed yet", name)
+		return nil, unplanned(name)
 	}
 	return rec, nil
 }
+
+// unplanned is the error about a journal without a plan: it is as if it were not there.
+type unplanned string
+
+func (u unplanned) Error() string {
+	return "journal " + string(u) + " has no plan: nothing was changed yet"
+}
+
+func (u unplanned) Is(err error) bool { return err == ErrNoJournal }
 
 func (r *run) apply(ctx context.Context, p *Plan, o ApplyOptions) (*Result, error) {
 	r.target = p.Target
 	a := &applying{run: r, plan: p, opts: o, wants: map[Item]Change{}, final: map[Item]Change{}, done: map[Item]*ItemResult{}, first: map[Item]time.Time{}}
 	a.adopt(p.Changes)
-	if err := r.write(ctx, Entry{Kind: EntryBegin, Plan: p, Caller: &r.e.Caller, Tool: r.e.Tool, Request: r.e.Request, Stages: o.Stages}); err != nil {
+	if err := r.write(ctx, Entry{Kind: EntryBegin, Plan: p, Caller: &r.e.Caller, Tool: r.e.Tool, Request: r.e.Request, Asked: r.e.Asked, Stages: o.Stages}); err != nil {
 		return a.result(true), err
 	}
 	err := a.stages(ctx)

@@ -24,6 +24,8 @@ type Engine struct {
 	Tool   string // name and version, for the journal
 	// Request, if set, is what asked for it, for the journal: the id of a message, say.
 	Request string
+	// Asked, if set, is when.
+	Asked time.Time
 
 	// Observe, if set, is told what happens. It must not block.
 	Observe func(Event)

@@ -104,6 +104,8 @@ type Entry struct {
 	Stages []Stage   `json:"stages,omitempty"` // that were asked for; none: all
 	// Request is what asked for it, such as the id of a message.
 	Request string `json:"request,omitempty"`
+	// Asked is when that was asked for: it may have waited, and overtaken another.
+	Asked time.Time `json:"asked,omitzero"`
 
 	// Of entries about a change.
 	Item    *Item  `json:"item,omitempty"`
@@ -194,8 +196,9 @@ type record struct {
 	plan    *Plan
 	items   []*history
 	byItem  map[Item]*history
-	end     *Entry // of the last run; nil if it has none
-	release bool   // the last run was a release
+	end     *Entry    // of the last run; nil if it has none
+	release bool      // the last run was a release
+	asked   time.Time // when the last run was asked for, if that is known
 	// tracked are items whose flows may not have become untracked before they were isolated.
 	tracked map[Item]bool
 }
@@ -212,9 +215,9 @@ func fold(entries []Entry) *record {
 func (r *record) add(e *Entry) {
 	switch e.Kind {
 	case EntryBegin:
-		r.begun, r.plan, r.release, r.end = e, e.Plan, false, nil
+		r.begun, r.plan, r.release, r.end, r.asked = e, e.Plan, false, nil, e.Asked
 	case EntryRelease:
-		r.release, r.end = true, nil
+		r.release, r.end, r.asked = true, nil, e.Asked
 		if e.Stages == nil { // what is not ours is not contained any more
 			for _, h := range slices.Clone(r.items) {
 				if h.found && h.stage != Untrack { // that is open, which the release looks at

@@ -39,9 +39,27 @@ func (e *Engine) Release(ctx context.Context, name string, o ReleaseOptions) (*R
 	return res, err
 }
 
+// ReleaseNothing writes into the journal of a target that is not contained, which it makes if it is not there, that a release was asked
+// for: a containment that was asked for before and is carried out later can then be told from one that is still wanted. Status and
+// Release go on to say that there is no such journal. It returns an error wrapping ErrBusy if there is a plan by now.
+func (e *Engine) ReleaseNothing(ctx context.Context, name string) error {
+	r, err := e.open(ctx, name)
+	if err != nil {
+		return fmt.Errorf("release %s: %w", name, err)
+	}
+	switch {
+	case r.rec.plan != nil:
+		err = fmt.Errorf("release %s: it was contained meanwhile: %w", r.target, ErrBusy)
+	case r.rec.release && !e.Asked.After(r.rec.asked): // it says so already
+	default:
+		err = r.write(ctx, Entry{Kind: EntryRelease, Caller: &e.Caller, Tool: e.Tool, Request: e.Request, Asked: e.Asked})
+	}
+	return errors.Join(err, r.journal.Close())
+}
+
 func (r *run) release(ctx context.Context, o ReleaseOptions) (*Result, error) {
 	res := &Result{Target: r.target, Case: r.rec.plan.Case, Journal: r.name, Outcome: Released}
-	if err := r.write(ctx, Entry{Kind: EntryRelease, Caller: &r.e.Caller, Tool: r.e.Tool, Request: r.e.Request, Stages: o.Stages}); err != nil {
+	if err := r.write(ctx, Entry{Kind: EntryRelease, Caller: &r.e.Caller, Tool: r.e.Tool, Request: r.e.Request, Asked: r.e.Asked, Stages: o.Stages}); err != nil {
 		return res, err
 	}
 	items := r.rec.held()

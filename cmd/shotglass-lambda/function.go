@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"slices"
@@ -57,7 +58,7 @@ func newFunction(ctx context.Context, getenv func(string) string, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
-	access := awsaccess.Access{Role: s.role, ExternalID: s.roleID, NoMetadata: true, BreakGlass: s.glass, Journals: journals.Bucket{Place: place}, Tool: tool()}
+	access := awsaccess.Access{Role: s.role, ExternalID: s.roleID, Allow: s.reaches, NoMetadata: true, BreakGlass: s.glass, Journals: journals.Bucket{Place: place}, Tool: tool()}
 	return &function{
 		settings: s, journals: access.Journals, auditor: auditor{api, s.audit}, limit: inTime, now: time.Now, log: log,
 		engine: func(ctx context.Context, caseID, request string) (*containment.Engine, error) {
@@ -155,8 +156,20 @@ func (f *function) report(m message, req lockdown.Request, status string) *repor
 
 // allowed refuses targets in accounts that the function is not for.
 func (f *function) allowed(t containment.Target, own string) error {
-	if t.Account == "" || t.Account == own || slices.Contains(f.accounts, t.Account) || slices.Contains(f.accounts, "*") {
+	if t.Account == "" || t.Account == own {
 		return nil
 	}
-	return fail(refused, "%s is in account %s, which is not among those that this function is for (%s)", t, t.Account, envAccounts)
+	if err := f.reaches(t.Account); err != nil {
+		return fmt.Errorf("%s: %w", t, err)
+	}
+	return nil
+}
+
+// reaches refuses to assume a role in an account that the function is not for. An access key's account is known by AWS's answer alone: whoever
+// asks may name a key of any.
+func (s settings) reaches(account string) error {
+	if slices.Contains(s.accounts, account) || slices.Contains(s.accounts, "*") {
+		return nil
+	}
+	return fmt.Errorf("account %s is not among those that this function is for (%s): %w", account, envAccounts, containment.ErrRefused)
 }

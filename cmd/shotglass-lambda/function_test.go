@@ -80,7 +80,7 @@ func TestOvertaken(t *testing.T) {
 	w.want(release, "", "")
 	tick()
 	w.want(first, "", "")
-	if r := w.last(); w.state() != before || !strings.Contains(r.Note, "SNS message release began a release") || r.Status != complete {
+	if r := w.last(); w.state() != before || !strings.Contains(r.Note, "SNS message release asked for a release") || r.Status != complete {
 		t.Errorf("%s, %+v", w.state(), r)
 	}
 	w.want(late, "Overtaken", "after this was asked for")
@@ -93,6 +93,52 @@ func TestOvertaken(t *testing.T) {
 	w.want(release, "", "")
 	if w.state() != held {
 		t.Error("a release that was delivered again took off what was asked for since")
+	}
+}
+
+// Of a containment and a release what was asked for last holds, whichever is carried out first.
+func TestLate(t *testing.T) {
+	t.Parallel()
+	for _, arn := range []func(*world) string{func(w *world) string { return w.alice.ARN }, (*world).hostARN, func(w *world) string { return w.key.ID }} {
+		w := newWorld(t)
+		before := w.state()
+		tick := func() { w.cloud.Sleep(t.Context(), time.Minute) } //nolint:errcheck // virtual
+		contain := w.ask("contain", arn(w))
+		tick()
+		release := w.ask("release", arn(w), "Action", "release")
+		tick()
+		for range 3 { // the containment was throttled: the release comes first, and finds nothing
+			w.want(release, "Gone", "no such journal")
+		}
+		w.want(contain, "Overtaken", "SNS message release asked for a release")
+		w.want(w.ask("status", arn(w), "Action", "status"), "Gone", "no such journal")
+		w.want(release, "Gone", "no such journal")
+		if w.state() != before || len(w.entries()) != 1 {
+			t.Errorf("%s, %d entries", w.state(), len(w.entries()))
+		}
+		tick()
+		again := w.ask("again", arn(w))
+		tick()
+		w.want(release, "Gone", "")
+		w.want(again, "", "")
+		w.want(release, "Overtaken", "SNS message again asked for a containment")
+		if w.state() == before {
+			t.Error("it is not contained")
+		}
+
+		// Carried out late, it is no later than it was asked for.
+		w = newWorld(t)
+		before = w.state()
+		contain = w.ask("contain", arn(w))
+		tick()
+		release = w.ask("release", arn(w), "Action", "release")
+		tick()
+		w.want(contain, "", "")
+		tick()
+		w.want(release, "", "")
+		if w.state() != before {
+			t.Errorf("it is not released: %s", w.state())
+		}
 	}
 }
 
@@ -129,7 +175,6 @@ func TestRefuses(t *testing.T) {
 		{w.ask("m", "arn:aws:iam::999999999999:user/eve"), "Refused", "999999999999", "arn:aws:iam::999999999999:user/eve"},
 		{w.ask("m", "arn:aws:iam::"+account+":user/nobody"), "Gone", "no longer exists", "arn:aws:iam::" + account + ":user/nobody"},
 		{w.ask("m", "arn:aws-cn:iam::"+account+":user/alice"), "Unfinished", "partition", "arn:aws-cn:iam::" + account + ":user/alice"},
-		{w.ask("m", w.alice.ARN, "Action", "release"), "Gone", "no such journal", w.alice.ARN},
 		{w.ask("m", w.alice.ARN, "Action", "status", "CaseId", "other"), "Gone", "no such journal", w.alice.ARN},
 	} {
 		w.want(tt.payload, tt.kind, tt.text)
@@ -144,6 +189,24 @@ func TestRefuses(t *testing.T) {
 	if names, err := w.place.List(t.Context()); err != nil || len(names) > 0 {
 		t.Errorf("journals %v, %v", names, err)
 	}
+}
+
+// An access key has no ARN that names its account: none is reached that the function is not for, by no action.
+func TestKeyElsewhere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	key := w.bob.AddKey("Active")
+	w.f.accounts = nil
+	for _, action := range []string{"contain", "release", "status"} {
+		w.want(w.ask("m", key.ID, "Action", action), "Refused", member+" is not among those")
+	}
+	for _, c := range w.cloud.Calls() {
+		if c.Action == "sts:AssumeRole" || c.Account == member {
+			t.Errorf("%s in %s", c.Action, c.Account)
+		}
+	}
+	w.f.accounts = []string{member}
+	w.want(w.ask("m", key.ID), "", "")
 }
 
 // A dry run plans, says what is missing, and changes nothing.

@@ -16,6 +16,7 @@ func (f *function) carryOut(ctx context.Context, m message, req lockdown.Request
 	if err != nil {
 		return err
 	}
+	e.Asked = m.Published
 	e.Observe = func(ev containment.Event) { f.observe(m, ev) }
 	r.Caller = e.Caller.ARN
 	if err := f.allowed(req.Target, e.Caller.Account); err != nil {
@@ -81,6 +82,11 @@ func (f *function) release(ctx context.Context, e *containment.Engine, m message
 		return f.status(ctx, e, req, r)
 	}
 	name, err := f.find(ctx, e, req)
+	if errors.Is(err, containment.ErrNoJournal) && name != "" { // what it would release may only be late
+		if err := e.ReleaseNothing(ctx, name); err != nil {
+			return err
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -109,7 +115,7 @@ func (f *function) status(ctx context.Context, e *containment.Engine, req lockdo
 	return err
 }
 
-// find returns the name of the target's journal. An access key was contained with its user, whose journal it is: a plan tells who
+// find returns the name of the target's journal: also, with an error wrapping ErrNoJournal, the one that it would have. An access key was contained with its user, whose journal it is: a plan tells who
 // that is. Looking for a journal by what it says reads every one there is, and is left for what an ARN does not lead to.
 func (f *function) find(ctx context.Context, e *containment.Engine, req lockdown.Request) (string, error) {
 	t := req.Target
@@ -135,14 +141,17 @@ func (f *function) find(ctx context.Context, e *containment.Engine, req lockdown
 		return "", err
 	}
 	if len(names) != 1 {
-		return "", fmt.Errorf("%s in case %q, in %s: %w", t, req.Case, f.journals, containment.ErrNoJournal)
+		if len(names) > 1 {
+			name = ""
+		}
+		return name, fmt.Errorf("%s in case %q, in %s: %w", t, req.Case, f.journals, containment.ErrNoJournal)
 	}
 	return names[0], nil
 }
 
-// overtaken looks into the journal for a run of the other kind that was begun after the message was published. SNS delivers at least
-// once, in any order, and tries for weeks; what was asked for last is what holds. done says that this message was carried out
-// before that; otherwise it is an error.
+// overtaken looks into the journal whether the last run is one of the other kind that was asked for after the message was published: of a run
+// that no message asked for, that is when it began. SNS delivers at least once, in any order, and tries for weeks; what was asked for last is what
+// holds. done says that this message was carried out before that; otherwise it is an error.
 func (f *function) overtaken(ctx context.Context, name string, m message, want containment.EntryKind, r *report) (done bool, err error) {
 	b, err := f.journals.Load(ctx, name)
 	if errors.Is(err, containment.ErrNoJournal) {
@@ -164,7 +173,11 @@ func (f *function) overtaken(ctx context.Context, name string, m message, want c
 			done = done || last.Kind == want && last.Request == "SNS message "+m.ID && en.Outcome.Good()
 		}
 	}
-	if last.Kind == "" || last.Kind == want || !last.Time.After(m.Published) {
+	since := last.Asked
+	if since.IsZero() {
+		since = last.Time
+	}
+	if last.Kind == "" || last.Kind == want || !since.After(m.Published) {
 		return false, nil
 	}
 	by := last.Request
@@ -172,10 +185,10 @@ func (f *function) overtaken(ctx context.Context, name string, m message, want c
 		by = last.Tool
 	}
 	if done {
-		r.Note = fmt.Sprintf("Delivered again: it was carried out before, and %s began a %s after it, at %s. Nothing was changed.", by, runOf(last.Kind), last.Time.Format(time.RFC3339))
+		r.Note = fmt.Sprintf("Delivered again: it was carried out before, and %s asked for a %s after it, at %s. Nothing was changed.", by, runOf(last.Kind), since.Format(time.RFC3339))
 		return true, nil
 	}
-	return false, fail(overtaken, "%s began a %s at %s, after this was asked for: nothing was changed; ask again if it is still wanted", by, runOf(last.Kind), last.Time.Format(time.RFC3339))
+	return false, fail(overtaken, "%s asked for a %s at %s, after this was asked for: nothing was changed; ask again if it is still wanted", by, runOf(last.Kind), since.Format(time.RFC3339))
 }
 
 func runOf(k containment.EntryKind) string {

@@ -106,7 +106,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) engine(ctx context.Context, caseID, request string) (*containment.Engine, error) {
 	base := w.cloud.Config(self, region)
 	base.HTTPClient = mortalClient{w, base.HTTPClient}
-	accounts := &awsconfig.Accounts{Base: base, Role: "shotglass-lockdown-member", ExternalID: roleID, Case: caseID, NoIMDS: true}
+	accounts := &awsconfig.Accounts{Base: base, Role: "shotglass-lockdown-member", ExternalID: roleID, Allow: w.f.reaches, Case: caseID, NoIMDS: true}
 	who, err := accounts.Caller(ctx)
 	if err != nil {
 		return nil, err

@@ -25,6 +25,8 @@ type Accounts struct {
 	Role string
 	// ExternalID is what the role's trust policy asks for, if it does.
 	ExternalID string
+	// Allow is asked for the account of a role before it is assumed; its error says why not. Nil: any.
+	Allow func(account string) error
 	// Case names the role's sessions, for CloudTrail.
 	Case string
 	// SourceIdentity, if set, is that of the sessions: it cannot be changed, follows into roles that are assumed
@@ -84,7 +86,7 @@ func (a *Accounts) roleFor(t containment.Target, own containment.Identity) (stri
 		if t.Account != "" && t.Account != r.Account {
 			return "", fmt.Errorf("%s is in account %s, and the role to assume, %s, in %s: give a role of the target's account, or a role's name for any", t, t.Account, a.Role, r.Account)
 		}
-		return a.Role, nil
+		return a.Role, a.allow(r.Account)
 	}
 	if t.Account == "" || t.Account == own.Account {
 		return "", nil
@@ -92,7 +94,14 @@ func (a *Accounts) roleFor(t containment.Target, own containment.Identity) (stri
 	if a.Role == "" {
 		return "", fmt.Errorf("%s is in account %s, and you are in %s: give a role to assume there", t, t.Account, own.Account)
 	}
-	return "arn:" + partitionOf(own.ARN) + ":iam::" + t.Account + ":role/" + strings.TrimPrefix(a.Role, "/"), nil
+	return "arn:" + partitionOf(own.ARN) + ":iam::" + t.Account + ":role/" + strings.TrimPrefix(a.Role, "/"), a.allow(t.Account)
+}
+
+func (a *Accounts) allow(account string) error {
+	if a.Allow == nil {
+		return nil
+	}
+	return a.Allow(account)
 }
 
 // renewBefore is how long before their end credentials are renewed.

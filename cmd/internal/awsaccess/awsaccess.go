@@ -20,8 +20,9 @@ type Access struct {
 	Region, Profile string // empty: the environment's
 	Endpoint        string // URL of another server than AWS
 
-	// Role, ExternalID and SourceIdentity are as in awsconfig.Accounts.
+	// Role, ExternalID, SourceIdentity and Allow are as in awsconfig.Accounts.
 	Role, ExternalID, SourceIdentity string
+	Allow                            func(account string) error
 	// NoMetadata leaves out the question to EC2's metadata service.
 	NoMetadata bool
 
@@ -41,7 +42,7 @@ func (a Access) Accounts(ctx context.Context, caseID string) (*awsconfig.Account
 		base.BaseEndpoint = aws.String(a.Endpoint)
 	}
 	return &awsconfig.Accounts{
-		Base: base, Role: a.Role, ExternalID: a.ExternalID, SourceIdentity: a.SourceIdentity, Case: caseID, NoIMDS: a.NoMetadata || a.Endpoint != "",
+		Base: base, Role: a.Role, ExternalID: a.ExternalID, SourceIdentity: a.SourceIdentity, Allow: a.Allow, Case: caseID, NoIMDS: a.NoMetadata || a.Endpoint != "",
 	}, nil
 }
 
