@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -115,12 +116,54 @@ func TestLimits(t *testing.T) {
 	total := 0
 	for i, it := range c.Items {
 		total += len(c.kept[i])
-		if i > 0 && !strings.Contains(it.Error, "kept of all items") {
+		if i > 0 && !strings.Contains(it.Error, "10 MiB, compressed") {
 			t.Errorf("%s: %+v", it.Name, it)
 		}
 	}
 	if total > MaxKept || c.total != total {
 		t.Errorf("%d bytes are kept (%d)", total, c.total)
+	}
+}
+
+// TestRoom: whoever fills items of state on a host, as any user of it can, does not keep the others from being
+// collected, nor what the kernel says of itself.
+func TestRoom(t *testing.T) {
+	junk := make([]byte, 16<<20)
+	rand.NewChaCha8([32]byte{}).Read(junk)
+	c := new(Collection)
+	now := clock()
+	for _, stage := range []Stage{Before, After} {
+		kinds := At(parse(t, "all"), stage)
+		out := ""
+		for _, k := range kinds {
+			content := k.Name
+			switch k.Name {
+			case "processes", "executables", "sockets", "ps":
+				content = string(junk)
+			case "modules":
+				content = string(junk[:100<<10])
+			case "kallsyms":
+				content = string(junk[:7<<20])
+			}
+			out += say(k.Name, content, "0")
+		}
+		r := c.NewReceiver(stage, kinds, nonce, now)
+		io.WriteString(r, out+"\n@@"+nonce+" end\n")
+		if err := r.Finish(nil); err != nil {
+			t.Fatal(err)
+		}
+		if most := MaxBefore; stage == Before && c.total > most {
+			t.Errorf("%d bytes are kept while memory streams, %d are reckoned with", c.total, most)
+		}
+	}
+	for _, it := range c.Items {
+		flooded := slices.Contains([]string{"processes", "executables", "sockets", "ps"}, it.Name)
+		if it.Bytes == 0 || flooded != strings.Contains(it.Error, "room for the other items") || !flooded && it.Error != "" {
+			t.Errorf("%+v", it)
+		}
+	}
+	if c.total > MaxKept {
+		t.Errorf("%d bytes are kept", c.total)
 	}
 }
 

@@ -72,6 +72,11 @@ func TestScript(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { sleep.Process.Kill(); sleep.Wait() }()
+	long := exec.Command(tool, "60", strings.Repeat("0", 100<<10))
+	if err := long.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { long.Process.Kill(); long.Wait() }()
 	for _, shell := range [][]string{{"dash"}, {"bash", "--posix"}, {"busybox", "sh"}, {"sh"}} {
 		if _, err := exec.LookPath(shell[0]); err != nil {
 			continue
@@ -93,6 +98,9 @@ func TestScript(t *testing.T) {
 			p := by(sleep.Process.Pid)
 			if p.Silent || p.Says != 0 || p.Name != "sleep" || p.Parent != os.Getpid() || !slices.Equal(p.Args, sleep.Args) || p.UID != os.Getuid() || p.Kernel {
 				t.Errorf("%+v", p)
+			}
+			if p := by(long.Process.Pid); p.Silent || len(p.Args) != 3 || len(strings.Join(p.Args, " ")) != 4096 {
+				t.Errorf("of 100 KiB of arguments %d bytes were read", len(strings.Join(p.Args, " ")))
 			}
 			exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", p.PID))
 			if p.Exe != exe {

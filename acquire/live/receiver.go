@@ -13,13 +13,21 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// MaxKept bounds what a Collection keeps in memory, compressed, in bytes: a kernel's kallsyms, BTF and
-// System.map take 8 MiB together. Once a host has sent more, further items are refused. Of it MaxBefore are
-// for what is kept while memory streams: the state of ten thousand processes takes 2 MiB.
+// What a Collection keeps in memory at most, compressed, in bytes. The kernel's own items have their part for
+// themselves: kallsyms, BTF and System.map take 8 MiB together. Any user can fill items of state, the list
+// of processes above all: one takes at most half of what the items before it left of MaxBefore, so that
+// none leaves nothing to the next. The state of ten thousand processes takes 2 MiB.
 const (
-	MaxKept   = 16 << 20
-	MaxBefore = 4 << 20
+	MaxKept   = maxKernel + 2*MaxBefore
+	MaxBefore = maxState + 1<<20 // of one stage: what is kept while memory streams
+
+	maxKernel = 10 << 20
+	maxState  = 4 << 20
+	leastRoom = 64 << 10 // for each item, whatever was before it
 )
+
+// block is how much the encoder may hold back, in raw bytes.
+const block = 128 << 10
 
 // Memory is what a collection takes at most, in bytes, with the encoder and the decoder.
 const Memory = MaxKept + 8<<20
@@ -28,8 +36,18 @@ const Memory = MaxKept + 8<<20
 type Collection struct {
 	Items []Item
 
-	kept  [][]byte // of each item, compressed; nil: nothing
-	total int      // bytes of kept
+	kept   [][]byte      // of each item, compressed; nil: nothing
+	total  int           // bytes of kept
+	kernel int           // of these, of what the kernel says of itself
+	state  map[Stage]int // and of state
+}
+
+// room is what an item may take, in compressed bytes.
+func (c *Collection) room(k Kind, s Stage) int {
+	if !k.State {
+		return maxKernel - c.kernel
+	}
+	return max((maxState-c.state[s])/2, leastRoom)
 }
 
 // maxLine bounds a marker, which holds a name and a path.
@@ -52,6 +70,7 @@ type Receiver struct {
 	sum   hash.Hash
 	out   bytes.Buffer
 	enc   *zstd.Encoder
+	room  int    // of out
 	over  string // why bytes are dropped
 	ended bool
 }
@@ -145,7 +164,7 @@ func (r *Receiver) marker(line string) {
 
 func (r *Receiver) begin(k Kind) {
 	r.kind, r.begun, r.n, r.sum, r.over = k, r.now().UTC(), 0, sha256.New(), ""
-	r.out = bytes.Buffer{}
+	r.out, r.room = bytes.Buffer{}, r.c.room(k, r.stage)
 	r.enc.Reset(&r.out)
 }
 
@@ -157,13 +176,11 @@ func (r *Receiver) content(p []byte) {
 	if room := r.kind.Limit - r.n; int64(len(p)) > room {
 		p, r.over = p[:room], fmt.Sprintf("cut: there are more than %d bytes", r.kind.Limit)
 	}
-	most := MaxKept
-	if r.stage == Before {
-		most = MaxBefore
-	}
-	if r.c.total+r.out.Len()+len(p) > most {
-		r.over = fmt.Sprintf("cut: the host has sent more than the %d MiB that are kept of all items together", most>>20)
-		return
+	if room := r.room - r.out.Len() - int(r.n%block); len(p) > room {
+		p, r.over = p[:max(room, 0)], fmt.Sprintf("cut: %d KiB, compressed, are kept of it at most, so that there is room for the other items", r.room>>10)
+		if !r.kind.State {
+			r.over = fmt.Sprintf("cut: %d MiB, compressed, are kept at most of what the kernel says of itself", maxKernel>>20)
+		}
 	}
 	r.sum.Write(p)
 	r.n += int64(len(p))
@@ -200,6 +217,14 @@ func (r *Receiver) finish(said string) {
 		kept = bytes.Clone(r.out.Bytes())
 	}
 	r.c.add(it, kept)
+	if !r.kind.State {
+		r.c.kernel += len(kept)
+	} else {
+		if r.c.state == nil {
+			r.c.state = map[Stage]int{}
+		}
+		r.c.state[r.stage] += len(kept)
+	}
 	r.kind = Kind{}
 }
 
