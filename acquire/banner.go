@@ -31,8 +31,11 @@ func needles(f *Facts) []lime.Needle {
 	if len(f.Version) > 1 && len(f.Version) < lime.MaxNeedle && f.Version[0] != 0 {
 		// linux_banner ends with a newline and a zero byte, init/version.c
 		banner := lime.Needle{Name: needleBanner, Text: []byte(f.Version + "\x00")}
-		if f.BannerAddress == 0 && len(f.KernelImage) > 0 { // copies may lie below the kernel
-			banner.Max = 256
+		// Copies may lie below the kernel, as many as any user of the host likes.
+		if at := f.BannerAddress; at != 0 {
+			banner.In = []lime.Range{{Start: at, End: at}}
+		} else {
+			banner.In = f.KernelImage
 		}
 		n = append(n, banner)
 	}

@@ -59,11 +59,53 @@ func TestBannerPlace(t *testing.T) {
 		}
 	}
 	for _, tt := range []struct {
-		f    Facts
-		most int
-	}{{Facts{Version: "v\n", KernelImage: image}, 256}, {Facts{Version: "v\n"}, 0}, {Facts{Version: "v\n", KernelImage: image, BannerAddress: 1}, 0}} {
-		if n := needles(&tt.f); len(n) != 1 || n[0].Max != tt.most {
+		f  Facts
+		in []lime.Range
+	}{{Facts{Version: "v\n", KernelImage: image}, image}, {Facts{Version: "v\n"}, nil}, {Facts{Version: "v\n", KernelImage: image, BannerAddress: 1}, []lime.Range{{Start: 1, End: 1}}}} {
+		if n := needles(&tt.f); len(n) != 1 || !slices.Equal(n[0].In, tt.in) {
 			t.Errorf("%+v", n)
+		}
+	}
+}
+
+// TestBannerCopies: copies of the banner in the pages of some process, below the kernel, change nothing.
+func TestBannerCopies(t *testing.T) {
+	text := "Linux version 1\n"
+	memory := make([]byte, 0x40000)
+	for i := range 600 {
+		copy(memory[i*0x80:], text+"\x00")
+	}
+	copy(memory[0x30000:], text+"\x00")
+	for name, f := range map[string]*Facts{
+		"kallsyms":    {Version: text, BannerAddress: 0x30000},
+		"/proc/iomem": {Version: text, KernelImage: []lime.Range{{Start: 0x2f000, End: 0x30fff}}},
+	} {
+		for _, there := range []bool{true, false} {
+			if !there {
+				f.BannerAddress, f.KernelImage = f.BannerAddress|8, slices.Clone(f.KernelImage)
+				for i := range f.KernelImage {
+					f.KernelImage[i].Start += 0x5000
+					f.KernelImage[i].End += 0x5000
+				}
+				if f.BannerAddress == 8 {
+					f.BannerAddress = 0
+				}
+			}
+			w := lime.NewWalker(lime.WalkerOptions{Needles: needles(f)})
+			w.Write(lime.AppendHeader(nil, lime.Range{Start: 0, End: uint64(len(memory)) - 1}))
+			w.Write(memory)
+			rep, err := w.Finish()
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := Pass
+			if !there {
+				want = Fail
+			}
+			j := judgement{facts: f, rep: rep}
+			if c := j.banner(); c.Result != want || len(rep.Found[0].Addrs) > 20 {
+				t.Errorf("%s, there %t: %+v", name, there, c)
+			}
 		}
 	}
 }

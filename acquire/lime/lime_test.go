@@ -438,7 +438,7 @@ func FuzzWalker(f *testing.F) {
 	f.Fuzz(func(t *testing.T, image, cuts []byte) {
 		o := WalkerOptions{
 			Now: epoch, MarkEvery: 4096, MaxRecords: 100,
-			Needles: []Needle{{Name: "a", Text: []byte("needle"), Max: 3}, {Name: "b", Text: []byte("aa"), Max: 1000}, {Name: "c", Text: []byte("d\x00\x00e")}},
+			Needles: []Needle{{Name: "a", Text: []byte("needle"), Max: 3}, {Name: "b", Text: []byte("aa"), Max: 1000}, {Name: "c", Text: []byte("d\x00\x00e")}, {Name: "d", Text: []byte("aa"), Max: 2, In: []Range{{0x3000, 0x3fff}, {0x11000, 0x11fff}}}},
 			Samples: []uint64{0x1000, 0x2000, 0x4000, 0x5000, 0x10000},
 		}
 		whole, wholeErr := walk(t, o, image)

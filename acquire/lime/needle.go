@@ -1,6 +1,9 @@
 package lime
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // A Needle is a text to look for in the content of records. An occurrence
 // lies in one record; it may straddle the blocks that the Walker is fed. The first byte
@@ -9,7 +12,13 @@ type Needle struct {
 	Name string
 	Text []byte // 1 to MaxNeedle bytes
 	Max  int    // occurrences to report; default 16
+	// In, if set, are the places that matter. Max counts occurrences there; of those elsewhere a few
+	// are reported, too, so that no number of copies can hide one in its place.
+	In []Range
 }
+
+// maxElsewhere is how many occurrences outside of Needle.In are reported.
+const maxElsewhere = 16
 
 // MaxNeedle is the longest needle in bytes: a kernel banner is shorter than a page.
 const MaxNeedle = PageSize
@@ -22,6 +31,7 @@ const anchorLen = 32
 type finder struct {
 	needles []Needle
 	found   []Found
+	inside  []int  // of found, how many lie where they matter
 	open    int    // needles with room for more occurrences
 	keep    int    // longest needle - 1: what a piece leaves to the next
 	tail    []byte // the last bytes of the record so far, at most keep; twice the capacity
@@ -38,10 +48,10 @@ func newFinder(needles []Needle) *finder {
 		}
 		n.Text = bytes.Clone(n.Text)
 		f.needles = append(f.needles, n)
-		f.found = append(f.found, Found{Name: n.Name, Addrs: make([]Addr, 0, n.Max)})
+		f.found = append(f.found, Found{Name: n.Name, Addrs: make([]Addr, 0, n.Max+maxElsewhere)})
 		f.keep = max(f.keep, len(n.Text)-1)
 	}
-	f.open = len(needles)
+	f.open, f.inside = len(needles), make([]int, len(needles))
 	f.tail = make([]byte, 0, 2*f.keep)
 	return f
 }
@@ -94,7 +104,7 @@ func (f *finder) end(p []byte) {
 func (f *finder) search(i int, p []byte, addr uint64) {
 	text, found := f.needles[i].Text, &f.found[i]
 	anchor := text[:min(len(text), anchorLen)]
-	for at := 0; len(found.Addrs) < f.needles[i].Max; at++ {
+	for at := 0; f.inside[i] < f.needles[i].Max; at++ {
 		n := bytes.Index(p[at:], anchor)
 		if n < 0 {
 			return
@@ -103,8 +113,21 @@ func (f *finder) search(i int, p []byte, addr uint64) {
 		if !bytes.HasPrefix(p[at:], text) {
 			continue
 		}
-		if found.Addrs = append(found.Addrs, Addr(addr+uint64(at))); len(found.Addrs) == f.needles[i].Max {
+		place := addr + uint64(at)
+		if !f.needles[i].matters(place) {
+			if len(found.Addrs)-f.inside[i] < maxElsewhere {
+				found.Addrs = append(found.Addrs, Addr(place))
+			}
+			continue
+		}
+		found.Addrs = append(found.Addrs, Addr(place))
+		if f.inside[i]++; f.inside[i] == f.needles[i].Max {
 			f.open--
 		}
 	}
+}
+
+// matters reports whether an occurrence at a counts.
+func (n *Needle) matters(a uint64) bool {
+	return len(n.In) == 0 || slices.ContainsFunc(n.In, func(r Range) bool { return a >= r.Start && a <= r.End })
 }

@@ -54,7 +54,7 @@ type Run struct {
 // Found lists where a needle occurs.
 type Found struct {
 	Name  string `json:"name"`
-	Addrs []Addr `json:"addrs"` // ascending in each record, at most the needle's Max
+	Addrs []Addr `json:"addrs"` // ascending in each record; how many: see Needle
 }
 
 // A Sample is the state of one watched page. Bytes counts what of the page
