@@ -163,6 +163,7 @@ type Options struct {
 	testOnlyCommandLimit   time.Duration // in place of commandLimit
 	testOnlyMostUnreadable int64         // in place of leastOfMost
 	testOnlyPatience       time.Duration // in place of FreezeLease, for the sink
+	testOnlyInterimDelay   time.Duration // in place of interimDelay
 }
 
 func (o Options) withDefaults() Options {

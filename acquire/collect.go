@@ -28,6 +28,19 @@ func LiveName(image string, encrypted bool) string {
 	return image + LiveSuffix
 }
 
+// File is the name of its archive beside an image: LiveName, or where that could not be created and
+// the manifest says so, that name after a nonce.
+func (l *Live) File(image string) string {
+	name := LiveName(image, l.Image.Encryption == encryptionAge)
+	if nonce, ok := strings.CutSuffix(l.Image.Name, "-"+name); ok && nonceForm.MatchString(nonce) {
+		return l.Image.Name
+	}
+	return name
+}
+
+// nonceForm is what newNonce returns.
+var nonceForm = regexp.MustCompile(`^[0-9a-f]{16}$`)
+
 // Live is what was collected from the host beside its memory, in an archive beside the image. It never
 // decides whether the image is complete.
 type Live struct {
@@ -182,23 +195,32 @@ func (c *capture) collectAfter(ctx context.Context, m *Manifest) {
 	if len(c.opts.Collect) == 0 {
 		return
 	}
-	c.collect(ctx, live.After)
+	if c.rejected == nil {
+		c.collect(ctx, live.After)
+	}
 	if c.live == nil {
 		return
+	}
+	if c.rejected != nil { // which is to be read soon, while the host is as it was
+		c.live.Skip(live.After, live.At(c.opts.Collect, live.After), "it is collected with the second image")
 	}
 	m.Live = &Live{Items: c.live.Items}
 	if err := c.storeLive(ctx, m.Live); err != nil {
 		m.Live.Reasons = append(m.Live.Reasons, err.Error())
 	}
 	if m.Live.Complete = len(m.Live.Reasons) == 0; !m.Live.Complete {
-		err := fmt.Errorf("what was collected beside the image is not all stored: %s", strings.Join(m.Live.Reasons, "; "))
-		c.h.mark("%v", err)
-		c.opts.Observer(Problem{host(c.step.Host), err})
+		c.problem(fmt.Errorf("what was collected beside the image is not all stored: %s", strings.Join(m.Live.Reasons, "; ")))
 	}
 	c.live = nil // some MB
 	c.collectClean(ctx, m)
 	h := c.h
 	m.Footprint.Commands, m.Footprint.Sudo, m.Footprint.Logins = int(h.commands.Load()), int(h.sudo.Load()), int(h.logins.Load())
+}
+
+// problem tells of what does not decide what becomes of the image.
+func (c *capture) problem(err error) {
+	c.h.mark("%v", err)
+	c.opts.Observer(Problem{host(c.step.Host), err})
 }
 
 // storeLive writes the archive. The sink's errors are reasons in l, where the archive's
@@ -210,12 +232,27 @@ func (c *capture) storeLive(user context.Context, l *Live) error {
 	ctx, done := grace(user)
 	defer done()
 	release, err := one.reserve(ctx, 0) // the manifest needs its room when this is done
-	if err != nil {
-		return err
+	tight := err != nil
+	if tight {
+		// Of the last room a manifest is worth more; what was read before memory is small, and nobody can
+		// read it again.
+		c.problem(fmt.Errorf("of what was collected only the state of the host is stored: %w", err))
+		for i, it := range c.live.Items {
+			if it.File != "" && !strings.HasPrefix(it.File, string(live.Before)+"/") {
+				c.live.Drop(i, "not stored: "+err.Error())
+			}
+		}
+		release = func() {}
 	}
 	defer release()
 	if one.obj, err = c.opts.Sink.Create(ctx, name); err != nil {
-		return fmt.Errorf("create %s: %w", name, err)
+		err = fmt.Errorf("create %s: %w", name, err)
+		name = newNonce() + "-" + name
+		var other error
+		if one.obj, other = c.opts.Sink.Create(ctx, name); other != nil {
+			return fmt.Errorf("%w; and under another name: %w", err, other)
+		}
+		l.Reasons = append(l.Reasons, fmt.Sprintf("%v; it is kept as %s", err, name))
 	}
 	in := c.live.Reader()
 	defer in.Close()
@@ -226,7 +263,7 @@ func (c *capture) storeLive(user context.Context, l *Live) error {
 		l.Reasons = append(l.Reasons, err.Error())
 		one.sinkErr = err
 	}
-	if one.out.Received == 0 {
+	if one.out.Received == 0 || tight && err != nil {
 		return one.obj.Abort(ctx)
 	}
 	// No index beside it: its frames are found by its seek table, and it is small.

@@ -215,7 +215,7 @@ func TestImageName(t *testing.T) {
 
 func TestValidImageName(t *testing.T) {
 	for name, ok := range map[string]bool{
-		"web1.lime": true, strings.Repeat("a", 188): true, strings.Repeat("a", 189): false,
+		"web1.lime": true, strings.Repeat("a", 183): true, strings.Repeat("a", 184): false,
 		"x.json": false, "x.sig": false, "x.frames": false, "x.interim": false, "x.partial": false, "x.000": false, "x.1000": true, "x.segments": false, "../x": false, "": false,
 	} {
 		if err := ValidImageName(name); (err == nil) != ok {

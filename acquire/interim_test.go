@@ -6,11 +6,13 @@ import (
 	"bufio"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/shotglass-ir/shotglass/sink"
 )
@@ -35,7 +37,8 @@ func TestInterimCapture(t *testing.T) {
 	}
 	res := f.capture(t.Context(), dir, func(o *Options) {
 		asksSwap(o)
-		o.Signer = alice
+		collects(t, "version")(o)
+		o.Signer, o.testOnlyInterimDelay = alice, time.Hour
 	})
 	t.Fatalf("it ended: %+v", res)
 }
@@ -85,7 +88,8 @@ func TestInterim(t *testing.T) {
 	}
 	for _, n := range []string{name, name + InterimSuffix, name + InterimSuffix + SignatureSuffix} {
 		rep := verify(n)
-		if rep.Verdict != VerdictOK || !rep.Manifest.Complete || !strings.Contains(rep.Manifest.Interim, name+ManifestSuffix) ||
+		if rep.Verdict != VerdictPartial || len(rep.Problems) > 0 || !rep.Manifest.Complete || !strings.Contains(rep.Manifest.Interim, name+ManifestSuffix) ||
+			rep.Live == nil || rep.Live.Verdict != VerdictOK || // it is stored by then
 			len(rep.Swap) != 1 || rep.Swap[0].Verdict != VerdictPartial || !strings.Contains(rep.Swap[0].Reasons[0], "not known") {
 			t.Errorf("%s: %+v", n, rep)
 		}
@@ -120,5 +124,62 @@ func TestInterim(t *testing.T) {
 	}
 	if rep := verify(name); rep.Verdict != VerdictMismatch || rep.Problems[len(rep.Problems)-1].What != mismatchManifest {
 		t.Errorf("beside another: %+v", rep)
+	}
+}
+
+// TestInterimCollect: what is collected beside an image takes its time; meanwhile the image has a manifest,
+// and an image whose collection is quick has no other than the last.
+func TestInterimCollect(t *testing.T) {
+	t.Parallel()
+	for name, slow := range map[string]bool{"slow": true, "quick": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			noLeak(t)
+			f := newKcore(t)
+			dir := t.TempDir()
+			d, err := sink.NewDisk(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var meanwhile *VerifyReport
+			f.stdout = func(name string, w io.Writer) io.Writer {
+				if name != "?" || !slow {
+					return w
+				}
+				for { // the script ends when the image can be verified
+					files, _ := filepath.Glob(filepath.Join(dir, "*"+InterimSuffix+SignatureSuffix))
+					if len(files) == 1 {
+						meanwhile, err = Verify(t.Context(), d, filepath.Base(files[0]), VerifyOptions{Signers: allowed(t, "")})
+						return w
+					}
+					if t.Context().Err() != nil {
+						return w
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+			}
+			res := f.capture(t.Context(), dir, func(o *Options) {
+				collects(t, "version")(o)
+				o.Signer = alice
+				if slow {
+					o.testOnlyInterimDelay = time.Millisecond
+				} else {
+					o.testOnlyInterimDelay = time.Hour
+				}
+			})
+			if res.State != StateComplete || res.Err != nil {
+				t.Fatalf("%+v", res)
+			}
+			if files, _ := filepath.Glob(filepath.Join(dir, "*"+InterimSuffix)); (len(files) == 1) != slow {
+				t.Errorf("interim manifests %q", files)
+			}
+			if slow && (err != nil || meanwhile.Verdict != VerdictPartial || len(meanwhile.Problems) > 0 || meanwhile.Live == nil || meanwhile.Live.Verdict != VerdictPartial) {
+				t.Errorf("meanwhile: %v, %+v", err, meanwhile)
+			}
+			rep, err := Verify(t.Context(), d, res.Image.Name, VerifyOptions{Signers: allowed(t, "")})
+			if err != nil || rep.Verdict != VerdictOK || rep.Live.Verdict != VerdictOK || rep.Manifest.Interim != "" {
+				t.Errorf("at last: %v, %+v", err, rep)
+			}
+		})
 	}
 }

@@ -33,7 +33,7 @@ const (
 	PartialManifestSuffix = sink.PartialSuffix + ManifestSuffix
 
 	// InterimSuffix takes its place for the manifest that is written before swap is read, which
-	// can take hours: should this program not live to write the last one, the image has that. It
+	// can take hours, or while collecting takes long: should this program not live to write the last one, the image has that. It
 	// stays beside the last one, which is read in its place.
 	InterimSuffix = ".interim"
 )

@@ -78,7 +78,7 @@ func NewPlan(ctx context.Context, jobs []Job, opts Options) (*Plan, error) {
 
 // besides returns the suffixes of the files that may lie beside an image in s.
 func besides(s sink.Sink) []string {
-	suffixes := []string{FramesSuffix, ManifestSuffix, ManifestSuffix + SignatureSuffix, InterimSuffix, InterimSuffix + SignatureSuffix}
+	suffixes := []string{FramesSuffix, ManifestSuffix, ManifestSuffix + SignatureSuffix, InterimSuffix, InterimSuffix + SignatureSuffix, LiveSuffix, LiveSuffix + agefile.Suffix}
 	if sink.IsNeutral(s) {
 		suffixes = append(suffixes, PartialManifestSuffix, PartialManifestSuffix+SignatureSuffix)
 	}
@@ -258,9 +258,6 @@ func (s *Step) plan(ctx context.Context, opts *Options, slots slots) error {
 		}
 		for _, a := range s.Swap {
 			names = append(names, a.File, a.File+FramesSuffix)
-		}
-		if len(s.Collect) > 0 {
-			names = append(names, LiveName(s.Name, len(s.opts.Recipients) > 0))
 		}
 		for _, name := range names {
 			if err := c.Check(ctx, name); err != nil {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/shotglass-ir/shotglass/acquire/agefile"
+	"github.com/shotglass-ir/shotglass/acquire/live"
 	"github.com/shotglass-ir/shotglass/acquire/signature"
 	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/transport"
@@ -358,6 +359,9 @@ func (s *Step) keep(ctx context.Context) (res Result, ok bool) {
 		}
 		if err == nil {
 			m := rep.Manifest
+			if why := s.uncollected(m); why != "" {
+				s.note("%s is kept %s", q.Location, why)
+			}
 			res := Result{Host: s.Host, State: StateComplete, Image: m.Image, KeptFrom: m.Created}
 			res.Image.Location = q.Location
 			res.Manifest, res.Signature = q.Location+ManifestSuffix, q.Location+ManifestSuffix+SignatureSuffix
@@ -400,4 +404,28 @@ func (q *Prior) kept(rep *VerifyReport, s *Step) error {
 		return fmt.Errorf("%d pages of it could not be read and are zeros, and --accept-unreadable accepts %d", u.Pages, s.opts.AcceptUnreadable)
 	}
 	return nil
+}
+
+// uncollected says what was asked to be collected now, and does not lie beside the image that m records; empty
+// if all of it does. It is no reason to read memory again.
+func (s *Step) uncollected(m *Manifest) string {
+	if len(s.opts.Collect) == 0 {
+		return ""
+	}
+	if m.Live == nil {
+		return "though nothing was collected beside it"
+	}
+	if !m.Live.Complete {
+		return "though what was collected beside it is not all stored"
+	}
+	var names []string
+	for _, k := range s.opts.Collect {
+		if !slices.ContainsFunc(m.Live.Items, func(it live.Item) bool { return it.Name == k.Name && !it.Begun.IsZero() }) {
+			names = append(names, k.Name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return "though this was not collected beside it: " + strings.Join(names, ", ")
 }

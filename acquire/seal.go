@@ -57,8 +57,7 @@ func (c *capture) seal(ctx context.Context, interrupted bool) Result {
 	if len(errs) == 0 {
 		c.prepareSecond(ctx, m)
 	}
-	c.collectAfter(ctx, m)
-	c.writeInterim(ctx, m)
+	c.collectBesideInterim(ctx, m)
 	swapErr := c.swap(ctx, m)
 	res.Left, res.Fix = m.Footprint.Left, m.Footprint.Fix
 	m.Timeline = c.h.timeline
@@ -388,25 +387,6 @@ func (c *capture) putManifest(ctx context.Context, m *Manifest, name string, res
 		return fmt.Errorf("write signature: %w", err)
 	}
 	return nil
-}
-
-// writeInterim stores what is known before swap is read, if it is to be. The last manifest is written
-// all the same when that fails.
-func (c *capture) writeInterim(ctx context.Context, m *Manifest) {
-	if !c.opts.Swap || c.rejected != nil || len(c.h.facts.Swap) == 0 || ctx.Err() != nil {
-		return
-	}
-	now := *m
-	now.Interim = fmt.Sprintf("written before swap was read: %s was to follow and to stand in its place", manifestName(c.opts.Sink, m.Image.Name, m.Complete))
-	for _, s := range c.h.facts.Swap {
-		now.SwapImages = append(now.SwapImages, SwapImage{Swap: s, Reasons: []string{"not known: this manifest was written before it was read"}})
-	}
-	now.Timeline = c.h.timeline
-	if err := c.putManifest(ctx, &now, m.Image.Name+InterimSuffix, new(Result)); err != nil {
-		err = fmt.Errorf("before swap is read: %w; the last manifest is written all the same", err)
-		c.h.mark("%v", err)
-		c.opts.Observer(Problem{host(c.step.Host), err})
-	}
 }
 
 // manifestName is the name of an image's manifest in s.

@@ -198,8 +198,10 @@ func (c *capture) second(ctx context.Context, first Result) Result {
 	// What LiME did to the target stays on record in both.
 	d := &capture{step: &s, h: c.h, opts: c.opts, failed: append(c.failed, c.src), other: before}
 	res := d.run(ctx)
-	if s.opts.Swap && len(d.h.facts.Swap) > 0 && res.State == StateFailed && res.Manifest == "" {
-		// Swap was to follow this image: that it is missing is on record though nothing was begun.
+	follow := s.opts.Swap && len(d.h.facts.Swap) > 0 || len(s.opts.Collect) > 0
+	if follow && res.State == StateFailed && res.Manifest == "" {
+		// Swap was to follow this image: that it is missing is on record though nothing was begun. What is collected
+		// can still be.
 		d.recordEmpty(ctx, res.Err, &res)
 	}
 	if res.State != StateComplete {

@@ -37,7 +37,7 @@ type VerifyOptions struct {
 const (
 	VerdictOK        = "verified"  // complete, intact, signed by a trusted key
 	VerdictIntact    = "intact"    // the same of the stored bytes; encrypted, and not decrypted: see NotChecked
-	VerdictPartial   = "partial"   // intact, trusted, and the manifest says partial
+	VerdictPartial   = "partial"   // intact, trusted, and the manifest says partial, or is not the last one
 	VerdictUntrusted = "untrusted" // intact, but not signed by a trusted key
 	VerdictMismatch  = "mismatch"  // image, frames, manifest and signature do not agree
 )
@@ -208,12 +208,7 @@ func (v *verification) run(ctx context.Context) error {
 	v.rep.Manifest = v.m
 	v.claims()
 
-	r, err := v.open(ctx)
-	if err != nil {
-		return err
-	}
-	err = v.bytes(ctx, r)
-	r.Close()
+	err = v.stored(ctx)
 	var locked *IdentityError
 	if err != nil && !errors.As(err, &locked) {
 		return err
@@ -227,6 +222,23 @@ func (v *verification) run(ctx context.Context) error {
 	return err
 }
 
+// stored checks the image, if there is one: a capture that got no byte of memory has a manifest all the same.
+func (v *verification) stored(ctx context.Context) error {
+	if i := v.m.Image; i.Stored.Bytes == 0 && i.Location == "" {
+		v.rep.Decoded = true // there is nothing to decode
+		if v.m.Complete {
+			v.mismatch(mismatchManifest, "it says complete, and that nothing is stored")
+		}
+		return nil
+	}
+	r, err := v.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return v.bytes(ctx, r)
+}
+
 // bytes checks what is stored.
 func (v *verification) bytes(ctx context.Context, r sink.Reader) error {
 	if v.m.Image.Encryption == encryptionAge {
@@ -236,7 +248,7 @@ func (v *verification) bytes(ctx context.Context, r sink.Reader) error {
 }
 
 // manifest reads the manifest, that of a complete image before that of a partial one. Only where
-// neither is, the one that was written before swap was read speaks for the image.
+// neither is, the one that was written while the capture went on speaks for the image.
 func (v *verification) manifest(ctx context.Context) ([]byte, error) {
 	v.paper = v.name + ManifestSuffix
 	data, err := v.read(ctx, v.paper, MaxManifest)
@@ -264,7 +276,7 @@ func (v *verification) verdict() string {
 		return VerdictMismatch
 	case !v.rep.Signature.Trusted:
 		return VerdictUntrusted
-	case !v.m.Complete:
+	case !v.m.Complete, v.m.Interim != "": // the last manifest was to follow; who removed it, with what it lists, nobody knows
 		return VerdictPartial
 	case !v.rep.Decoded:
 		return VerdictIntact

@@ -39,7 +39,7 @@ func (v *verification) live(ctx context.Context) error {
 	begin := time.Now()
 	one := &verification{
 		where: v.where, paper: v.paper, opts: v.opts, flat: true, rep: &VerifyReport{Signature: v.rep.Signature},
-		name: LiveName(v.name, l.Image.Encryption == encryptionAge),
+		name: l.File(v.name),
 		m:    &Manifest{Complete: l.Complete, Reasons: l.Reasons, Image: l.Image},
 	}
 	if err := one.archive(ctx, l); err != nil {

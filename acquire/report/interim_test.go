@@ -7,7 +7,7 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire"
 )
 
-// TestInterim: a manifest that was written before swap was read is shown where it is the only one,
+// TestInterim: a manifest that was written while the capture went on is shown where it is the only one,
 // and is no second capture where it is not.
 func TestInterim(t *testing.T) {
 	l := newLab(t)
@@ -23,7 +23,7 @@ func TestInterim(t *testing.T) {
 	if len(c.Captures) != 1 || !c.Captures[0].Signature.Trusted || len(c.Captures[0].Trouble) != 0 || len(c.Unread) != 0 {
 		t.Fatalf("alone: %+v, unread %q", c.Captures, c.Unread)
 	}
-	want(t, text(t, render(t, c)), m.Interim)
+	want(t, text(t, render(t, c)), "somebody removed it; "+m.Interim)
 	l.capture(1, nil)
 	if c := l.trusted(); len(c.Captures) != 1 || c.Captures[0].Interim != "" || len(c.Unread) != 0 {
 		t.Errorf("beside the last one: %+v, unread %q", c.Captures, c.Unread)

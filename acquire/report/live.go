@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
-
-	"github.com/shotglass-ir/shotglass/acquire"
 )
 
 // liveName is the name of the archive of what was collected that lies beside the manifest.
 func (x *Capture) liveName() string {
-	name := acquire.LiveName(imageName(x.File), x.Live.Image.Encryption == "age")
+	name := x.Live.File(imageName(x.File))
 	if x.Live.Image.Partial && strings.HasSuffix(x.Live.Image.Location, ".partial") {
 		name += ".partial"
 	}

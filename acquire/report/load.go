@@ -121,7 +121,7 @@ func (c *Case) capture(ctx context.Context, f File, o Options) error {
 	return nil
 }
 
-// superseded reports whether a manifest was written before swap was read, and the one that
+// superseded reports whether a manifest was written while the capture went on, and the one that
 // followed is there.
 func superseded(ctx context.Context, f File) (bool, error) {
 	image, ok := strings.CutSuffix(f.Name, acquire.InterimSuffix)

@@ -383,6 +383,9 @@ func (x *Capture) alerts(anchor string) (out []alert) {
 		word, class := x.state()
 		add(class, word+": "+strings.Join(x.Reasons, "; "), "")
 	}
+	if x.Interim != "" {
+		add("warn", "the last manifest is not there, nor what only it records: the run was killed, or somebody removed it; "+x.Interim, "")
+	}
 	if len(x.Footprint.Left) > 0 {
 		add("warn", "left on the host: "+strings.Join(x.Footprint.Left, ", "), x.Footprint.Fix)
 	} else if !x.Footprint.Clean {
