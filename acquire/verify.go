@@ -148,6 +148,9 @@ func imageOf(name string) string {
 	return name
 }
 
+// ImageOf returns the image that a file of its set belongs to, by its name.
+func ImageOf(name string) string { return imageOf(name) }
+
 // fileOf returns the file that a file beside it is about.
 func fileOf(name string) string {
 	for _, suffix := range []string{PartialManifestSuffix + SignatureSuffix, PartialManifestSuffix, ManifestSuffix + SignatureSuffix, InterimSuffix + SignatureSuffix, SignatureSuffix, ManifestSuffix, InterimSuffix, FramesSuffix, sink.PartialSuffix} {

@@ -22,17 +22,17 @@ import (
 const uploadText = `When a bucket fails in the middle of a capture with --spill DIR, what it did not take lies in DIR. This command brings it
 there: it checks the files against their digests, and those against the manifest and its signature, uploads them, completes each image under its name and
 terms, and stores manifest and signature last. What is stored is removed from DIR. It can be repeated. DIR may be one folder NAME.spill too.
-With --signers only what one of them has signed goes.
+With --signers only that goes which one of them has signed, or which a manifest that one of them has signed lists; the manifest waits there too, or is in the bucket.
 
 Bucket, region and endpoint are those of the capture, unless flags say otherwise; credentials are those of now.
 
-Exit code 0: all is stored. 3: some is not, or an image is partial. 1: nothing could be stored. 4: files were altered.`
+Exit code 0: all is stored. 3: some is not, or an image is partial. 1: nothing could be stored. 4: files were altered, or --signers does not let them pass.`
 
 func uploadCommand(c *console) *cli.Command {
 	return &cli.Command{
 		Name: "upload", Usage: "bring to its bucket what a capture left in its --spill folder",
 		ArgsUsage: "DIR...", Description: uploadText, Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "signers", TakesFile: true, Usage: "`FILE` of allowed signers: only what one of them has signed", EnvVars: env("SIGNERS")},
+			&cli.StringFlag{Name: "signers", TakesFile: true, Usage: "`FILE` of allowed signers: only what one of them has vouched for", EnvVars: env("SIGNERS")},
 			jsonFlag(),
 		}, s3AccessFlags()...),
 		Action: func(ctx *cli.Context) error {
@@ -78,7 +78,13 @@ func upload(ctx context.Context, c *console, dirs []string, access s3.Options, s
 	if err != nil {
 		return err
 	}
-	records := readRecords(list, signers)
+	records := readRecords(list, signers, func(ctx context.Context, w waiting, name string, limit int64) ([]byte, error) {
+		where, err := w.Place(ctx, access)
+		if err != nil {
+			return nil, err
+		}
+		return sink.ReadAll(ctx, where, name, limit)
+	})
 	var failed []string
 	code, stored := exitOK, 0
 	for _, w := range list {
@@ -88,7 +94,7 @@ func upload(ctx context.Context, c *console, dirs []string, access s3.Options, s
 			return context.Cause(ctx)
 		}
 		switch {
-		case errors.Is(err, s3.ErrAltered):
+		case errors.Is(err, s3.ErrAltered), errors.Is(err, errUnsigned):
 			m.Code = exitMismatch
 		case err != nil:
 			m.Code = exitFailed
@@ -127,12 +133,12 @@ func upload(ctx context.Context, c *console, dirs []string, access s3.Options, s
 
 // uploadOne brings one object to its place.
 func uploadOne(ctx context.Context, w waiting, access s3.Options, failed []string, records *uploadRecords) (sink.Receipt, error) {
-	if err := records.against(w); err != nil {
+	if err := records.against(ctx, w); err != nil {
 		return sink.Receipt{}, err
 	}
 	if rank(w.Name) > 0 {
 		for _, name := range failed {
-			if strings.HasPrefix(name, paperOf(w.Name)) {
+			if paper := paperOf(w.Name); strings.HasPrefix(name, paper) || acquire.ImageOf(name) == paper {
 				return sink.Receipt{}, fmt.Errorf("%s waits: it must not come before %s", w.Name, name)
 			}
 		}

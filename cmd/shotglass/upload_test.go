@@ -1,8 +1,13 @@
 package main
 
 import (
+	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +16,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/signature"
 	"github.com/shotglass-ir/shotglass/sink/s3"
 )
@@ -30,25 +36,111 @@ func TestUploadOrder(t *testing.T) {
 	}
 }
 
-// TestUploadSignature: what waits with a manifest whose signature does not hold, or that nobody who is trusted has
-// signed, does not go.
-func TestUploadSignature(t *testing.T) {
-	newKey := func() ssh.Signer {
-		_, key, err := ed25519.GenerateKey(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := ssh.NewSignerFromKey(key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-	ours, other := newKey(), newKey()
-	trusted, err := signature.ParseAllowedSigners(strings.NewReader("a@example.org "+string(ssh.MarshalAuthorizedKey(ours.PublicKey()))), "signers")
+// signerKey makes a key, and a list that trusts it alone.
+func signerKey(t *testing.T) (ssh.Signer, *signature.AllowedSigners) {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	s, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := signature.ParseAllowedSigners(strings.NewReader("a@example.org "+string(ssh.MarshalAuthorizedKey(s.PublicKey()))), "signers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, list
+}
+
+// nowhere is a bucket that holds nothing.
+func nowhere(context.Context, waiting, string, int64) ([]byte, error) { return nil, fs.ErrNotExist }
+
+// TestUploadSigned: with signers nothing goes that no trusted key vouches for: image, swap, archive and side files by the
+// manifest, wherever that lies, logs by their own signature. Without, what a manifest lists is held against it.
+func TestUploadSigned(t *testing.T) {
+	ours, trusted := signerKey(t)
+	other, _ := signerKey(t)
+	sum := func(data string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(data))) }
+	pieces := func(name string) *acquire.Pieces {
+		return &acquire.Pieces{Descriptions: []acquire.Reference{{Name: name + ".spill/pieces.json", SHA256: sum("description of " + name)}}}
+	}
+	m := &acquire.Manifest{Type: "shotglass-manifest", Version: 1}
+	m.Image.Frames = &acquire.Frames{Name: "x-mem.lime.frames", Digest: acquire.Digest{SHA256: sum("x-mem.lime.frames")}}
+	m.Live = &acquire.Live{Image: acquire.Image{Pieces: pieces("x-mem.lime.live.tar.zst")}}
+	m.SwapImages = []acquire.SwapImage{{Image: acquire.Image{Pieces: pieces("x-swap-1.raw")}}}
+	manifest, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := acquire.ParseManifest(manifest); err != nil {
+		t.Fatal(err)
+	}
+	sign := func(space string, data []byte, key ssh.Signer) string {
+		armored, err := signature.SignIn(space, data, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(armored)
+	}
+	good, evil := sign(signature.Namespace, manifest, ours), sign(signature.Namespace, manifest, other)
+	log := "run-audit.jsonl"
+	for _, tt := range []struct {
+		name    string
+		signers *signature.AllowedSigners
+		waits   map[string]string // content, by name
+		bucket  map[string]string
+		altered string // its description is not the manifest's
+		refused map[string]error
+	}{
+		{"with its manifest", trusted, map[string]string{"x-mem.lime.live.tar.zst": "", "x-swap-1.raw": "", "x-mem.lime.frames": "x-mem.lime.frames", "x-mem.lime.json": string(manifest), "x-mem.lime.json.sig": good}, nil, "", nil},
+		{"altered", nil, map[string]string{"x-mem.lime.live.tar.zst": "", "x-swap-1.raw": "", "x-mem.lime.json": string(manifest)}, nil, "x-swap-1.raw", map[string]error{"x-swap-1.raw": s3.ErrAltered}},
+		{"altered archive", nil, map[string]string{"x-mem.lime.live.tar.zst": "", "x-swap-1.raw": "", "x-mem.lime.json": string(manifest)}, nil, "x-mem.lime.live.tar.zst", map[string]error{"x-mem.lime.live.tar.zst": s3.ErrAltered}},
+		{"the manifest is in the bucket", trusted, map[string]string{"x-mem.lime.live.tar.zst": "", "x-swap-1.raw": "", "x-mem.lime.frames": "other"}, map[string]string{"x-mem.lime.json": string(manifest), "x-mem.lime.json.sig": good}, "", map[string]error{"x-mem.lime.frames": s3.ErrAltered}},
+		{"somebody else's is in the bucket", trusted, map[string]string{"x-mem.lime.live.tar.zst": ""}, map[string]string{"x-mem.lime.json": string(manifest), "x-mem.lime.json.sig": evil}, "", map[string]error{"x-mem.lime.live.tar.zst": errUnsigned}},
+		{"no manifest", trusted, map[string]string{"x-mem.lime": "", "x-mem.lime.live.tar.zst": "", log: "log"}, nil, "", map[string]error{"x-mem.lime": errUnsigned, "x-mem.lime.live.tar.zst": errUnsigned, log: errUnsigned}},
+		{"nobody has to sign", nil, map[string]string{"x-mem.lime": "", "x-mem.lime.live.tar.zst": "", log: "log"}, nil, "", nil},
+		{"not listed", trusted, map[string]string{"x-mem.lime": "", "x-mem.lime.json": string(manifest), "x-mem.lime.json.sig": good}, nil, "", map[string]error{"x-mem.lime": errUnsigned}},
+		{"signature alone", trusted, map[string]string{"x-mem.lime.json.sig": good}, map[string]string{"x-mem.lime.json": string(manifest)}, "", nil},
+		{"signature of something else", trusted, map[string]string{"x-mem.lime.json.sig": evil}, map[string]string{"x-mem.lime.json": string(manifest)}, "", map[string]error{"x-mem.lime.json.sig": s3.ErrAltered}},
+		{"log", trusted, map[string]string{log: "log", log + ".sig": sign(signature.LogNamespace, []byte("log"), ours), "x.containment": "c", "x.containment.sig": sign(containmentNamespace, []byte("c"), ours)}, nil, "", nil},
+		{"log of somebody else", trusted, map[string]string{log: "log", log + ".sig": sign(signature.LogNamespace, []byte("log"), other)}, nil, "", map[string]error{log: s3.ErrAltered, log + ".sig": s3.ErrAltered}},
+	} {
+		var list []waiting
+		for name, data := range tt.waits {
+			dir := filepath.Join(t.TempDir(), name+".spill")
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, "part-00001"), []byte(data), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			w := waiting{dir, &s3.Pieces{Name: name, Size: int64(len(data)), Parts: []s3.Piece{{Number: 1, File: "part-00001"}}}, sum("description of " + name)}
+			if name == tt.altered {
+				w.sum = sum("another")
+			}
+			list = append(list, w)
+		}
+		r := readRecords(list, tt.signers, func(_ context.Context, _ waiting, name string, _ int64) ([]byte, error) {
+			if data, ok := tt.bucket[name]; ok {
+				return []byte(data), nil
+			}
+			return nil, fs.ErrNotExist
+		})
+		for _, w := range list {
+			if err, want := r.against(t.Context(), w), tt.refused[w.Name]; !errors.Is(err, want) {
+				t.Errorf("%s: %s: %v, want %v", tt.name, w.Name, err, want)
+			}
+		}
+	}
+}
+
+// TestUploadSignature: what waits with a manifest whose signature does not hold, or that nobody who is trusted has
+// signed, does not go.
+func TestUploadSignature(t *testing.T) {
+	ours, trusted := signerKey(t)
+	other, _ := signerKey(t)
 	manifest := []byte(`{"type":"shotglass-manifest","v":1}` + "\n")
 	sign := func(data []byte, key ssh.Signer) []byte {
 		armored, err := signature.Sign(data, key)
@@ -83,10 +175,14 @@ func TestUploadSignature(t *testing.T) {
 				}
 				list = append(list, waiting{dir, &s3.Pieces{Name: name, Size: int64(len(data)), Parts: []s3.Piece{{Number: 1, File: "part-00001"}}}, ""})
 			}
-			r := readRecords(list, tt.signers)
+			r := readRecords(list, tt.signers, nowhere)
 			for _, w := range list {
-				err := r.against(w)
-				if bad := tt.want != "" && w.Name != "y.lime"; bad != (err != nil) || bad && (!errors.Is(err, s3.ErrAltered) || !strings.Contains(err.Error(), tt.want)) {
+				err := r.against(t.Context(), w)
+				if tt.signers != nil && tt.want == "" && !strings.HasPrefix(w.Name, "x.lime.json") || tt.signers != nil && w.Name == "y.lime" { // no manifest lists it
+					if !errors.Is(err, errUnsigned) {
+						t.Errorf("%s: %v", w.Name, err)
+					}
+				} else if bad := tt.want != "" && w.Name != "y.lime"; bad != (err != nil) || bad && (!errors.Is(err, s3.ErrAltered) || !strings.Contains(err.Error(), tt.want)) {
 					t.Errorf("%s: %v, want %q", w.Name, err, tt.want)
 				}
 			}

@@ -23,7 +23,7 @@ func Finish(ctx context.Context, dir string, access Options) (sink.Receipt, erro
 	if err != nil {
 		return sink.Receipt{}, err
 	}
-	s, err := New(ctx, d.options(access))
+	s, err := d.Place(ctx, access)
 	if err != nil {
 		return sink.Receipt{}, err
 	}
@@ -47,6 +47,11 @@ func Finish(ctx context.Context, dir string, access Options) (sink.Receipt, erro
 	r := *o.stored
 	r.Location, r.Partial = o.Location(), d.Partial
 	return r, nil
+}
+
+// Place is where the object is to be, with access as Finish takes it.
+func (d *Pieces) Place(ctx context.Context, access Options) (*Sink, error) {
+	return New(ctx, d.options(access))
 }
 
 // options are those of the capture, but for what is the user's of today.

@@ -411,7 +411,7 @@ complete -c shotglass -n '__fish_seen_subcommand_from symbols' -l output -s o -r
 complete -c shotglass -n '__fish_seen_subcommand_from symbols' -l json -d 'print JSON Lines to standard output'
 complete -c shotglass -n '__fish_seen_subcommand_from symbols' -l help -s h -d 'print this help to standard output'
 complete -c shotglass -n __fish_use_subcommand -a upload -d 'bring to its bucket what a capture left in its --spill folder'
-complete -c shotglass -n '__fish_seen_subcommand_from upload' -l signers -r -F -d 'FILE of allowed signers: only what one of them has signed'
+complete -c shotglass -n '__fish_seen_subcommand_from upload' -l signers -r -F -d 'FILE of allowed signers: only what one of them has vouched for'
 complete -c shotglass -n '__fish_seen_subcommand_from upload' -l json -d 'print JSON Lines to standard output'
 complete -c shotglass -n '__fish_seen_subcommand_from upload' -l s3-region -x -d 'REGION of the bucket'
 complete -c shotglass -n '__fish_seen_subcommand_from upload' -l s3-profile -x -d 'NAME of the profile in ~/.aws'

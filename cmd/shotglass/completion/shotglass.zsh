@@ -520,7 +520,7 @@ _shotglass() {
 		;;
 	upload)
 		_arguments -S \
-			'--signers[FILE of allowed signers\: only what one of them has signed]:file:_files' \
+			'--signers[FILE of allowed signers\: only what one of them has vouched for]:file:_files' \
 			'--json[print JSON Lines to standard output]' \
 			'--s3-region[REGION of the bucket]:value: ' \
 			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
