@@ -90,7 +90,20 @@ func (c *capture) collect(ctx context.Context, stage live.Stage) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it took longer than %s", limit))
 	defer cancel()
 	from, begin := len(c.live.Items), time.Now()
-	err := c.runCollect(ctx, stage, kinds)
+	// Reading one process can hang: arguments may lie in a file of FUSE, which its user serves. The items
+	// after it are read by another script.
+	for left := kinds; len(left) > 0; {
+		at := len(c.live.Items)
+		err := c.runCollect(ctx, stage, left)
+		if err == nil {
+			break
+		}
+		h.mark("collecting was cut short: %v", err)
+		if c.unfitForCollecting(ctx) != "" {
+			break
+		}
+		left = c.live.Again(at, left)
+	}
 	if stage == live.After {
 		c.takeNote(from)
 	}
@@ -102,9 +115,6 @@ func (c *capture) collect(ctx context.Context, stage live.Stage) {
 		bytes += it.Bytes
 	}
 	h.mark("collected %d of %d items %s the image, %d bytes in %s", n, len(kinds), stage, bytes, time.Since(begin).Round(time.Millisecond))
-	if err != nil {
-		h.mark("collecting was cut short: %v", err)
-	}
 }
 
 // unfitForCollecting says why it cannot be done; empty if it can.

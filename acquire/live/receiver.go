@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
 	"strings"
 	"time"
 
@@ -271,6 +272,25 @@ func (r *Receiver) Finish(err error) error {
 	r.want, r.ended, r.held = nil, true, nil
 	r.enc.Close()
 	return err
+}
+
+// Again takes the items from index from on that were not begun off the list, and returns their kinds, which can be
+// tried again: what one item held up is not lost with it. If none was begun, all stay.
+func (c *Collection) Again(from int, kinds []Kind) []Kind {
+	begun := func(it Item) bool { return !it.Begun.IsZero() }
+	if !slices.ContainsFunc(c.Items[from:], begun) {
+		return nil
+	}
+	items, kept := c.Items[:from:from], c.kept[:from:from]
+	for i := from; i < len(c.Items); i++ {
+		if begun(c.Items[i]) {
+			items, kept = append(items, c.Items[i]), append(kept, c.kept[i])
+		}
+	}
+	c.Items, c.kept = items, kept
+	return slices.DeleteFunc(slices.Clone(kinds), func(k Kind) bool {
+		return slices.ContainsFunc(items[from:], func(it Item) bool { return it.Name == k.Name })
+	})
 }
 
 // Skip lists kinds that are not read at a stage, and why.
