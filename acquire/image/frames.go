@@ -9,12 +9,14 @@ import (
 	"sort"
 	"sync"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/shotglass-ir/shotglass/acquire/frame"
 )
 
 // frames reads what lies in frames, and keeps the last of them. Each is read and decoded once,
-// however many want it. Memory is limit bytes, and one frame more for each that is being decoded or
-// copied from.
+// however many want it. Memory is limit bytes, or one frame if that is larger; as much again, at most, for stored bytes
+// while they are decoded; and one frame for each reader that copies from it.
 type frames struct {
 	src    *frame.Random
 	index  *frame.Index
@@ -23,7 +25,8 @@ type frames struct {
 	limit  int64
 	told   func(error)
 	life   context.Context
-	slots  chan struct{} // one for each that may be decoded at once
+	slots  chan struct{}       // one for each that may be decoded at once
+	room   *semaphore.Weighted // limit bytes, for those that are
 	wg     sync.WaitGroup
 
 	mu     sync.Mutex
@@ -59,7 +62,7 @@ func newFrames(life context.Context, r io.ReaderAt, x *frame.Index, workers int,
 	}
 	f := &frames{
 		src: src, index: x, stored: x.Compression == frame.Age, limit: limit, told: damaged, life: life,
-		slots: make(chan struct{}, workers), known: map[int]*held{}, recent: list.New(), bad: map[int]bool{},
+		slots: make(chan struct{}, workers), room: semaphore.NewWeighted(limit), known: map[int]*held{}, recent: list.New(), bad: map[int]bool{},
 	}
 	if f.size = x.Raw(); f.stored {
 		f.size = x.Stored()
@@ -169,7 +172,17 @@ func (f *frames) load(h *held) {
 		return
 	}
 	_, size := f.span(h.i)
-	h.buf = f.room(size)
+	weight := size // a hostile image has frames of any size
+	if !f.stored && f.index.Compression != frame.None {
+		weight += f.index.Entries[h.i].StoredSize
+	}
+	weight = min(weight, f.limit)
+	if f.room.Acquire(f.life, weight) != nil {
+		h.err = context.Cause(f.life)
+		return
+	}
+	defer f.room.Release(weight)
+	h.buf = f.buffer(size)
 	h.data, h.err = f.src.Frame(h.i, h.buf[:0:size])
 	first := false
 	f.mu.Lock()
@@ -193,8 +206,8 @@ func damage(err error) bool {
 	return errors.Is(err, frame.ErrDigest) || errors.Is(err, frame.ErrDecode) || errors.Is(err, frame.ErrMissing)
 }
 
-// room returns a buffer for size bytes, for which frames that were not used for longest are forgotten.
-func (f *frames) room(size int64) (buf []byte) {
+// buffer returns room for size bytes, for which frames that were not used for longest are forgotten.
+func (f *frames) buffer(size int64) (buf []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for e := f.recent.Back(); e != nil && f.used+size > f.limit; {

@@ -93,6 +93,59 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 }
 
+// crowded tells how many read it at once, and gives them time to meet.
+type crowded struct {
+	mu        sync.Mutex
+	now, most int
+}
+
+func (c *crowded) ReadAt(p []byte, _ int64) (int, error) {
+	c.mu.Lock()
+	c.now++
+	c.most = max(c.most, c.now)
+	c.mu.Unlock()
+	time.Sleep(5 * time.Millisecond)
+	clear(p)
+	c.mu.Lock()
+	c.now--
+	c.mu.Unlock()
+	return len(p), nil
+}
+
+// What is being decoded counts too: frames as large as the cache are read one after the other, however many workers there are.
+func TestLargeFrames(t *testing.T) {
+	const size, n = 1 << 20, 16
+	x := &frame.Index{Compression: frame.None}
+	for i := range int64(n) {
+		x.Entries = append(x.Entries, frame.Entry{StoredOffset: i * size, StoredSize: size, RawOffset: i * size, RawSize: size})
+	}
+	for _, c := range []struct {
+		limit int64
+		most  int
+	}{{1, 1}, {size, 1}, {3*size + 1, 3}} {
+		life, stop := context.WithCancel(t.Context())
+		src := &crowded{}
+		f, err := newFrames(life, src, x, 8, c.limit, func(error) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for i := range int64(n) {
+			wg.Go(func() {
+				if _, err := f.ReadContext(t.Context(), make([]byte, 8), i*size); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		stop()
+		f.Close()
+		if src.most > c.most {
+			t.Errorf("limit of %d bytes: %d frames at once", c.limit, src.most)
+		}
+	}
+}
+
 func heap() int64 {
 	runtime.GC()
 	var m runtime.MemStats

@@ -226,7 +226,7 @@ func (i *Image) decrypt(r io.ReaderAt, size int64, x *frame.Index, o Options) er
 		}
 		// A frame touches two or three pieces, and its neighbour some of the same. What is not compressed
 		// is kept as it is stored.
-		limit := int64(o.Workers+4) * largest(x)
+		limit := min(int64(o.Workers+4)*largest(x), o.Cache)
 		if i.trust.Manifest.Image.Compression == frame.None {
 			limit = o.Cache
 		}
@@ -270,7 +270,9 @@ func (i *Image) decode(r io.ReaderAt, size int64, x *frame.Index, o Options) err
 		i.format = map[string]frame.Format{frame.Zstd: frame.FormatZstd, frame.S2: frame.FormatS2, frame.None: frame.FormatRaw}[x.Compression]
 	}
 	if x == nil {
-		i.raw, i.size = direct{r}, size
+		d := &direct{r: r}
+		i.closers = append([]func() error{d.Close}, i.closers...)
+		i.raw, i.size = d, size
 		return i.walk()
 	}
 	frames, err := newFrames(i.life, r, x, o.Workers, o.Cache, o.Damaged)

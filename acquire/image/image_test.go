@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"context"
 	"debug/elf"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"time"
 
 	"filippo.io/age"
 
@@ -305,5 +307,40 @@ func TestDamagedHeader(t *testing.T) {
 	p, last := make([]byte, 100), testRAM[2]
 	if _, err := raw.ReadAt(p, int64(last.Start)); err != nil || !bytes.Equal(p, s.raw[len(s.raw)-int(last.Size()):][:100]) {
 		t.Errorf("last record: %v", err)
+	}
+}
+
+// Who reads what has no frames of its own is free when his time is up, though the read below is not; Close waits for that.
+func TestSlowWithoutFrames(t *testing.T) {
+	src := &flaky{data: testRaw()}
+	img, err := OpenFile(t.Context(), src, int64(len(src.data)), "x", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer img.Close()
+	jump(t, img.Lime(), src.data, 1, 20)
+	src.hold = make(chan struct{})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	p := bytes.Repeat([]byte{7}, 100)
+	if n, err := img.Lime().ReadContext(ctx, p, 0); n != 0 || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%d, %v", n, err)
+	}
+	closed := make(chan error)
+	go func() { closed <- img.Close() }()
+	select {
+	case <-closed:
+		t.Error("closed while it is read")
+	case <-time.After(20 * time.Millisecond):
+	}
+	close(src.hold)
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	if !bytes.Equal(p, bytes.Repeat([]byte{7}, 100)) {
+		t.Error("the late read wrote into the buffer")
+	}
+	if _, err := img.raw.ReadContext(t.Context(), p, 0); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("after Close: %v", err)
 	}
 }
