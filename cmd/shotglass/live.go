@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -110,6 +111,19 @@ func openLive(ctx context.Context, name string, access s3.Options, ids []age.Ide
 	return nil, &hinted{fmt.Errorf("both %s are there, and a capture stores one", strings.Join(names, " and ")), "shotglass verify says which one the manifest knows; give that one in place of the image"}
 }
 
+// readLive gives each item of an archive. When it returns, nothing reads the archive any more.
+func readLive(archive io.WriterTo, each func(live.Item, io.Reader) error) ([]live.Item, error) {
+	in, out := io.Pipe()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_, err := archive.WriteTo(out)
+		out.CloseWithError(err)
+	})
+	defer wg.Wait()
+	defer in.Close()
+	return live.ReadArchive(in, each)
+}
+
 // unpackLive reads an archive, into folder unless that is empty. The items are those of its list.
 func unpackLive(archive *image, folder string) ([]live.Item, error) {
 	if folder != "" {
@@ -117,13 +131,7 @@ func unpackLive(archive *image, folder string) ([]live.Item, error) {
 			return nil, err
 		}
 	}
-	in, out := io.Pipe()
-	go func() {
-		_, err := archive.WriteTo(out)
-		out.CloseWithError(err)
-	}()
-	defer in.Close()
-	return live.ReadArchive(in, func(it live.Item, r io.Reader) error {
+	return readLive(archive, func(it live.Item, r io.Reader) error {
 		if folder == "" || it.File == "" {
 			return nil
 		}

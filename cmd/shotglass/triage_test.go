@@ -25,8 +25,14 @@ import (
 // writeLive writes an archive with one item, and returns the list of it.
 func writeLive(t *testing.T, name, content string, stage live.Stage) []live.Item {
 	t.Helper()
+	return writeLiveItem(t, name, "version", "proc/version", content, stage)
+}
+
+// writeLiveItem does so for any item, in a file of the archive.
+func writeLiveItem(t *testing.T, name, item, file, content string, stage live.Stage) []live.Item {
+	t.Helper()
 	sum := sha256.Sum256([]byte(content))
-	items := []live.Item{{Name: "version", Stage: stage, File: "proc/version", Bytes: int64(len(content)), SHA256: hex.EncodeToString(sum[:])}}
+	items := []live.Item{{Name: item, Stage: stage, File: file, Bytes: int64(len(content)), SHA256: hex.EncodeToString(sum[:])}}
 	list, err := json.Marshal(items)
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +43,7 @@ func writeLive(t *testing.T, name, content string, stage live.Stage) []live.Item
 		t.Fatal(err)
 	}
 	w := tar.NewWriter(z)
-	for _, f := range []struct{ name, content string }{{live.ListName, string(list)}, {"proc/version", content}} {
+	for _, f := range []struct{ name, content string }{{live.ListName, string(list)}, {file, content}} {
 		if err := w.WriteHeader(&tar.Header{Name: f.name, Size: int64(len(f.content)), Mode: 0o600, Typeflag: tar.TypeReg}); err != nil {
 			t.Fatal(err)
 		}

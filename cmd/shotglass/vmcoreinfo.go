@@ -25,6 +25,11 @@ const vmcoreinfoItem = "vmcoreinfo"
 // vmcoreinfo returns the text of the kernel's VMCOREINFO note, from what was collected beside the image; nil if there is
 // none. m is the manifest, and then it must be the one that m vouches for; nil: there is none to ask.
 func vmcoreinfo(ctx context.Context, name string, access s3.Options, ids []age.Identity, m *acquire.Manifest) ([]byte, error) {
+	if !s3.IsURL(name) { // a link is followed, as for the image
+		if target, err := filepath.EvalSymlinks(name); err == nil {
+			name = target
+		}
+	}
 	want := ""
 	if m != nil {
 		if m.Live == nil {
@@ -49,14 +54,8 @@ func vmcoreinfo(ctx context.Context, name string, access s3.Options, ids []age.I
 		return nil, err
 	}
 	defer archive.Close()
-	in, out := io.Pipe()
-	go func() {
-		_, err := archive.WriteTo(out)
-		out.CloseWithError(err)
-	}()
-	defer in.Close()
 	var note []byte
-	_, err = live.ReadArchive(in, func(it live.Item, r io.Reader) (err error) {
+	_, err = readLive(archive, func(it live.Item, r io.Reader) (err error) {
 		if it.Name == vmcoreinfoItem && it.File != "" {
 			note, err = io.ReadAll(io.LimitReader(r, memory.MaxVMCoreInfo+1))
 		}
