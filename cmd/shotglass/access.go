@@ -127,5 +127,14 @@ func (a awsAccess) flagsText(caseID string) string {
 	return b.String()
 }
 
+// glass are the targets of --break-glass and of the hosts file, as they are written there.
+func (a awsAccess) glass() []string {
+	var all []string
+	for _, t := range a.BreakGlass {
+		all = append(all, t.String())
+	}
+	return all
+}
+
 // credentialKinds are the items that release leaves as they are: what leaked stays off.
 var credentialKinds = []string{"iam/access-key", "iam/service-credential", "iam/ssh-key", "iam/signing-certificate"}

@@ -300,7 +300,11 @@ func (o *containRun) undoHint(p *planned, r *containment.Result) string {
 		return ""
 	}
 	flags, target := o.access.flagsText(o.options.Case), transport.Quote(p.target.String())
-	return fmt.Sprintf("the journal %s has what was done: go on with shotglass contain --resume %s%s, or put it back with shotglass release %s%s", r.Journal, flags, target, flags, target)
+	glass := ""
+	for _, g := range o.access.glass() {
+		glass += "--break-glass " + transport.Quote(g) + " "
+	}
+	return fmt.Sprintf("the journal %s has what was done: go on with shotglass contain --resume %s%s%s, or put it back with shotglass release %s%s", r.Journal, flags, glass, target, flags, target)
 }
 
 func endContain(c *console, code, good, bad int) error {

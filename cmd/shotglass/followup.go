@@ -375,7 +375,7 @@ func (f *followUp) flagsText() string {
 		}
 	}
 	add("untrack-wait", f.spec.UntrackWait)
-	add("break-glass", f.spec.BreakGlass...)
+	add("break-glass", f.access.glass()...)
 	text := f.access.flagsText(f.all.o.Engine.Case)
 	if len(words) > 0 {
 		text += strings.Join(words, " ") + " "

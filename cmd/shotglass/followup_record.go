@@ -42,6 +42,33 @@ type containmentRecord struct {
 	// Journals and JournalsTo are where the journals were kept: release needs one of them.
 	Journals   string `json:"journals,omitempty"`
 	JournalsTo string `json:"journals_to,omitempty"`
+	// AWS is how AWS was called, for commands to paste.
+	AWS recordedAccess `json:"aws,omitzero"`
+}
+
+// recordedAccess is how AWS was called, but for what may be a secret.
+type recordedAccess struct {
+	Region         string   `json:"region,omitempty"`
+	Profile        string   `json:"profile,omitempty"`
+	Endpoint       string   `json:"endpoint,omitempty"`
+	Role           string   `json:"role,omitempty"`
+	ExternalID     bool     `json:"external_id,omitempty"` // there was one
+	SourceIdentity string   `json:"source_identity,omitempty"`
+	BreakGlass     []string `json:"break_glass,omitempty"`
+}
+
+// recorded is the access without secrets.
+func (a awsAccess) recorded() recordedAccess {
+	return recordedAccess{Region: a.Region, Profile: a.Profile, Endpoint: a.Endpoint, Role: a.Role, ExternalID: a.ExternalID != "", SourceIdentity: a.SourceIdentity, BreakGlass: a.glass()}
+}
+
+// flags are those of a command line that calls AWS so.
+func (r recordedAccess) flags() [][2]string {
+	all := [][2]string{{"aws-region", r.Region}, {"aws-profile", r.Profile}, {"aws-endpoint", r.Endpoint}, {"aws-role", r.Role}, {"aws-source-identity", r.SourceIdentity}}
+	if r.ExternalID {
+		all = append(all, [2]string{"aws-external-id", "ID"}) // as the hint of the capture has it
+	}
+	return all
 }
 
 // parseRecord reads a record, whoever wrote it: nothing in it is left out that others rely on.
@@ -71,7 +98,7 @@ func (f *followUp) record(r *acquire.Result) error {
 	rec := containmentRecord{
 		Version: 1, Case: o.Engine.Case, Host: f.host, Written: time.Now().UTC(), Tool: o.Engine.Tool, Gate: f.gate(), State: r.State,
 		Image: r.Image.Name, Manifest: r.ManifestDigest, Place: r.Manifest, Early: f.early, Withheld: f.why, Locked: locked, Results: f.results,
-		Journals: f.access.folder, JournalsTo: f.access.bucket,
+		Journals: f.access.folder, JournalsTo: f.access.bucket, AWS: f.access.recorded(),
 	}
 	for _, p := range f.targets {
 		rec.Plans = append(rec.Plans, p.plan)

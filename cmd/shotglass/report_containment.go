@@ -77,7 +77,7 @@ func recordView(rec *containmentRecord) *report.Containment {
 		}
 		return text
 	}
-	where := [][2]string{{"case", rec.Case}, {"journal", rec.Journals}, {"journal-to", rec.JournalsTo}}
+	where := append([][2]string{{"case", rec.Case}, {"journal", rec.Journals}, {"journal-to", rec.JournalsTo}}, rec.AWS.flags()...)
 	shown := rec.Results
 	if rec.Withheld != "" {
 		shown = rec.Early
@@ -95,6 +95,9 @@ func recordView(rec *containmentRecord) *report.Containment {
 			}
 			if o.UntrackWait != nil {
 				as = append(as, [2]string{"untrack-wait", o.UntrackWait.String()})
+			}
+			for _, b := range rec.AWS.BreakGlass {
+				as = append(as, [2]string{"break-glass", b})
 			}
 			r.Contain = "shotglass contain" + flags(as...) + strings.Join(names, " ")
 		}

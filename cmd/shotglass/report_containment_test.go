@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/shotglass-ir/shotglass/acquire"
 	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
+	"github.com/shotglass-ir/shotglass/cmd/internal/awsaccess"
+	"github.com/shotglass-ir/shotglass/containment"
 )
 
 // page makes the report of what was captured, and returns it without markup's escapes of quotes.
@@ -61,9 +64,34 @@ func TestReportWithheld(t *testing.T) {
 	c := newCloudTest(t)
 	c.manifest = &acquire.Manifest{Reasons: []string{"cut short"}}
 	yes := true
-	c.follow(t.Context(), hostsfile.Containment{Mode: "deny", LockFirst: &yes}, acquire.StatePartial)
+	c.follow(t.Context(), hostsfile.Containment{Mode: "deny", LockFirst: &yes, BreakGlass: []string{"user/emergency"}}, acquire.StatePartial)
 	c.has("the page", c.page(exitPartial, "--signers", c.out+"/signers", c.out), "NOT CONTAINED: the image is partial, and the gate is complete", "credentials REMAIN LOCKED",
-		"shotglass contain --case case-42", "--mode deny", "shotglass release --case case-42", "done before the capture alone")
+		"shotglass contain --case case-42", "--mode deny", "shotglass release --case case-42", "--break-glass user/emergency arn:", "done before the capture alone")
+}
+
+// The commands on the page reach the account as the capture did, but for the external id, which is not told.
+func TestReportAccess(t *testing.T) {
+	role, err := containment.ParseTarget("role/web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	glass, err := containment.ParseTarget("user/emergency")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := awsAccess{Access: awsaccess.Access{Profile: "ir", Role: "responder", ExternalID: "the-id", Endpoint: "http://127.0.0.1:1", SourceIdentity: "alice", BreakGlass: []containment.Target{glass}}}
+	rec := &containmentRecord{Case: "c", Withheld: "x", Early: []*containment.Result{{Target: role}}, Plans: []*containment.Plan{{Target: role}}, AWS: a.recorded()}
+	v := recordView(rec)
+	const flags = "--case c --aws-profile ir --aws-endpoint http://127.0.0.1:1 --aws-role responder --aws-source-identity alice --aws-external-id ID "
+	if want := "shotglass contain " + flags + "--break-glass user/emergency role/web"; v.Contain != want {
+		t.Errorf("%s\nwant %s", v.Contain, want)
+	}
+	if want := "shotglass release " + flags + "role/web"; v.Release != want {
+		t.Errorf("%s\nwant %s", v.Release, want)
+	}
+	if b, err := json.Marshal(rec); err != nil || bytes.Contains(b, []byte("the-id")) {
+		t.Errorf("%v: %s", err, b)
+	}
 }
 
 // Nothing that a record can hold makes the report, or verify, fall over.
