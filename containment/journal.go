@@ -206,9 +206,31 @@ type record struct {
 func fold(entries []Entry) *record {
 	r := &record{byItem: map[Item]*history{}, tracked: map[Item]bool{}}
 	for i := range entries {
-		r.add(&entries[i])
+		e := entries[i]
+		if e.Item != nil {
+			item := renamed(*e.Item)
+			e.Item = &item
+		}
+		if e.Plan != nil {
+			p := *e.Plan
+			p.Changes = slices.Clone(p.Changes)
+			for n := range p.Changes {
+				p.Changes[n].Item = renamed(p.Changes[n].Item)
+			}
+			e.Plan = &p
+		}
+		r.add(&e)
 	}
 	return r
+}
+
+// renamed is an item as it is called now: journals of development builds before the first release have another kind of the same
+// policies.
+func renamed(i Item) Item {
+	if i.Kind == "ec2/credential-deny" {
+		i.Kind = "iam/role-policy"
+	}
+	return i
 }
 
 // add takes in the next entry.

@@ -1,7 +1,10 @@
 package ec2_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"sync"
 	"testing"
@@ -101,5 +104,36 @@ func TestCrashInRelease(t *testing.T) {
 				break
 			}
 		}
+	}
+}
+
+// A journal of a build that called the credentials' policy otherwise is released as well.
+func TestOldKind(t *testing.T) {
+	w := newWorld(t)
+	before := w.snapshot()
+	res := w.contain(containment.Options{UntrackWait: short}, containment.ApplyOptions{})
+	var old []byte
+	prev := ""
+	for _, e := range w.whole(res.Journal) {
+		e.Prev = prev
+		line, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		line = bytes.ReplaceAll(line, []byte("iam/role-policy"), []byte("ec2/credential-deny"))
+		prev = fmt.Sprintf("%x", sha256.Sum256(line))
+		old = append(append(old, line...), '\n')
+	}
+	if !bytes.Contains(old, []byte("ec2/credential-deny")) {
+		t.Fatal("there is no such item")
+	}
+	w.logs.logs[res.Journal] = old
+	st, err := w.engine().Status(t.Context(), res.Journal)
+	if err != nil || st.Outcome != containment.Unverified {
+		t.Errorf("%v: %s", err, status(st))
+	}
+	rel := w.release(res.Journal, containment.ReleaseOptions{})
+	if diff := cmp.Diff(before, w.snapshot()); diff != "" || rel.Outcome != containment.Released {
+		t.Errorf("%s\n%s", status(rel), diff)
 	}
 }
