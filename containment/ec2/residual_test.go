@@ -166,7 +166,7 @@ func TestCommandIsOneWord(t *testing.T) {
 		t.Fatalf("%+v", p.Residuals)
 	}
 	command, _, _ := strings.Cut(p.Residuals[n].Do, ", and ")
-	out, err := exec.Command("sh", "-c", "aws() { printf '%s\\n' \"$4\"; }; "+command).Output() //nolint:gosec // that is the test
+	out, err := exec.Command("sh", "-c", "aws() { printf '%s\\n' \"$4\"; }; "+command).Output()
 	if err != nil || string(out) != name+"\n" {
 		t.Errorf("%v: the shell read %q from %s", err, out, command)
 	}
