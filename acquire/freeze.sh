@@ -67,7 +67,8 @@ thaw() { for c in $held; do put "$c" "$off"; done; }
 end_naps() { kill -KILL "$cur" $next 2>/dev/null; }
 
 # guard: sleeps for a lease. A beat starts the next sleep, which takes over once it is seen to
-# sleep: should nothing be able to start any more, the last one that did ends the lease.
+# sleep: should nothing be able to start any more, the last one that did ends the lease. Nor is
+# it armed before the first one sleeps.
 guard() {
 	trap 'beat=1' USR1
 	trap 'stop=1' TERM HUP
@@ -75,6 +76,7 @@ guard() {
 	next= stop= beat= quit=
 	sleep "$lease" &
 	cur=$!
+	while alive "$cur" && [ "$st" != S ]; do nap; done
 	say armed
 	while [ -z "$stop$quit" ]; do
 		wait "$cur"
