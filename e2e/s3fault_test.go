@@ -139,7 +139,7 @@ func TestS3Crash(t *testing.T) {
 		if err := srv.Restart(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		start(t, srv.Env(), finish...).want(0, 3*time.Minute)
+		start(t, srv.Env(), append(append([]string{"upload"}, s3Access(srv)...), "--signers", r.signers(), spill)...).want(0, 3*time.Minute)
 		if e, err := os.ReadDir(spill); err != nil || len(e) > 0 {
 			t.Errorf("the folder still holds %v, %v", e, err)
 		}

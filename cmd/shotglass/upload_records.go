@@ -28,7 +28,7 @@ type uploadRecords struct {
 	fetch        fetcher
 	descriptions map[string]string // their SHA-256, by folder
 	frames       map[string]string // SHA-256 of side files, by name
-	good         map[string]bool   // manifests that wait and hold, by name
+	good         map[string]bool   // manifests, logs, records that waited and hold, by name: their signatures do
 	bad          map[string]error  // of images whose manifest does not hold, by name
 }
 
@@ -120,7 +120,10 @@ func (r *uploadRecords) against(ctx context.Context, w waiting) error {
 	if spoken, err := r.spoken(w); spoken || err != nil {
 		return err
 	}
-	if r.signers == nil || r.good[w.Name] {
+	if r.signers != nil && slices.ContainsFunc(r.list, func(o waiting) bool { return o.Name == w.Name && o.Folder != w.Folder }) {
+		return &hinted{fmt.Errorf("%s: %w: another folder waits for that name", w.Name, errUnsigned), "upload the folder of one capture at a time; if it holds both, one was put there"}
+	}
+	if r.signers == nil || r.good[w.Name] || r.good[strings.TrimSuffix(w.Name, acquire.SignatureSuffix)] {
 		return nil
 	}
 	if rank(w.Name) > rankManifest || space(w.Name) != signature.Namespace {
@@ -226,5 +229,6 @@ func (r *uploadRecords) pair(ctx context.Context, w waiting) error {
 	if s := acquire.CheckSignature(space(name), data, armored, r.signers, time.Now()); !s.Trusted {
 		return fmt.Errorf("%w: the signature of %s does not hold: %s", s3.ErrAltered, name, s.Detail)
 	}
+	r.good[name] = true
 	return nil
 }

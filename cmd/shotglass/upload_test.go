@@ -128,11 +128,32 @@ func TestUploadSigned(t *testing.T) {
 			}
 			return nil, fs.ErrNotExist
 		})
+		slices.SortStableFunc(list, func(a, b waiting) int { return rank(a.Name) - rank(b.Name) })
 		for _, w := range list {
-			if err, want := r.against(t.Context(), w), tt.refused[w.Name]; !errors.Is(err, want) {
+			err := r.against(t.Context(), w)
+			if want := tt.refused[w.Name]; !errors.Is(err, want) {
 				t.Errorf("%s: %s: %v, want %v", tt.name, w.Name, err, want)
 			}
+			if err == nil { // it is uploaded, and its folder gone
+				if err := os.RemoveAll(w.Folder); err != nil {
+					t.Fatal(err)
+				}
+			}
 		}
+	}
+}
+
+// TestUploadTwice: a name that two wait for is nobody's with signers: the signature of one would let the other pass.
+func TestUploadTwice(t *testing.T) {
+	_, trusted := signerKey(t)
+	var list []waiting
+	for range 2 {
+		list = append(list, waiting{t.TempDir(), &s3.Pieces{Name: "run-audit.jsonl"}, ""})
+	}
+	r := readRecords(list, trusted, nowhere)
+	r.good["run-audit.jsonl"] = true
+	if err := r.against(t.Context(), list[1]); !errors.Is(err, errUnsigned) {
+		t.Errorf("%v", err)
 	}
 }
 
