@@ -13,6 +13,7 @@ import (
 
 	"github.com/shotglass-ir/shotglass/acquire/kcore"
 	"github.com/shotglass-ir/shotglass/acquire/lime"
+	"github.com/shotglass-ir/shotglass/acquire/live"
 )
 
 //go:embed facts.sh
@@ -262,7 +263,7 @@ func parseSwaps(text string) []Swap {
 		if err1 != nil || err2 != nil || size < 0 || used < 0 {
 			continue
 		}
-		s := Swap{Name: unmangle(fields[0]), Type: fields[1], Bytes: size << 10, Used: used << 10}
+		s := Swap{Name: live.Unescape(fields[0]), Type: fields[1], Bytes: size << 10, Used: used << 10}
 		if len(fields) > 4 {
 			s.Priority, _ = strconv.Atoi(fields[4])
 		}
@@ -272,23 +273,6 @@ func parseSwaps(text string) []Swap {
 		swaps = append(swaps, s)
 	}
 	return swaps
-}
-
-// unmangle undoes what the kernel does to blanks and backslashes in the names of /proc/swaps: three
-// octal digits.
-func unmangle(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(n))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }
 
 // listening reads the local ports of rows of /proc/net/tcp and tcp6.

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"strings"
 	"testing"
+
+	"github.com/shotglass-ir/shotglass/acquire/live"
 )
 
 func TestParseSwapHeader(t *testing.T) {
@@ -83,7 +85,7 @@ func TestSwapNames(t *testing.T) {
 
 func TestUnmangle(t *testing.T) {
 	for in, want := range map[string]string{`/a\040b`: "/a b", `/a\134b`: `/a\b`, `/a\04`: `/a\04`, `/a\999`: `/a\999`, "/plain": "/plain"} {
-		if got := unmangle(in); got != want {
+		if got := live.Unescape(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}

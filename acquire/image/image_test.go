@@ -21,8 +21,8 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire/lime"
 )
 
-// forms calls f with an image in each stored form.
-func forms(t *testing.T, f func(t *testing.T, s *stock)) {
+// storedForms calls f with an image in each stored form.
+func storedForms(t *testing.T, f func(t *testing.T, s *stock)) {
 	for _, compression := range frame.Compressions {
 		for _, encrypt := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s,age=%t", compression, encrypt), func(t *testing.T) {
@@ -34,7 +34,7 @@ func forms(t *testing.T, f func(t *testing.T, s *stock)) {
 }
 
 func TestJumpsAbout(t *testing.T) {
-	forms(t, func(t *testing.T, s *stock) {
+	storedForms(t, func(t *testing.T, s *stock) {
 		img := s.open(t, Options{Signers: trusting(t, testSigner.PublicKey()), Cache: 5 * testFrame, Workers: 3})
 		if trust := img.Trust(); !trust.Digests || !trust.Signature.Trusted {
 			t.Errorf("trust %+v", trust)
@@ -59,7 +59,7 @@ func TestJumpsAbout(t *testing.T) {
 
 // What nobody vouches for is read too.
 func TestWithoutManifest(t *testing.T) {
-	forms(t, func(t *testing.T, s *stock) {
+	storedForms(t, func(t *testing.T, s *stock) {
 		for _, suffix := range []string{acquire.ManifestSuffix, acquire.FramesSuffix} {
 			if err := os.Remove(s.path + suffix); err != nil {
 				t.Fatal(err)
@@ -155,7 +155,7 @@ func TestViews(t *testing.T) {
 
 // Damage is an error where it lies, told once, and nowhere else.
 func TestDamage(t *testing.T) {
-	forms(t, func(t *testing.T, s *stock) {
+	storedForms(t, func(t *testing.T, s *stock) {
 		x := s.index(t)
 		bad := len(x.Entries) / 2
 		flip(t, s.path, x.Entries[bad].StoredOffset+x.Entries[bad].StoredSize/2)
@@ -253,7 +253,7 @@ func TestUntrusted(t *testing.T) {
 
 // An image that was cut short opens with what there is.
 func TestPartial(t *testing.T) {
-	forms(t, func(t *testing.T, s *stock) {
+	storedForms(t, func(t *testing.T, s *stock) {
 		info, err := os.Stat(s.path)
 		if err != nil {
 			t.Fatal(err)

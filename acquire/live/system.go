@@ -62,13 +62,14 @@ func Mounts(data []byte) []Mount {
 		if !ok || len(f) < 6 || len(b) < 2 {
 			continue
 		}
-		out = append(out, Mount{Point: unescape(f[4]), Root: unescape(f[3]), Type: b[0], Source: unescape(b[1])})
+		out = append(out, Mount{Point: Unescape(f[4]), Root: Unescape(f[3]), Type: b[0], Source: Unescape(b[1])})
 	}
 	return out
 }
 
-// unescape undoes \040 and the like.
-func unescape(s string) string {
+// Unescape undoes what the kernel does to blanks and backslashes in names of /proc/mounts and
+// /proc/swaps: three octal digits.
+func Unescape(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		if s[i] == '\\' && i+3 < len(s) {

@@ -14,7 +14,7 @@ import (
 	"filippo.io/age"
 
 	"github.com/shotglass-ir/shotglass/acquire"
-	memory "github.com/shotglass-ir/shotglass/acquire/image"
+	"github.com/shotglass-ir/shotglass/acquire/forms"
 	"github.com/shotglass-ir/shotglass/acquire/live"
 	"github.com/shotglass-ir/shotglass/sink/s3"
 )
@@ -57,7 +57,7 @@ func vmcoreinfo(ctx context.Context, name string, access s3.Options, ids []age.I
 	var note []byte
 	_, err = readLive(archive, func(it live.Item, r io.Reader) (err error) {
 		if it.Name == vmcoreinfoItem && it.File != "" {
-			note, err = io.ReadAll(io.LimitReader(r, memory.MaxVMCoreInfo+1))
+			note, err = io.ReadAll(io.LimitReader(r, forms.MaxVMCoreInfo+1))
 		}
 		return err
 	})
