@@ -69,7 +69,7 @@ func (l *Live) Archive(image string) string {
 	if l.nothing() {
 		return ""
 	}
-	return LiveName(image, l.Image.Encryption == encryptionAge)
+	return l.File(image)
 }
 
 // nothing reports whether no byte of the archive was stored.
@@ -96,7 +96,7 @@ func (v *verification) strayArchives(ctx context.Context, l *Live) error {
 			v.rep.NotChecked = append(v.rep.NotChecked, fmt.Sprintf("whether there is an archive %s, which the manifest does not know: %v", name, err))
 			continue
 		}
-		if l == nil && v.paper == v.name+InterimSuffix {
+		if l.nothing() && v.paper == v.name+InterimSuffix {
 			v.rep.NotChecked = append(v.rep.NotChecked, fmt.Sprintf("%s: it was collected after the manifest was written", name))
 			continue
 		}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -75,11 +76,12 @@ type liveMessage struct {
 // are an error.
 func openLive(ctx context.Context, name string, access s3.Options, ids []age.Identity, m *acquire.Manifest) (*image, error) {
 	if m != nil {
-		n := m.Live.Archive(name)
+		base := path.Base(filepath.ToSlash(name))
+		n := m.Live.Archive(base)
 		if n == "" {
 			return nil, fmt.Errorf("the manifest of %s lists nothing stored that was collected: %w", name, fs.ErrNotExist)
 		}
-		return openImage(ctx, n, access, ids)
+		return openImage(ctx, name[:len(name)-len(base)]+n, access, ids)
 	}
 	names := []string{acquire.LiveName(name, false), acquire.LiveName(name, true)}
 	if strings.HasSuffix(strings.TrimSuffix(name, agefile.Suffix), acquire.LiveSuffix) {

@@ -94,6 +94,12 @@ func TestTriageCollected(t *testing.T) {
 			t.Errorf("%s: %v, host %+v", tt.name, err, r.o.Host)
 		}
 	}
+	// The archive's name was taken, and it is kept under another, as the manifest says.
+	kept := manifest("none", writeLive(t, filepath.Join(dir, "0123456789abcdef-"+filepath.Base(plain)), "Linux version 6.2", live.After))
+	kept.Live.Image.Name = "0123456789abcdef-" + filepath.Base(plain)
+	if content, err := (&triageRun{name: image, manifest: kept}).collected(t.Context()); err != nil || string(content["proc/version"]) != "Linux version 6.2" {
+		t.Errorf("under another name: %v", err)
+	}
 	// Nobody vouches: which of two it is, is not for this program to guess.
 	if err := os.WriteFile(locked, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
