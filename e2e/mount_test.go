@@ -117,7 +117,7 @@ func (r *rig) mountPlain(t *testing.T, m *acquire.Manifest, raw string) {
 	s = mount(t, nil, "--signers", r.signers(), image)
 	s.cmd.Process.Kill()
 	<-s.done
-	start(t, nil, "mount", image, s.dir).want(1, time.Minute, "its program is gone", "hint: free the folder first: umount ")
+	start(t, nil, "mount", image, s.dir).want(1, time.Minute, "whose program is gone", "hint: free the folder first: umount ")
 	if err := syscall.Unmount(s.dir, 0); err != nil {
 		t.Error(err)
 	}
