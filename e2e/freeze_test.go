@@ -55,11 +55,12 @@ func inconsistent(t *testing.T, raw string) (bad, pairs int) {
 		}
 		index := binary.LittleEndian.Uint64(data[at:])
 		times[index]++
-		value[index] = binary.LittleEndian.Uint64(data[at+8:])
+		// A page that the kernel has moved is there twice. The program only counts up, so that the highest
+		// number is that of the page in use.
+		value[index] = max(value[index], binary.LittleEndian.Uint64(data[at+8:]))
 	}
 	for i := range uint64(counters / 2) {
-		// A page that the kernel has moved is there twice, and the image does not say which is in use.
-		if times[i] != 1 || times[i+counters/2] != 1 {
+		if times[i] == 0 || times[i+counters/2] == 0 {
 			continue
 		}
 		first, second := value[i], value[i+counters/2]
@@ -141,7 +142,7 @@ func TestFreeze(t *testing.T) {
 			p.want(0, 5*time.Minute)
 			bad, pairs := inconsistent(t, o.raw(o.manifest().Image.Location))
 			t.Logf("%s: %d of %d pairs are inconsistent, read in %s", method, bad, pairs, o.manifest().Duration)
-			if pairs < counters/2*3/4 || bad == 0 {
+			if pairs < counters/2*9/10 || bad == 0 {
 				t.Errorf("%d of %d pairs are inconsistent: the workload shows nothing", bad, pairs)
 			}
 		})
@@ -176,7 +177,7 @@ func TestFreeze(t *testing.T) {
 			}
 			bad, pairs := inconsistent(t, o.raw(m.Image.Location))
 			t.Logf("%s, frozen for %s: %d of %d pairs are inconsistent, read in %s", method, f.Thawed.Sub(f.Begun), bad, pairs, m.Duration)
-			if pairs < counters/2*3/4 || bad != 0 {
+			if pairs < counters/2*9/10 || bad != 0 {
 				t.Errorf("%d of %d pairs are inconsistent", bad, pairs)
 			}
 		})
