@@ -69,6 +69,7 @@ func s3Manifest(t *testing.T, srv *lab.S3, prefix, suffix string) (*acquire.Mani
 
 // TestS3Crash kills the server in the middle of captures.
 func TestS3Crash(t *testing.T) {
+	t.Parallel()
 	srv := startS3(t)
 	r := newRig(t)
 
@@ -158,6 +159,7 @@ func TestS3Crash(t *testing.T) {
 // TestS3Hangs lets the server hang in the middle of a capture, and interrupts that: what was
 // captured is kept, and the user gets away.
 func TestS3Hangs(t *testing.T) {
+	t.Parallel()
 	srv := startS3(t)
 	r := newRig(t)
 	spill := filepath.Join(t.TempDir(), "spill")

@@ -89,6 +89,7 @@ func refuse(w http.ResponseWriter, status int, code, message string) bool {
 
 // TestS3Faults: what the bucket does in the middle of a capture, and the exit code.
 func TestS3Faults(t *testing.T) {
+	t.Parallel()
 	srv := startS3(t)
 	guest := newRig(t).guest
 	from := func(first int, status int, code, message string) func(http.ResponseWriter, *http.Request, int) bool {

@@ -133,9 +133,12 @@ func (o *object) find(ctx context.Context) error {
 }
 
 // placed looks whether the service has the object: an earlier Finish may have been cut off while it removed
-// the folder.
+// the folder. A service that does not answer at all is an error now, not after all attempts of storing.
 func (o *object) placed(ctx context.Context) error {
 	head, err := o.s.head(ctx, o.api, o.name, few)
+	if e := (*Error)(nil); err != nil && (!errors.As(err, &e) || e.Status == 0) {
+		return err
+	}
 	if err != nil || head.Metadata[idKey] != o.terms.id {
 		return nil // storing tells
 	}

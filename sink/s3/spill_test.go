@@ -222,6 +222,31 @@ func TestSpillNothingUp(t *testing.T) {
 	nothingIn(t, dir)
 }
 
+// TestFinishUnanswered: a service that hangs up is told after the few attempts of a question, and nothing is sent to it.
+func TestFinishUnanswered(t *testing.T) {
+	f, s, b, dir := spilling(t, 0)
+	b.on.Store(true)
+	image := pieces(t, s, "image.lime", pattern(2*minPartSize+1), commit)
+	b.on.Store(false)
+	before := len(f.of("CreateMultipartUpload")) + len(f.of("PutObject"))
+	f.fault = func(call, http.ResponseWriter) bool { panic(http.ErrAbortHandler) }
+	asked := len(f.of("HeadObject"))
+	if _, err := Finish(t.Context(), folderOf(image), f.options()); err == nil || !strings.Contains(err.Error(), "look for the object") {
+		t.Errorf("Finish: %v", err)
+	}
+	if n := len(f.of("HeadObject")) - asked; n < 4 || n > 5 { // net/http repeats one on its own
+		t.Errorf("asked %d times", n)
+	}
+	if n := len(f.of("CreateMultipartUpload")) + len(f.of("PutObject")) - before; n != 0 {
+		t.Errorf("%d requests to store", n)
+	}
+	f.fault = nil
+	if _, err := Finish(t.Context(), folderOf(image), f.options()); err != nil {
+		t.Fatal(err)
+	}
+	nothingIn(t, dir)
+}
+
 // TestSpillTaken: what lost the race for its name does not go to the folder.
 func TestSpillTaken(t *testing.T) {
 	f, s, _, dir := spilling(t, 0)
