@@ -16,10 +16,10 @@ BENCHTIME ?= 3x
 build: ## the program, for this machine
 	$(BUILD) -o shotglass ./cmd/shotglass
 
-test: ## everything that needs Go alone
+test: ## everything that needs Go alone; SKIPPED=FILE lists there what was skipped for want of a part, for `make e2e SKIPPED=FILE`
 	$(GO) vet ./...
 	$(GO) vet -tags aws ./e2e/awslab
-	$(GO) test -parallel 8 ./...  # what runs in parallel here mostly waits
+	$(if $(SKIPPED),e2e/noskip.sh -list $(SKIPPED),$(GO) test -parallel 8) ./...  # what runs in parallel here mostly waits
 
 race: ## the same under the race detector (needs a C compiler)
 	$(GO) test -race ./...
@@ -43,7 +43,7 @@ setup: ## the lab's parts: packages, guest image, LiME module, Volatility 3, an 
 
 e2e: setup ## real kernels, real LiME, real OpenSSH, Volatility 3
 	e2e/lab/guests.sh
-	e2e/noskip.sh ./transport/... ./sink/... ./kernelmodules/... ./acquire/... ./cmd/...
+	e2e/noskip.sh $(if $(SKIPPED),-only $(SKIPPED)) ./transport/... ./sink/... ./kernelmodules/... ./acquire/... ./cmd/...
 	$(GO) test -tags e2e -count=1 -timeout 75m ./e2e/...
 
 demo: setup ## capture a real guest, verify the image

@@ -108,7 +108,7 @@ func (r *shellRig) clean() {
 }
 
 func TestAgentScript(t *testing.T) {
-	for _, shell := range shells() {
+	for _, shell := range shells(t) {
 		t.Run(shell[0], func(t *testing.T) {
 			t.Parallel()
 			t.Run("end", func(t *testing.T) {

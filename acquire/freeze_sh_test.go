@@ -68,7 +68,7 @@ const shortLease = "6"
 
 func TestFreezeScript(t *testing.T) {
 	const a, b = "/system.slice/a.service", `/system.slice/b\x2d* x.scope`
-	for _, shell := range shells() {
+	for _, shell := range shells(t) {
 		t.Run(shell[0], func(t *testing.T) {
 			t.Parallel()
 			test := func(name, lease string, run func(t *testing.T, r *freezeRig)) {
@@ -283,7 +283,7 @@ func TestFreezeLookScript(t *testing.T) {
 	}
 	defer f.Close()
 	server.Close()
-	for _, shell := range shells() {
+	for _, shell := range shells(t) {
 		cmd := exec.Command(shell[0], append(shell[1:], "-c", withArgs(freezeLookScript, []string{testNonce}))...)
 		cmd.ExtraFiles = []*os.File{f}
 		out, err := cmd.Output()
