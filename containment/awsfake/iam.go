@@ -14,6 +14,10 @@ type IAM struct {
 	// Quotas are those of GetAccountSummary, and are kept to.
 	Quotas map[string]int
 
+	// Managed are the documents of the account's own managed policies, by ARN; Groups those of users, by name.
+	Managed map[string]string
+	Groups  map[string]*UserGroup
+
 	users map[string]*User // by their name in small letters
 	roles map[string]*Role
 }
@@ -73,7 +77,7 @@ func (a *Account) IAM() *IAM {
 
 func (a *Account) identities() *IAM {
 	if a.iam == nil {
-		a.iam = &IAM{users: map[string]*User{}, roles: map[string]*Role{}, Quotas: map[string]int{
+		a.iam = &IAM{users: map[string]*User{}, roles: map[string]*Role{}, Managed: map[string]string{}, Groups: map[string]*UserGroup{}, Quotas: map[string]int{
 			"UserPolicySizeQuota": 2048, "RolePolicySizeQuota": 10240, "AttachedPoliciesPerUserQuota": 10, "AttachedPoliciesPerRoleQuota": 10,
 		}}
 	}

@@ -17,6 +17,7 @@ func (c *Cloud) iamService() *service {
 		"GetInstanceProfile":      {do: instanceProfile, on: onProfile},
 		"SimulatePrincipalPolicy": {do: simulate, on: func(r *Request) []string { return []string{r.Form.Get("PolicySourceArn")} }},
 	}
+	maps.Copy(ops, rightsOps)
 	for name, o := range userOps {
 		ops[name] = operation{on: onUser, writes: o.writes, do: func(r *Request) (any, error) {
 			u := r.Account.identities().users[strings.ToLower(r.Form.Get("UserName"))]

@@ -65,7 +65,7 @@ func (f *Finder) describe(ctx context.Context, all []*Instance, parts ...part) e
 	g.SetLimit(cmp.Or(f.Parallel, parallel))
 	for p, list := range byPlace {
 		g.Go(func() error {
-			cfg, err := f.Config(ctx, p.target())
+			cfg, err := f.Config(ctx, p.Target())
 			c := clients{ec2.NewFromConfig(cfg), autoscaling.NewFromConfig(cfg), ssm.NewFromConfig(cfg)}
 			var mu sync.Mutex
 			var reads errgroup.Group

@@ -150,9 +150,20 @@ func (f *Finder) places(ctx context.Context) (places map[Place]bool, gaps []Gap)
 	return places, gaps
 }
 
-// target stands for a place as a whole, in messages too. Of its kind there is a region to be asked in whatever is configured, and that knows
+// Where are the places of an account that a search looks in, and what is not known about them; of no account: that of the caller.
+func (f *Finder) Where(ctx context.Context, account string) (list []Place, gaps []Gap) {
+	one := &Finder{Config: f.Config, Accounts: []string{account}, Regions: f.Regions}
+	places, gaps := one.places(ctx)
+	for p := range places {
+		list = append(list, p)
+	}
+	slices.SortFunc(list, func(a, b Place) int { return cmp.Compare(a.Region, b.Region) })
+	return list, gaps
+}
+
+// Target stands for a place as a whole, in messages too. Of its kind there is a region to be asked in whatever is configured, and that knows
 // the others.
-func (p Place) target() containment.Target {
+func (p Place) Target() containment.Target {
 	return containment.Target{Kind: containment.AccessKey, Account: p.Account, Region: p.Region, Name: "what is searched"}
 }
 
@@ -166,7 +177,7 @@ func (f *Finder) regions(ctx context.Context, account string) (on, off []string,
 			return []string{cfg.Region}, nil, true, nil
 		}
 	}
-	cfg, err := f.Config(ctx, Place{Account: account}.target())
+	cfg, err := f.Config(ctx, Place{Account: account}.Target())
 	if err != nil {
 		return nil, nil, false, err
 	}
@@ -186,7 +197,7 @@ func (f *Finder) regions(ctx context.Context, account string) (on, off []string,
 
 // search lists the instances of one place that selectors name, or everything.
 func (f *Finder) search(ctx context.Context, p *Place, everything bool, selectors []hosts.Selector) ([]*Instance, error) {
-	cfg, err := f.Config(ctx, p.target())
+	cfg, err := f.Config(ctx, p.Target())
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,184 @@
+// Package keytrail follows an access key, a user or a role: whose it is, what it may do, and, by CloudTrail, what it did and which other
+// identities it made or took, and what those did in turn. It only reads.
+//
+//	t := &keytrail.Tracer{Config: accounts.Config, Since: time.Now().Add(-trail.Kept)}
+//	found, err := t.Trace(ctx, target)
+//
+// What could not be looked at is a Gap, never left out in silence. What CloudTrail does not have is said by Blind.
+package keytrail
+
+import (
+	"cmp"
+	"context"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/shotglass-ir/shotglass/cmd/internal/inventory"
+	"github.com/shotglass-ir/shotglass/cmd/internal/trail"
+	"github.com/shotglass-ir/shotglass/containment"
+)
+
+// A Tracer follows keys. Its fields are set before the first call; it is then safe for concurrent use.
+type Tracer struct {
+	// Config gives the configuration for calls in an account and region: awsconfig.Accounts has one.
+	Config func(context.Context, containment.Target) (aws.Config, error)
+	// Regions are those whose event history is read; none, or hosts.AllRegions: all that the account has enabled.
+	Regions []string
+	// Since and Until bound the time of events. Until may be zero.
+	Since, Until time.Time
+	// Pages bounds what is read of each identity in each region, in pages of 50 events; 0: 200.
+	Pages int
+	// Depth is how many steps are followed from the first identity; below 0: none.
+	Depth int
+	// Most bounds the identities that are followed; 0: 60.
+	Most int
+	// Events bounds the events that are kept; 0: 50000.
+	Events int
+	// Logs, if set, is a folder of CloudTrail's log files, which is read too; LogsName is what it is called in messages.
+	Logs     fs.FS
+	LogsName string
+	// History is who asks the event history; nil: one of its own.
+	History *trail.History
+	// Tell, if set, is told what is about to be done, from one goroutine.
+	Tell func(text string)
+}
+
+const (
+	defaultPages  = 200
+	defaultMost   = 60
+	defaultEvents = 50000
+	// parallel bounds the questions under way at once: most of them wait for their turn in their region.
+	parallel = 64
+)
+
+// Found is what became known of an identity.
+type Found struct {
+	Target  containment.Target `json:"-"`
+	Name    string             `json:"target"`
+	Account string             `json:"account,omitempty"` // that the target is in
+	Since   time.Time          `json:"since"`
+	Until   time.Time          `json:"until"`
+	Owner   Owner              `json:"owner"`
+	// Maker is the call that issued the target, of a temporary key.
+	Maker *trail.Event `json:"issued_by,omitempty"`
+	// Subjects are the identities that were followed, the target itself first.
+	Subjects []*Subject `json:"identities"`
+	// Use sums up all of them.
+	Use    Use               `json:"use"`
+	Places []inventory.Place `json:"searched"`
+	Logs   *trail.Read       `json:"log_files,omitempty"`
+	Gaps   []Gap             `json:"gaps,omitempty"`
+	// Events are those of all identities, each once, the earliest first.
+	Events []Act `json:"-"`
+}
+
+// An Act is an event with the identity whose it is.
+type Act struct {
+	trail.Event
+	Of string `json:"of"`
+}
+
+// A Gap is something that could not be looked at.
+type Gap struct {
+	inventory.Place
+	What string `json:"what"`
+	Why  string `json:"why"`
+	// Off says that the account has not enabled the region.
+	Off bool `json:"not_enabled,omitempty"`
+}
+
+func (g Gap) String() string {
+	where := ""
+	switch {
+	case g.Region != "":
+		where = " in " + g.Place.String()
+	case g.Account != "":
+		where = " in account " + g.Account
+	}
+	return g.What + where + ": " + g.Why
+}
+
+// Blind says what no look at CloudTrail and IAM shows.
+var Blind = []string{
+	"management events only: what was read of or written to S3 objects, DynamoDB items and other data, and which functions were invoked, is not in the event history (log files may have it: --trail)",
+	"the event history has 90 days, and events come up to 15 minutes late",
+	"service and resource control policies, resource policies and session policies were not read: they give and take permissions too",
+	"a session that was assumed in an account that could not be searched shows only where it began",
+}
+
+// Blindness is how many gaps are about what was asked for.
+func (f *Found) Blindness() (n int) {
+	for _, g := range f.Gaps {
+		if !g.Off {
+			n++
+		}
+	}
+	return n
+}
+
+// Made are the identities that the target made, or took, as far as they can be contained, without the target's own.
+func (f *Found) Made() (list []containment.Target) {
+	own, _ := containment.PrincipalOf(f.Owner.ARN)
+	name := func(t containment.Target) string {
+		return strings.ToLower(strings.Join([]string{t.Account, t.Region, t.Short()}, " "))
+	}
+	seen := map[string]bool{name(own): true, name(f.Target): true}
+	for _, s := range f.Subjects {
+		if t, ok := s.Target(); ok && s.Depth > 0 && !seen[name(t)] {
+			seen[name(t)] = true
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
+// Trace follows the target. The error is only that ctx ended.
+func (t *Tracer) Trace(ctx context.Context, target containment.Target) (*Found, error) {
+	r := &run{Tracer: t, found: &Found{Target: target, Name: target.String(), Since: t.Since.UTC(), Until: t.Until.UTC()}, seen: map[string]bool{}, known: map[string]bool{}, places: map[string][]inventory.Place{}}
+	if t.Until.IsZero() {
+		r.found.Until = time.Now().UTC()
+	}
+	if r.history = t.History; r.history == nil {
+		r.history = &trail.History{Config: t.Config}
+	}
+	r.tell("whose it is")
+	r.account(ctx)
+	r.begin(ctx)
+	r.chain(ctx)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	r.tell("what it may do")
+	r.owner(ctx)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	r.finish()
+	return r.found, nil
+}
+
+// finish sums up and sorts.
+func (r *run) finish() {
+	f := r.found
+	slices.SortStableFunc(f.Events, func(a, b Act) int { return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.ID, b.ID)) })
+	var all []*trail.Event
+	by := map[string][]*trail.Event{}
+	for i := range f.Events {
+		e := &f.Events[i].Event
+		all, by[f.Events[i].Of] = append(all, e), append(by[f.Events[i].Of], e)
+	}
+	f.Use = sum(all)
+	for _, s := range f.Subjects {
+		s.Use = sum(by[s.Label()])
+	}
+	slices.SortFunc(f.Places, func(a, b inventory.Place) int {
+		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Region, b.Region))
+	})
+	slices.SortStableFunc(f.Gaps, func(a, b Gap) int {
+		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Region, b.Region), cmp.Compare(a.What, b.What))
+	})
+}
