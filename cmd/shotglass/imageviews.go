@@ -74,11 +74,14 @@ func openViews(ctx context.Context, c *console, cc *cli.Context, name string) (*
 	if o.Identities, err = readIdentities(c, cc); err != nil {
 		return nil, err
 	}
-	if v.Image, err = openMemory(ctx, name, s3Access(cc), o); err != nil {
+	access := s3Access(cc)
+	access.ReadWithin = v.patience - v.patience/5 // so that who reads is told why, and not just that it took too long
+	access.Warn = func(text string) { c.warn("%s", text) }
+	if v.Image, err = openMemory(ctx, name, access, o); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, viewError(err))
 	}
 	v.trust(c, o.Unchecked)
-	note, err := vmcoreinfo(ctx, name, s3Access(cc), o.Identities, v.Trust().Manifest)
+	note, err := vmcoreinfo(ctx, name, access, o.Identities, v.Trust().Manifest)
 	if err != nil { // memory is there all the same
 		c.warn("%s: VMCOREINFO is left out of the ELF core: what was collected beside the image: %v", name, err)
 	}

@@ -106,16 +106,17 @@ func (s *Sink) newClient(region string) *s3.Client {
 		// Checksums are computed here: the SDK's CRC64NVME costs 2 s for each GB.
 		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
-		o.Retryer = s.retryer()
+		o.Retryer = s.retryer(s.opts.Attempts, s.opts.backoff)
 		o.APIOptions = append(o.APIOptions, s.guard)
 	})
 }
 
 // retryer tries again on everything that may pass. The SDK's quota of retries is off: it is
-// shared by all hosts, and a bucket that is away for a minute would use it up.
-func (s *Sink) retryer() aws.Retryer {
+// shared by all hosts, and a bucket that is away for a minute would use it up. Without attempts there is no end but that
+// of the context.
+func (s *Sink) retryer(attempts int, backoff time.Duration) aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
-		o.MaxAttempts, o.MaxBackoff, o.RateLimiter = s.opts.Attempts, s.opts.backoff, ratelimit.None
+		o.MaxAttempts, o.MaxBackoff, o.RateLimiter = attempts, backoff, ratelimit.None
 		o.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(s.retryable)}, o.Retryables...)
 	})
 }

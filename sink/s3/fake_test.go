@@ -33,7 +33,9 @@ type fake struct {
 	echo func(op, sum string) string
 	// pace, if set, slows the reading of a request's body down.
 	pace func(r *http.Request) io.Reader
-	n    int
+	// versions are what the bucket keeps, by key and version; nil: it keeps none.
+	versions map[string]*stored
+	n        int
 }
 
 type stored struct {
@@ -200,12 +202,18 @@ func (f *fake) answer(w http.ResponseWriter, c call) {
 		}
 		io.WriteString(w, "</ListMultipartUploadsResult>")
 	case "HeadObject", "GetObject":
+		if v := strings.Join(c.Query["versionId"], ""); v != "" {
+			obj = f.versions[c.Key+"?"+v]
+		}
 		if obj == nil {
 			apiError(w, 404, "NoSuchKey")
 			return
 		}
 		w.Header().Set("ETag", obj.etag)
 		w.Header().Set("X-Amz-Meta-Shotglass-Id", obj.id)
+		if f.versions != nil {
+			w.Header().Set("X-Amz-Version-Id", versionOfETag(obj.etag))
+		}
 		if c.Op == "HeadObject" {
 			set(c.Op, obj.data)
 			w.Header().Set("Content-Length", strconv.Itoa(len(obj.data)))
@@ -354,8 +362,14 @@ func (f *fake) complete(w http.ResponseWriter, c call, upload *uploading, obj *s
 
 func (f *fake) store(key, id string, data []byte) {
 	f.n++
-	f.objects[key] = &stored{data, id, fmt.Sprintf("%q", "etag-"+strconv.Itoa(f.n))}
+	o := &stored{data, id, fmt.Sprintf("%q", "etag-"+strconv.Itoa(f.n))}
+	f.objects[key] = o
+	if f.versions != nil {
+		f.versions[key+"?"+versionOfETag(o.etag)] = o
+	}
 }
+
+func versionOfETag(etag string) string { return "v-" + strings.Trim(etag, `"`) }
 
 // of returns the calls of a kind.
 func (f *fake) of(op string) (found []call) {

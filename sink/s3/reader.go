@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -20,11 +19,12 @@ const (
 	blockSize  = 4 << 20 // of one request; larger ones are no faster, with readAhead
 	readAhead  = 3       // blocks
 	keptBlocks = 16      // in memory for each reader: 64 MiB
-	readTries  = 6       // for a block whose transfer was cut
 )
 
 // Open opens an object for reading, by stream or by range. What is read stays the same
-// object: if another takes its place, reading fails.
+// object: if another takes its place, or it is deleted, reading goes on where the bucket keeps versions and gives them
+// out (Options.Warn is told), and fails with ErrReplaced or fs.ErrNotExist where not. A read that fails says nothing
+// of the next, which asks the service again.
 func (s *Sink) Open(ctx context.Context, name string) (sink.Reader, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -63,20 +63,12 @@ func (s *Sink) openOne(ctx context.Context, api *s3.Client, name string) (*reade
 		return nil, err
 	}
 	size := aws.ToInt64(head.ContentLength)
-	return s.reader(ctx, api, name, []stretch{{name: name, etag: head.ETag, size: size}}, size), nil
+	return s.reader(ctx, api, name, []*stretch{{name: name, etag: head.ETag, version: versionOf(head), size: size}}, size), nil
 }
 
-func (s *Sink) reader(ctx context.Context, api *s3.Client, name string, stretches []stretch, size int64) *reader {
+func (s *Sink) reader(ctx context.Context, api *s3.Client, name string, stretches []*stretch, size int64) *reader {
 	life, stop := context.WithCancel(ctx)
 	return &reader{s: s, api: api, name: name, stretches: stretches, size: size, life: life, stop: stop, blocks: make(map[int64]*block)}
-}
-
-// A stretch is one object of those that are read as one.
-type stretch struct {
-	name  string
-	etag  *string
-	start int64
-	size  int64
 }
 
 // A reader caches blocks, so that readers of neighbouring ranges share requests and a stream
@@ -86,7 +78,7 @@ type reader struct {
 	api       *s3.Client
 	name      string
 	size      int64
-	stretches []stretch       // in order, without gaps
+	stretches []*stretch      // in order, without gaps
 	life      context.Context // of Open
 	stop      context.CancelFunc
 	wg        sync.WaitGroup
@@ -218,60 +210,4 @@ func (r *reader) evict() {
 		}
 		delete(r.blocks, oldest)
 	}
-}
-
-// fetch reads a block. A transfer that was cut is done again: the SDK repeats requests, not the
-// reading of their answers.
-func (r *reader) fetch(i int64) (data []byte, err error) {
-	from := i * blockSize
-	data = make([]byte, min(blockSize, r.size-from))
-	for try := range readTries {
-		if try > 0 {
-			select {
-			case <-time.After(min(r.s.opts.backoff, time.Second<<try)):
-			case <-r.life.Done():
-			}
-		}
-		if r.life.Err() != nil {
-			return nil, context.Cause(r.life)
-		}
-		var again bool
-		if again, err = r.get(data, from); err == nil || !again {
-			break
-		}
-	}
-	return data, err
-}
-
-// get reads a range, of every object that it touches.
-func (r *reader) get(data []byte, from int64) (again bool, err error) {
-	for _, st := range r.stretches {
-		a, z := max(from, st.start), min(from+int64(len(data)), st.start+st.size)
-		if a < z {
-			if again, err = r.getOne(st, data[a-from:z-from], a-st.start); err != nil {
-				return again, err
-			}
-		}
-	}
-	return false, nil
-}
-
-func (r *reader) getOne(st stretch, data []byte, from int64) (again bool, err error) {
-	ctx, cancel := context.WithTimeout(r.life, 3*r.s.opts.patient)
-	defer cancel()
-	out, err := r.api.GetObject(ctx, &s3.GetObjectInput{
-		Bucket: &r.s.opts.Bucket, Key: aws.String(r.s.key(st.name)), ExpectedBucketOwner: r.s.owner(), IfMatch: st.etag,
-		Range: aws.String(fmt.Sprintf("bytes=%d-%d", from, from+int64(len(data))-1)),
-	})
-	if err != nil {
-		return false, r.s.fail("read", st.name, err)
-	}
-	defer out.Body.Close()
-	if got := aws.ToInt64(out.ContentLength); got != int64(len(data)) {
-		return false, fmt.Errorf("%s: asked for %d bytes, the service answers with %d", r.s.location(st.name), len(data), got)
-	}
-	if _, err := io.ReadFull(out.Body, data); err != nil {
-		return true, fmt.Errorf("%s: read at %d: %w", r.s.location(st.name), from, err)
-	}
-	return false, nil
 }

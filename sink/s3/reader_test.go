@@ -34,20 +34,3 @@ func TestReadIsCut(t *testing.T) {
 		t.Errorf("a block was fetched twice (%v)", err)
 	}
 }
-
-func TestReadOfAnother(t *testing.T) {
-	isolate(t)
-	f := newFake(t)
-	f.store("case-1/image.lime", "x", pattern(100))
-	r, err := f.sink(t).Open(t.Context(), "image.lime")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	f.mu.Lock()
-	f.store("case-1/image.lime", "y", pattern(100))
-	f.mu.Unlock()
-	if _, err := r.ReadAt(make([]byte, 10), 0); err == nil {
-		t.Error("read of an object that was replaced succeeded")
-	}
-}

@@ -107,7 +107,11 @@ type Options struct {
 	// Spill is a folder for what the bucket does not take; empty: none. See the
 	// package comment.
 	Spill string
-	// Warn is called, from any goroutine, when the bucket has failed and the spill is used.
+	// ReadWithin is how long a read may wait for the service (default 90 s), which is asked again and again
+	// meanwhile. Whoever shows an image to others gives an answer earlier.
+	ReadWithin time.Duration
+	// Warn is called, from any goroutine, when the bucket has failed and the spill is used, and when reading goes on
+	// with an earlier version of an object.
 	Warn func(text string)
 
 	HTTPClient *http.Client // nil: one with the SDK's defaults
@@ -139,6 +143,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.patient == 0 {
 		o.patient = 30 * time.Second
+	}
+	if o.ReadWithin == 0 {
+		o.ReadWithin = 3 * o.patient
+	}
+	if o.Warn == nil {
+		o.Warn = func(string) {}
 	}
 	if o.folder == nil {
 		o.folder = func(dir string) (folder, error) { return sink.NewDisk(dir) }

@@ -402,7 +402,7 @@ func (s *Sink) readList(ctx context.Context, api *s3.Client, name string) (*segm
 }
 
 // openSegments finds the segments of name.
-func (s *Sink) openSegments(ctx context.Context, api *s3.Client, name string) (stretches []stretch, size int64, err error) {
+func (s *Sink) openSegments(ctx context.Context, api *s3.Client, name string) (stretches []*stretch, size int64, err error) {
 	list, err := s.readList(ctx, api, name)
 	if err != nil {
 		return nil, 0, err
@@ -418,7 +418,7 @@ func (s *Sink) openSegments(ctx context.Context, api *s3.Client, name string) (s
 		if got := aws.ToInt64(head.ContentLength); got != g.Size {
 			return nil, 0, fmt.Errorf("%s has %d bytes, %s says %d", s.location(g.Name), got, name+sink.SegmentsSuffix, g.Size)
 		}
-		stretches = append(stretches, stretch{name: g.Name, etag: head.ETag, start: size, size: g.Size})
+		stretches = append(stretches, &stretch{name: g.Name, etag: head.ETag, version: versionOf(head), start: size, size: g.Size})
 		size += g.Size
 	}
 	return stretches, size, nil

@@ -297,9 +297,7 @@ func (s *Sink) awaits(name string) string {
 }
 
 func (s *Sink) warn(text string) {
-	if s.opts.Warn != nil {
-		s.opts.Warn(text)
-	}
+	s.opts.Warn(text)
 }
 
 // Spill returns the folder that takes what the bucket does not.
