@@ -18,21 +18,33 @@ var style string
 
 var pageTemplate = template.Must(template.New("page").Parse(pageText))
 
-// Write renders the page. The same case gives the same bytes.
-func (c *Case) Write(w io.Writer) error {
+// A head is what every page carries in its head: its looks, and a policy that forbids everything but these: no script, no request.
+type head struct {
+	Style  template.CSS
+	Policy string
+}
+
+func styled() head {
 	hash := sha256.Sum256([]byte(style))
-	p := c.page()
-	harmless(reflect.ValueOf(&p))
+	return head{template.CSS(style), "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'; base-uri 'none'; form-action 'none'"}
+}
+
+// writePage writes a page whole or not at all.
+func writePage(w io.Writer, t *template.Template, data any) error {
 	var b bytes.Buffer
-	err := pageTemplate.Execute(&b, struct {
-		page
-		Style template.CSS
-		// Policy forbids everything but this one style sheet: no script, no request.
-		Policy string
-	}{p, template.CSS(style), "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'; base-uri 'none'; form-action 'none'"})
-	if err != nil {
+	if err := t.Execute(&b, data); err != nil {
 		return err
 	}
-	_, err = w.Write(b.Bytes())
+	_, err := w.Write(b.Bytes())
 	return err
+}
+
+// Write renders the page. The same case gives the same bytes.
+func (c *Case) Write(w io.Writer) error {
+	p := c.page()
+	harmless(reflect.ValueOf(&p))
+	return writePage(w, pageTemplate, struct {
+		page
+		head
+	}{p, styled()})
 }
