@@ -42,6 +42,8 @@ type Region struct {
 	ConnectEndpoints []ConnectEndpoint `json:"-"`
 	Managed          map[string]string `json:"-"`
 
+	Posture Posture `json:"-"`
+
 	Trail []TrailEvent `json:"-"` // what CloudTrail knows, the latest first
 
 	functions map[string]*Function // of Lambda, by name
@@ -93,7 +95,7 @@ func (r *Region) arn(kind, id string) string {
 
 func (c *Cloud) ec2Service() *service {
 	ops := map[string]operation{}
-	for _, part := range []map[string]operation{instanceOps, interfaceOps, groupOps, networkOps} {
+	for _, part := range []map[string]operation{instanceOps, interfaceOps, groupOps, networkOps, postureOps} {
 		for name, op := range part {
 			ops[name] = op
 		}

@@ -17,6 +17,9 @@ type IAM struct {
 	// Managed are the documents of the account's own managed policies, by ARN; Groups those of users, by name.
 	Managed map[string]string
 	Groups  map[string]*UserGroup
+	// Report are the lines of the credential report, which is made after so many calls for it.
+	Report      []Credentials
+	ReportAfter int
 
 	users map[string]*User // by their name in small letters
 	roles map[string]*Role

@@ -3,14 +3,18 @@ package awsfake
 // allServices are the services that answer, by the name that requests are signed for.
 func (c *Cloud) allServices() map[string]*service {
 	return map[string]*service{
-		"autoscaling":          c.scalingService(),
-		"cloudtrail":           trailService(),
+		"autoscaling":          with(c.scalingService(), scalingGroupOps),
+		"cloudtrail":           with(trailService(), trailOps),
+		"config":               recorderService(),
 		"ec2":                  c.ec2Service(),
-		"elasticloadbalancing": c.balancingService(),
-		"iam":                  c.iamService(),
+		"elasticloadbalancing": with(c.balancingService(), balancerOps),
+		"guardduty":            detectorService(),
+		"iam":                  with(c.iamService(), reportOps),
+		"kms":                  keyService(),
 		"lambda":               c.lambdaService(),
 		"organizations":        organizationsService(),
-		"ssm":                  managerService(),
+		"route53resolver":      resolverService(),
+		"ssm":                  with(managerService(), documentOps),
 		"sts":                  c.stsService(),
 	}
 }
