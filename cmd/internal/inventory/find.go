@@ -150,15 +150,22 @@ func (f *Finder) places(ctx context.Context) (places map[Place]bool, gaps []Gap)
 	return places, gaps
 }
 
-// Where are the places of an account that a search looks in, and what is not known about them; of no account: that of the caller.
-func (f *Finder) Where(ctx context.Context, account string) (list []Place, gaps []Gap) {
-	one := &Finder{Config: f.Config, Accounts: []string{account}, Regions: f.Regions}
-	places, gaps := one.places(ctx)
-	for p := range places {
-		list = append(list, p)
+// Places are those that Find searches without a selector by ARN, sorted, and what is not known about them.
+func (f *Finder) Places(ctx context.Context) ([]Place, []Gap) {
+	found := &Found{}
+	var all map[Place]bool
+	all, found.Gaps = f.places(ctx)
+	for p := range all {
+		found.Places = append(found.Places, p)
 	}
-	slices.SortFunc(list, func(a, b Place) int { return cmp.Compare(a.Region, b.Region) })
-	return list, gaps
+	found.sort()
+	return found.Places, found.Gaps
+}
+
+// Where are the places of an account that a search looks in, and what is not known about them; of no account: that of the caller.
+func (f *Finder) Where(ctx context.Context, account string) ([]Place, []Gap) {
+	one := &Finder{Config: f.Config, Accounts: []string{account}, Regions: f.Regions}
+	return one.Places(ctx)
 }
 
 // Target stands for a place as a whole, in messages too. Of its kind there is a region to be asked in whatever is configured, and that knows

@@ -1,0 +1,14 @@
+package ready
+
+// Checks are all checks, by what they are about. A new one is a file of this package and a line here; docs/ready.md and docs/ready-policy.json
+// are made of it by go test -update.
+var Checks = []*Check{
+	// What was done with the API.
+	&trailAllRegions, &trailLive, &trailValidation, &trailS3Events, &trailLambdaEvents,
+	// What happened on the network, and what changed.
+	&flowLogs, &resolverLogs, &dnsFirewall, &balancerLogs, &guardDuty, &configRecorder, &sessionLogging,
+	// Who may do what.
+	&rootKeys, &rootMFA, &rootUnused, &userMFA, &userKeyAge, &userAdmin, &userPasswordAge, &userIdle,
+	// What can be taken from instances, and how they are reached and contained.
+	&imdsV2, &snapshotPublic, &snapshotKey, &ebsEncryption, &imagePublic, &ssmManaged, &connectEndpoint, &nitro, &natEgress, &standbyRoom, &sharedRole,
+}

@@ -1,0 +1,109 @@
+package ready_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/shotglass-ir/shotglass/cmd/internal/ready"
+	"github.com/shotglass-ir/shotglass/containment/awsconfig"
+	"github.com/shotglass-ir/shotglass/containment/awsfake"
+)
+
+const (
+	own       = "111122223333"
+	other     = "444455556666"
+	responder = "arn:aws:iam::" + own + ":role/responder"
+	theirRole = "arn:aws:iam::" + other + ":role/responder"
+	home      = "eu-west-1"
+	away      = "us-east-1"
+	vpc       = "vpc-00000001"
+	admin     = "arn:aws:iam::aws:policy/AdministratorAccess"
+	day       = 24 * time.Hour
+)
+
+var ownKey = "arn:aws:kms:" + home + ":" + own + ":key/1"
+
+// A world is an account in which everything is as it should be, with instances in one of two regions.
+type world struct {
+	*testing.T
+	cloud    *awsfake.Cloud
+	here, us *awsfake.Region
+	trail    *awsfake.Trail
+	web      *awsfake.Instance
+	iam      *awsfake.IAM
+}
+
+// everything is what a trail records that misses nothing.
+const everything = `{"AdvancedEventSelectors":[{"Name":"management","FieldSelectors":[{"Field":"eventCategory","Equals":["Management"]}]},
+	{"FieldSelectors":[{"Field":"eventCategory","Equals":["Data"]},{"Field":"resources.type","Equals":["AWS::S3::Object"]}]},
+	{"FieldSelectors":[{"Field":"eventCategory","Equals":["Data"]},{"Field":"resources.type","Equals":["AWS::Lambda::Function"]}]}]}`
+
+func newWorld(t *testing.T) *world {
+	w := &world{T: t, cloud: awsfake.New()}
+	t.Cleanup(w.cloud.Close)
+	account := w.cloud.Account(own)
+	w.here, w.us, w.iam = account.Region(home), account.Region(away), account.IAM()
+	w.trail = w.here.AddTrail(awsfake.Trail{Name: "all", Bucket: "trail-logs", AllRegions: true, Global: true, Validation: true, Logging: true,
+		Delivered: awsfake.Start.Add(-10 * time.Minute), Digest: awsfake.Start.Add(-30 * time.Minute), Selectors: everything})
+	w.here.AddVPC(awsfake.VPC{ID: vpc})
+	w.here.AddVPC(awsfake.VPC{ID: "vpc-empty", Default: true})
+	subnet := w.here.AddSubnet(vpc)
+	profile := "arn:aws:iam::" + own + ":instance-profile/web"
+	w.web = w.here.AddInstance(awsfake.Instance{ID: "i-00000001", Profile: profile}, subnet.ID)
+	w.here.AddInstance(awsfake.Instance{ID: "i-00000002", State: "terminated", IMDSv1: true, Type: "m4.large"}, subnet.ID)
+	w.here.RouteTables = []*awsfake.RouteTable{{ID: "rtb-1", VPC: vpc, Main: true, Routes: []awsfake.Route{{To: "0.0.0.0/0", Via: "igw-1"}}}}
+	w.here.AddScaling(awsfake.ScalingGroup{Name: "web", Max: 3, Desired: 2, Min: 1}, w.web.ID)
+	w.here.Managed[w.web.ID] = "Online"
+	w.here.ConnectEndpoints = []awsfake.ConnectEndpoint{{ID: "eice-1", VPC: vpc, State: "create-complete"}}
+	for _, r := range []*awsfake.Region{w.here, w.us} {
+		p := &r.Posture
+		p.EncryptByDefault, p.SnapshotSharing, p.ImageSharing = true, "block-all-sharing", "block-new-sharing"
+		p.Detectors = map[string]string{"d1": "ENABLED"}
+		p.Recorders = []awsfake.Recorder{{Name: "default", Recording: true, Status: "SUCCESS"}}
+		p.Documents = map[string]string{"SSM-SessionManagerRunShell": `{"inputs":{"s3BucketName":"sessions"}}`}
+	}
+	p := &w.here.Posture
+	p.FlowLogs = []awsfake.FlowLog{{ID: "fl-1", On: vpc, Traffic: "ALL"}}
+	p.QueryLogs, p.Firewalls = map[string]string{vpc: "ACTIVE"}, map[string]string{vpc: "COMPLETE"}
+	p.Balancers = map[string]map[string]string{"front": {"access_logs.s3.enabled": "true", "access_logs.s3.bucket": "logs"}}
+	p.Keys = map[string]awsfake.KMSKey{ownKey: {Manager: "CUSTOMER"}}
+	p.VolumeKeys = map[string]string{w.web.Devices[0].Volume: ownKey}
+	w.iam.Quotas["AccountMFAEnabled"], w.iam.Quotas["AccountAccessKeysPresent"] = 1, 0
+	recent := awsfake.Start.Add(-3 * day)
+	w.iam.Report = []awsfake.Credentials{
+		{User: "<root_account>", MFA: true},
+		{User: "alice", Password: true, MFA: true, PasswordUsed: recent, PasswordOf: recent, Keys: [2]awsfake.ReportedKey{{Active: true, Made: recent, Used: recent}}},
+		{User: "ghost"},
+	}
+	account.AddUser("/", "alice")
+	return w
+}
+
+func (w *world) auditor(checks ...*ready.Check) *ready.Auditor {
+	a := &awsconfig.Accounts{Base: w.cloud.Config(responder, home), Role: "responder", NoIMDS: true}
+	return &ready.Auditor{Config: a.Config, Regions: []string{home, away}, Checks: checks, Now: w.cloud.Now}
+}
+
+func (w *world) run(a *ready.Auditor) *ready.Report {
+	w.Helper()
+	r, err := a.Run(w.Context())
+	if err != nil {
+		w.Fatal(err)
+	}
+	return r
+}
+
+// check is the one of an id.
+func (w *world) check(id string) *ready.Check {
+	w.Helper()
+	for _, c := range ready.Checks {
+		if c.ID == id {
+			return c
+		}
+	}
+	w.Fatalf("there is no check %s", id)
+	return nil
+}
+
+// alice is the user of the credential report.
+func (w *world) alice() *awsfake.Credentials { return &w.iam.Report[1] }
