@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// A meter shows how far the reading of one file is: on a terminal a line that is
+// A meter shows how far something is, such as the reading of one file: on a terminal a line that is
 // written over, elsewhere a heartbeat. It may be used from several goroutines.
 type meter struct {
 	c    *console
-	name string
 	live bool
+	text func(done, total int64, took time.Duration) string
 
 	mu    sync.Mutex
 	began time.Time
@@ -22,8 +22,21 @@ type meter struct {
 }
 
 func newMeter(c *console, name string) *meter {
+	return meterOf(c, func(done, total int64, took time.Duration) string {
+		return fmt.Sprintf("%s: %s of %s (%s), %s", printable(name), size(done), size(total), percent(done, total), rate(float64(done)/took.Seconds()))
+	})
+}
+
+// newCounter is a meter of things that are counted.
+func newCounter(c *console, what string) *meter {
+	return meterOf(c, func(done, total int64, took time.Duration) string {
+		return fmt.Sprintf("%d of %d %s, %s", done, total, what, took.Round(time.Second))
+	})
+}
+
+func meterOf(c *console, text func(done, total int64, took time.Duration) string) *meter {
 	now := time.Now()
-	return &meter{c: c, name: name, live: !c.json && canDraw(c.stderr, os.Getenv("TERM")), began: now, last: now}
+	return &meter{c: c, text: text, live: !c.json && canDraw(c.stderr, os.Getenv("TERM")), began: now, last: now}
 }
 
 func (m *meter) show(done, total int64) {
@@ -38,7 +51,7 @@ func (m *meter) show(done, total int64) {
 		return
 	}
 	m.last = now
-	line := fmt.Sprintf("%s: %s of %s (%s), %s", printable(m.name), size(done), size(total), percent(done, total), rate(float64(done)/now.Sub(m.began).Seconds()))
+	line := m.text(done, total, now.Sub(m.began))
 	if !m.live {
 		m.c.info("%s", line)
 		return

@@ -24,6 +24,7 @@ _shotglass() {
 		'lockdown:ask the function in AWS to contain, by a message'
 		'hosts:check hosts files'
 		'inventory:list EC2 instances and what matters to a responder'
+		'ready:say whether an AWS account is ready for an incident'
 		'modules:list, fetch, check, build, add and publish LiME modules'
 		'version:print the version, the commit and the digest of this program'
 		'completion:print a completion script for a shell'
@@ -674,6 +675,29 @@ _shotglass() {
 			'-h[print this help to standard output]' \
 			'*:argument: '
 		;;
+	ready)
+		_arguments -S \
+			'*--check[make this check alone]:value: ' \
+			'*--skip[leave out this check]:value: ' \
+			'--min-severity[make only checks that are as severe]:value: ' \
+			'--allow-unknown[exit with 0 also if something could not be read]' \
+			'--all[list what passes and what does not apply, too]' \
+			'--list[list the checks, and call nobody]' \
+			'--page[write an HTML page to this new FILE]:file:_files' \
+			'*--ec2-region[look for instances in this REGION, or in all that the account has enabled\: all]:value: ' \
+			'*--ec2-account[look in this account, through the role of --aws-role]:value: ' \
+			'--aws-region[REGION of targets that are not named by ARN]:value: ' \
+			'--aws-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--aws-endpoint[another server than AWS, such as an emulator]:value: ' \
+			'--aws-role[role to assume\: ARN, or the name of a role that each target’s account has]:value: ' \
+			'--aws-external-id[external ID for that role]:value: ' \
+			'--aws-source-identity[source identity of that role’s session, which CloudTrail shows]:value: ' \
+			'--no-instance-metadata[do not ask the instance metadata service which instance this is]' \
+			'--json[print JSON Lines to standard output]' \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'*:argument: '
+		;;
 	modules)
 		_arguments -S \
 			'*--module[module, or folder with modules]:file:_files' \
@@ -747,7 +771,7 @@ _shotglass() {
 		_arguments -S \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
-			'*:argument:(capture plan verify report cat inspect convert mount serve-image live triage symbols upload contain status release lockdown hosts inventory modules version completion man help exit-codes environment secrets json evidence)'
+			'*:argument:(capture plan verify report cat inspect convert mount serve-image live triage symbols upload contain status release lockdown hosts inventory ready modules version completion man help exit-codes environment secrets json evidence)'
 		;;
 	esac
 }
