@@ -33,10 +33,11 @@ func readBTF(raw []byte, modules map[string][]byte) (k kernelTypes, big bool, no
 	if err != nil {
 		return k, big, nil, fmt.Errorf("read BTF: %w", err)
 	}
-	c := converter{nodes: map[btf.Type]dwarf.Type{}, vars: map[string]dwarf.Type{}}
-	if err := c.take(base); err != nil {
+	c := converter{vars: map[string]dwarf.Type{}}
+	if err := c.take(base, 0); err != nil {
 		return k, big, nil, fmt.Errorf("read BTF: %w", err)
 	}
+	c.kernel = c.nodes
 	strings := stringBytes(raw)
 	for _, name := range slices.Sorted(maps.Keys(modules)) {
 		if err := c.module(base, modules[name], ids, strings); err != nil {
@@ -49,9 +50,12 @@ func readBTF(raw []byte, modules map[string][]byte) (k kernelTypes, big bool, no
 // A converter makes debug/dwarf's types of BTF's. It allocates first and links later, so that no
 // type, however built, makes it recurse.
 type converter struct {
-	nodes map[btf.Type]dwarf.Type
-	all   []dwarf.Type
-	vars  map[string]dwarf.Type
+	spec   *btf.Spec
+	first  btf.TypeID   // of nodes
+	nodes  []dwarf.Type // by ID, of the BTF under way; nil: no type in C
+	kernel []dwarf.Type // those of the kernel, while a module's are read
+	all    []dwarf.Type
+	vars   map[string]dwarf.Type
 }
 
 func (c *converter) module(base *btf.Spec, raw []byte, ids, strings uint32) error {
@@ -62,22 +66,31 @@ func (c *converter) module(base *btf.Spec, raw []byte, ids, strings uint32) erro
 	if err != nil {
 		return err
 	}
-	return c.take(spec)
+	return c.take(spec, btf.TypeID(ids))
 }
 
-func (c *converter) take(spec *btf.Spec) error {
-	var types []btf.Type
+// take converts the types of spec, the first of which has the ID first.
+func (c *converter) take(spec *btf.Spec, first btf.TypeID) error {
+	c.spec, c.first, c.nodes = spec, first, nil
 	for t, err := range spec.All() {
 		if err != nil {
 			return err
 		}
-		if n := allocate(t); n != nil && c.nodes[t] == nil {
-			c.nodes[t] = n
-			c.all = append(c.all, n)
+		n := allocate(t)
+		if n == nil {
+			continue
 		}
-		types = append(types, t)
+		id, err := spec.TypeID(t)
+		if err != nil {
+			return err
+		}
+		for btf.TypeID(len(c.nodes)) <= id-first { // what is no type has an ID, too
+			c.nodes = append(c.nodes, nil)
+		}
+		c.nodes[id-first] = n
+		c.all = append(c.all, n)
 	}
-	for _, t := range types {
+	for t := range spec.All() {
 		c.link(t)
 	}
 	return nil
@@ -152,7 +165,7 @@ func integer(t *btf.Int) dwarf.Type {
 
 // link fills in what a type refers to.
 func (c *converter) link(t btf.Type) {
-	node := c.nodes[t]
+	node := c.of(t)
 	switch t := t.(type) {
 	case *btf.Pointer:
 		node.(*dwarf.PtrType).Type = c.of(t.Target)
@@ -191,11 +204,23 @@ func (c *converter) param(p btf.FuncParam) dwarf.Type {
 	return c.of(p.Type)
 }
 
+// void is what every reference to no type is to.
+var void = &dwarf.VoidType{}
+
+// of is the node of a type.
 func (c *converter) of(t btf.Type) dwarf.Type {
-	if n := c.nodes[t]; n != nil {
-		return n
+	id, err := c.spec.TypeID(t)
+	if err != nil || id == 0 {
+		return void
 	}
-	return &dwarf.VoidType{}
+	nodes := c.kernel
+	if id >= c.first {
+		nodes, id = c.nodes, id-c.first
+	}
+	if id >= btf.TypeID(len(nodes)) || nodes[id] == nil {
+		return void
+	}
+	return nodes[id]
 }
 
 func (c *converter) fields(s *dwarf.StructType, members []btf.Member) {

@@ -5,7 +5,9 @@ import (
 	"debug/dwarf"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // Bounds on what a hostile kernel's types can make of a symbol file. Real kernels stay far below.
@@ -33,6 +35,7 @@ type baseType struct {
 }
 
 type field struct {
+	name      string
 	offset    int64
 	anonymous bool
 	typ       *descriptor
@@ -41,7 +44,7 @@ type field struct {
 type userType struct {
 	kind   string
 	size   int64
-	fields map[string]field
+	fields []field // by name, each once
 }
 
 type enumType struct {
@@ -97,6 +100,13 @@ func newBuilder() *builder {
 // reader of DWARF free a batch of units.
 func (b *builder) forget() {
 	b.seen, b.strings = map[dwarf.Type]*descriptor{}, map[dwarf.Type]string{}
+}
+
+// finish ends the definitions: it gives enums their bases, and drops what only definitions need.
+func (b *builder) finish() {
+	b.enumBases()
+	b.forget()
+	b.names, b.taken = nil, nil
 }
 
 // add takes a type and all that it is made of, and returns the reference to it.
@@ -244,22 +254,38 @@ func (b *builder) named(typedef string, t dwarf.Type) *descriptor {
 }
 
 func (b *builder) define(name string, t *dwarf.StructType) {
-	u := &userType{kind: t.Kind, size: t.ByteSize, fields: make(map[string]field, len(t.Field))}
+	u := &userType{kind: t.Kind, size: t.ByteSize, fields: make([]field, 0, len(t.Field))}
 	unnamed := 0
 	for _, f := range t.Field {
-		out := field{offset: f.ByteOffset, typ: b.describe(f.Type)}
-		name := f.Name
-		if name == "" {
-			name = fmt.Sprintf("unnamed_field_%x", unnamed)
+		out := field{name: f.Name, offset: f.ByteOffset, typ: b.describe(f.Type)}
+		if f.Name == "" {
+			out.name = fmt.Sprintf("unnamed_field_%x", unnamed)
 			out.anonymous = true
 			unnamed++
 		}
 		if f.BitSize > 0 {
 			out = b.bitfield(f, out)
 		}
-		u.fields[name] = out
+		u.fields = append(u.fields, out)
 	}
+	u.sort()
 	b.user[name] = u
+}
+
+// sort puts the fields in order. Of several with one name, which no compiler makes, the last stays.
+func (u *userType) sort() {
+	slices.Reverse(u.fields)
+	slices.SortStableFunc(u.fields, func(x, y field) int { return strings.Compare(x.name, y.name) })
+	u.fields = slices.CompactFunc(u.fields, func(x, y field) bool { return x.name == y.name })
+}
+
+// field finds one by its name; nil: there is none.
+func (u *userType) field(name string) *field {
+	i, ok := slices.BinarySearchFunc(u.fields, name, func(f field, name string) int { return strings.Compare(f.name, name) })
+	if !ok {
+		return nil
+	}
+	return &u.fields[i]
 }
 
 // bitfield places a bitfield at the byte where it begins.

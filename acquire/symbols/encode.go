@@ -171,7 +171,9 @@ func (e *encoder) user(t *userType) {
 	e.raw(`{"size":`)
 	e.int(t.size)
 	e.raw(`,"fields":`)
-	object(e, t.fields, false, func(_ string, m field) {
+	e.raw("{")
+	for i, m := range t.fields {
+		e.key(i == 0, m.name)
 		e.raw(`{"type":`)
 		e.descriptor(m.typ)
 		e.raw(`,"offset":`)
@@ -180,7 +182,8 @@ func (e *encoder) user(t *userType) {
 			e.raw(`,"anonymous":true`)
 		}
 		e.raw("}")
-	})
+	}
+	e.raw("}")
 	e.raw(`,"kind":"` + t.kind + `"}`)
 }
 

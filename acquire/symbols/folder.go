@@ -136,12 +136,15 @@ func (f *folder) file(name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer r.Close()
-	raw, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil {
+	var raw bytes.Buffer
+	if st, err := r.Stat(); err == nil && st.Size() <= limit {
+		raw.Grow(int(st.Size()) + bytes.MinRead)
+	}
+	if _, err := raw.ReadFrom(io.LimitReader(r, limit+1)); err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	if int64(len(raw)) > limit {
+	if int64(raw.Len()) > limit {
 		return nil, fmt.Errorf("%s has more than %d bytes", name, limit)
 	}
-	return raw, nil
+	return raw.Bytes(), nil
 }

@@ -124,7 +124,10 @@ func (f *file) unnamed(what string) *descriptor {
 	name, typ, _ := strings.Cut(what, " ")
 	var found []string
 	for n, u := range f.user {
-		if m, ok := u.fields[name]; ok && strings.HasPrefix(n, "unnamed_") && u.kind == "struct" && m.typ.kind+" "+m.typ.name == typ {
+		if u.kind != "struct" || !strings.HasPrefix(n, "unnamed_") {
+			continue
+		}
+		if m := u.field(name); m != nil && m.typ.kind+" "+m.typ.name == typ {
 			found = append(found, n)
 		}
 	}
