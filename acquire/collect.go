@@ -1,6 +1,7 @@
 package acquire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -106,6 +107,7 @@ func (c *capture) collect(ctx context.Context, stage live.Stage) {
 	}
 	if stage == live.After {
 		c.takeNote(from)
+		c.takeModules(from)
 	}
 	n, bytes := 0, int64(0)
 	for _, it := range c.live.Items[from:] {
@@ -196,6 +198,36 @@ func (c *capture) takeNote(from int) {
 		case it.Name == "kallsyms" && c.h.facts.KptrRestrict == "2":
 			it.Notes = append(it.Notes, "kptr_restrict is 2: the kernel shows zeros in place of addresses, to root, too")
 		}
+	}
+}
+
+// takeModules puts an archive of modules' BTF, with their names, in the place of how the script prints them.
+func (c *capture) takeModules(from int) {
+	for i := from; i < len(c.live.Items); i++ {
+		it := &c.live.Items[i]
+		if it.Name != "btf-modules" || it.File == "" {
+			continue
+		}
+		raw, err := c.live.Content(i)
+		var modules []live.ModuleBTF
+		if err == nil {
+			modules, err = live.ModulesBTF(raw)
+		}
+		if len(modules) == 0 {
+			c.live.Drop(i, cmp.Or(err, errors.New("the host has none")).Error())
+			continue
+		}
+		if err != nil && it.Error == "" {
+			it.Error = err.Error()
+		}
+		if raw, err = live.ModulesTar(modules); err == nil {
+			err = c.live.Replace(i, raw)
+		}
+		if err != nil {
+			c.live.Drop(i, err.Error())
+			continue
+		}
+		it.How = fmt.Sprintf("/sys/kernel/btf, of %d modules, as a tar", len(modules))
 	}
 }
 
@@ -389,6 +421,8 @@ func parseSizes(text string) map[string]int64 {
 			sizes["processes"], sizes["executables"], sizes["ps"] = n*400, n*90, n*120
 		case len(f) >= 9 && name == "/sys/kernel/btf/vmlinux":
 			sizes["btf"] = n
+		case len(f) >= 9 && strings.HasPrefix(name, "/sys/kernel/btf/"):
+			sizes["btf-modules"] += n + 100
 		case len(f) >= 9 && strings.HasPrefix(name, "/boot/System.map-"):
 			sizes["system-map"] = n
 		case len(f) >= 9 && strings.HasPrefix(name, "/boot/config-"):

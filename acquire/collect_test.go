@@ -203,7 +203,7 @@ func TestCollectPlanned(t *testing.T) {
 	t.Parallel()
 	f := newKcore(t)
 	f.facts = func(text string) string {
-		return replaceSection(text, "sizes", "-r--r--r-- 1 0 0 5000000 Nov 22 10:00 /sys/kernel/btf/vmlinux\nprocesses 100\n  42 /proc/modules\n")
+		return replaceSection(text, "sizes", "-r--r--r-- 1 0 0 5000000 Nov 22 10:00 /sys/kernel/btf/vmlinux\n-r--r--r-- 1 0 0 7000 Nov 22 10:00 /sys/kernel/btf/vsock\nprocesses 100\n  42 /proc/modules\n")
 	}
 	o := (&fakeTarget{t: t}).options(t.TempDir())
 	o.Method = MethodKcore
@@ -220,6 +220,9 @@ func TestCollectPlanned(t *testing.T) {
 	}
 	if x := got["btf"]; x.Bytes != 5000000 || x.About || x.Missing || x.Time < 400e6 {
 		t.Errorf("btf: %+v", x)
+	}
+	if x := got["btf-modules"]; x.Bytes != 7100 || x.Missing {
+		t.Errorf("BTF of modules: %+v", x)
 	}
 	if x := got["processes"]; x.Bytes != 2*100*400 || !x.About || len(x.Stages) != 2 {
 		t.Errorf("processes: %+v", x)

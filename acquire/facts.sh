@@ -33,7 +33,7 @@ s lime_loaded; grep '^lime ' /proc/modules
 s lime_vermagic; modinfo -F vermagic lime 2>/dev/null
 s lime_installed; k=/lib/modules/$(uname -r); for t in "$(modinfo -F filename lime 2>/dev/null)" $k/updates/lime.ko* $k/updates/*/lime.ko* $k/extra/lime.ko* $k/extra/*/lime.ko*; do [ -f "$t" ] && echo "$t"; done
 s banner_address; grep -m1 ' linux_banner$' /proc/kallsyms
-s sizes; ls -lnL /sys/kernel/btf/vmlinux "/boot/System.map-$(uname -r)" "/boot/config-$(uname -r)" 2>/dev/null
+s sizes; ls -lnL /sys/kernel/btf/* "/boot/System.map-$(uname -r)" "/boot/config-$(uname -r)" 2>/dev/null
 set -- "$n" /proc/[0-9]*; echo "processes $(($# - 1))"
 wc -l /proc/modules /proc/net/tcp /proc/net/udp /proc/net/unix /proc/self/mountinfo 2>/dev/null
 s listening; grep -h ' 0A ' /proc/net/tcp /proc/net/tcp6 2>/dev/null

@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/shotglass-ir/shotglass/acquire"
+	"github.com/shotglass-ir/shotglass/acquire/live"
 )
 
 // collected compares what lies beside an image with what the guest says itself.
@@ -39,6 +42,16 @@ func collected(t *testing.T, r *rig, m *acquire.Manifest) {
 	} {
 		if want, _, _ := strings.Cut(r.ssh("sha256sum "+file), " "); sum(name) != want {
 			t.Errorf("%s is not the guest's %s", name, file)
+		}
+	}
+	modules, err := live.ReadModulesTar([]byte(read("sys/kernel/btf-modules.tar")))
+	if err != nil || len(modules) == 0 {
+		t.Errorf("BTF of %d modules: %v", len(modules), err)
+	}
+	for line := range strings.Lines(r.ssh("cd /sys/kernel/btf && sha256sum $(ls | grep -vx vmlinux)")) {
+		want, name, _ := strings.Cut(strings.TrimSpace(line), "  ")
+		if got := fmt.Sprintf("%x", sha256.Sum256(modules[name])); got != want {
+			t.Errorf("BTF of module %s: sha256 %s, of %d bytes, want %s", name, got, len(modules[name]), want)
 		}
 	}
 	if want := r.ssh("sudo grep ' linux_banner$' /proc/kallsyms"); !strings.Contains(read("proc/kallsyms"), strings.TrimSpace(want)) {

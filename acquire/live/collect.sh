@@ -122,6 +122,22 @@ for i; do
 	system-map) file 33554433 "/boot/System.map-$k" "/lib/modules/$k/System.map" ;;
 	btf) file 50331649 /sys/kernel/btf/vmlinux ;;
 	kallsyms) file 67108865 /proc/kallsyms ;;
+	btf-modules)
+		# What is read of sysfs at a time is a page, and tar pads with zeros what it takes for a file that shrank.
+		r=missing m=
+		cd /sys/kernel/btf 2>/dev/null && {
+			for f in *; do [ "$f" = vmlinux ] || [ ! -f "$f" ] || m="$m $f"; done
+			[ -z "$m" ] || {
+				{
+					ls -ln -- $m
+					echo
+					cat -- $m
+				} 2>/dev/null | head -c 16777217
+				r="$? /sys/kernel/btf"
+			}
+			cd /
+		}
+		;;
 	*) r=unknown ;;
 	esac
 	printf '\n@@%s - %s\n' "$n" "$r"

@@ -82,6 +82,8 @@ var kinds = []Kind{
 	{"system-map", false, after, "boot/System.map", "/boot/System.map-RELEASE", 32 << 20, 0, false},
 	{"btf", false, after, "sys/kernel/btf/vmlinux", "/sys/kernel/btf/vmlinux", 48 << 20, 0, false},
 	{"kallsyms", false, after, "proc/kallsyms", "/proc/kallsyms", 64 << 20, 12 << 20, false},
+	// The last, so that many modules leave room for the kernel.
+	{"btf-modules", false, after, "sys/kernel/btf-modules.tar", "/sys/kernel/btf/MODULE", 16 << 20, 0, false},
 }
 
 // Kinds returns everything that can be taken, in the order in which it is read.

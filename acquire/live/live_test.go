@@ -231,7 +231,7 @@ func TestCheck(t *testing.T) {
 }
 
 func TestParse(t *testing.T) {
-	for words, want := range map[string]int{"all": len(kinds) - 1, "all,ss": len(kinds), "none": 0, "btf,processes,btf": 2, "state": 12, "kernel": 10} {
+	for words, want := range map[string]int{"all": len(kinds) - 1, "all,ss": len(kinds), "none": 0, "btf,processes,btf": 2, "state": 12, "kernel": 11} {
 		k, err := Parse(strings.Split(words, ","))
 		if err != nil || len(k) != want {
 			t.Errorf("%s: %d kinds, %v", words, len(k), err)

@@ -10,6 +10,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/shotglass-ir/shotglass/acquire/live"
 )
 
 // maxEntries bounds the search of a folder: a collection of a whole file system is no bundle of symbols.
@@ -17,7 +19,7 @@ const maxEntries = 200_000
 
 // A Found is a file that was taken for an input.
 type Found struct {
-	Input string `json:"input"` // btf, module_btf, kallsyms, system_map, banner, vmcoreinfo
+	Input string `json:"input"` // btf, module_btf, module_btfs, kallsyms, system_map, banner, vmcoreinfo
 	Path  string `json:"path"`
 	Bytes int    `json:"bytes"`
 }
@@ -61,6 +63,8 @@ func inputOf(name string) string {
 	switch {
 	case base == "vmlinux.btf" || base == "vmlinux" && under == "btf" || base == "btf" || base == "btf_vmlinux":
 		return "btf"
+	case base == "btf-modules.tar":
+		return "module_btfs"
 	case under == "btf" && !strings.Contains(base, "."):
 		return "module_btf"
 	case bare == "kallsyms" || bare == "proc_kallsyms" || strings.HasSuffix(base, ".kallsyms"):
@@ -104,6 +108,11 @@ func (f *folder) read() (in Inputs, found []Found, err error) {
 	in.Kallsyms = take("kallsyms", MaxSymbolList, some)
 	in.SystemMap = take("system_map", MaxSymbolList, some)
 	in.VMCoreInfo = take("vmcoreinfo", 1<<20, func(b []byte) bool { return len(parseNote(b)) > 0 })
+	take("module_btfs", MaxBTF, func(b []byte) bool {
+		all, e := live.ReadModulesTar(b)
+		in.ModuleBTF, err = all, errors.Join(err, e)
+		return len(all) > 0
+	})
 	for _, name := range f.by["module_btf"] {
 		raw, e := f.file(name, MaxBTF)
 		if e == nil && isBTF(raw) {

@@ -7,6 +7,8 @@ import (
 	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/shotglass-ir/shotglass/acquire/live"
 )
 
 // TestFolder: bundles as shotglass, UAC and people leave them.
@@ -33,6 +35,17 @@ func TestFolder(t *testing.T) {
 	})
 	if err != nil || string(in.SystemMap) != "this" || in.BTF != nil || len(in.ModuleBTF["af_packet"]) == 0 || len(in.VMCoreInfo) == 0 {
 		t.Errorf("%v, %+v", err, in)
+	}
+	tar, err := live.ModulesTar([]live.ModuleBTF{{Name: "af_packet", Data: split(t, btf, 1)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, found, err := ReadFolder(fstest.MapFS{"version": file(banner), "sys/kernel/btf-modules.tar": file(tar)})
+	if err != nil || len(found) != 2 || !bytes.Equal(in.ModuleBTF["af_packet"], split(t, btf, 1)) {
+		t.Errorf("%v, %+v", err, found)
+	}
+	if _, _, err := ReadFolder(fstest.MapFS{"btf-modules.tar": file(tar[:540])}); err == nil {
+		t.Error("an archive that was cut passes")
 	}
 	if _, _, err := ReadFolder(fstest.MapFS{"version": file([]byte("Linux version " + strings.Repeat("x", maxBanner)))}); err == nil || !strings.Contains(err.Error(), "version has more than") {
 		t.Errorf("error %v", err)

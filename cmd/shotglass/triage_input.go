@@ -92,8 +92,14 @@ func (t *triageRun) load(ctx context.Context, scratch string, rep *triage.Report
 		return err
 	}
 	t.c.info("making symbols of what was collected")
+	var modules map[string][]byte
+	if raw := content["sys/kernel/btf-modules.tar"]; raw != nil {
+		if modules, err = live.ReadModulesTar(raw); err != nil {
+			t.c.warn("not all types of modules are in the symbols: %v", err)
+		}
+	}
 	_, err = symbols.Write(f, symbols.Inputs{
-		BTF: content["sys/kernel/btf/vmlinux"], Kallsyms: content["proc/kallsyms"], SystemMap: content["boot/System.map"],
+		BTF: content["sys/kernel/btf/vmlinux"], ModuleBTF: modules, Kallsyms: content["proc/kallsyms"], SystemMap: content["boot/System.map"],
 		Banner: content["proc/version"], VMCoreInfo: content["vmcoreinfo"], Version: toolInfo().Version,
 	})
 	if err := errors.Join(err, f.Close()); err != nil {
