@@ -50,6 +50,11 @@ type Inputs struct {
 	Version string // of the program, for the file's metadata
 }
 
+// Release is that of the kernel, as VMCOREINFO or the banner have it; empty: they do not say.
+func (in Inputs) Release() string {
+	return cmp.Or(parseNote(in.VMCoreInfo)["OSRELEASE"], releaseOf(string(in.Banner)))
+}
+
 // A Report tells what a symbol file holds, and what it lacks.
 type Report struct {
 	Banner  string `json:"banner"`

@@ -22,6 +22,7 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire/agefile"
 	"github.com/shotglass-ir/shotglass/acquire/frame"
 	"github.com/shotglass-ir/shotglass/acquire/lime"
+	"github.com/shotglass-ir/shotglass/kernelmodules/archive/archivetest"
 	"github.com/shotglass-ir/shotglass/kernelmodules/moduletest"
 	"github.com/shotglass-ir/shotglass/kernelmodules/repository/repositorytest"
 )
@@ -46,6 +47,7 @@ func TestScripts(t *testing.T) {
 			"mklime": mklimeCmd,
 			"mkarea": mkareaCmd,
 			"mkbtf":  mkbtfCmd,
+			"mkdeb":  mkdebCmd,
 			"mkkey":  mkkeyCmd,
 			"mkage":  mkageCmd,
 			"seal":   sealCmd,
@@ -158,6 +160,12 @@ func mkareaCmd(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(w.Close())
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), out.Bytes(), 0o600))
+}
+
+// mkdebCmd makes a package of one file: mkdeb PACKAGE NAME FILE.
+func mkdebCmd(ts *testscript.TestScript, neg bool, args []string) {
+	p := archivetest.Package{Name: "linux-image-dbg", Version: "1", Arch: "amd64", Files: []archivetest.File{{Name: "./" + args[1], Data: ts.ReadFile(args[2])}}}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), p.Deb(), 0o600))
 }
 
 // mkbtfCmd makes what a small kernel tells of itself: mkbtf DIR.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/shotglass-ir/shotglass/acquire/symbols"
+	"github.com/shotglass-ir/shotglass/kernelmodules"
+	"github.com/shotglass-ir/shotglass/kernelmodules/headers"
 	"github.com/shotglass-ir/shotglass/transport"
 )
 
@@ -22,8 +25,9 @@ downloaded, and no debug symbols are needed where the kernel has BTF.
 DIR holds what was collected from the host, by shotglass (unpacked by shotglass live), by UAC or by hand. Found by their usual names
 are /sys/kernel/btf/vmlinux (types), those of modules beside it, /proc/kallsyms or System.map (symbols), /proc/version (the banner) and the VMCOREINFO note.
 
-Without BTF, --vmlinux takes types, and what else DIR lacks, from a vmlinux with debug information, which is the distribution's: in
-Debian's linux-image-RELEASE-dbg, Ubuntu's linux-image-RELEASE-dbgsym (ddebs), Fedora's and RHEL's kernel-debuginfo. See docs/symbols.md.
+Without BTF, --vmlinux takes types, and what else DIR lacks, from a vmlinux with debug information, which is the distribution's: the file, or the package that it is in:
+Debian's linux-image-RELEASE-dbg, Ubuntu's linux-image-RELEASE-dbgsym (ddebs), Fedora's and RHEL's kernel-debuginfo. --fetch gets that package from this machine's apt
+or dnf, which check its signature, says first how large it is (300 MB to 1 GB), and keeps nothing of it. DWARF takes 1 GB of memory. See docs/symbols.md.
 
 Standard error tells what is missing and which plugins suffer. Exit code 1: there is no file.`
 
@@ -33,7 +37,11 @@ func symbolsCommand(c *console) *cli.Command {
 		ArgsUsage: " ", Description: symbolsText,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "from", TakesFile: true, Usage: "`DIR` with BTF, kallsyms, banner and VMCOREINFO of the kernel"},
-			&cli.StringFlag{Name: "vmlinux", TakesFile: true, Usage: "`FILE` of the kernel with its debug information"},
+			&cli.StringFlag{Name: "vmlinux", TakesFile: true, Usage: "`FILE` of the kernel with its debug information, or the .deb, .ddeb or .rpm that holds it"},
+			&cli.BoolFlag{Name: "fetch", Usage: "get the package with the kernel's debug information from this machine's apt or dnf"},
+			&cli.StringFlag{Name: "release", Usage: "of --fetch and --vmlinux: the kernel is this `RELEASE`, as uname -r says there", DefaultText: "what DIR says"},
+			&cli.StringFlag{Name: "machine", Usage: "of --fetch: for this `MACHINE`, x86_64 or aarch64", DefaultText: "what the release names, or this machine's"},
+			&cli.StringFlag{Name: "apt-sources", TakesFile: true, Usage: "of --fetch: take packages from the sources in this `FILE`, in place of the machine's"},
 			&cli.StringFlag{Name: "system-map", TakesFile: true, Usage: "System.map of the kernel: `FILE`"},
 			&cli.StringFlag{Name: "banner", TakesFile: true, Usage: "`FILE` with the banner, as /proc/version has it"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, TakesFile: true, Usage: "write to this new `FILE`", DefaultText: "RELEASE.json.xz"},
@@ -44,16 +52,24 @@ func symbolsCommand(c *console) *cli.Command {
 			if ctx.NArg() > 0 {
 				return usagef("symbols takes no argument: %q", ctx.Args().First())
 			}
-			if ctx.String("from") == "" && ctx.String("vmlinux") == "" {
-				return usagef("give --from DIR, --vmlinux FILE or both")
+			switch {
+			case ctx.String("from") == "" && ctx.String("vmlinux") == "" && !ctx.Bool("fetch"):
+				return usagef("give --from DIR, --vmlinux FILE, or both; or --fetch")
+			case ctx.Bool("fetch") && ctx.String("vmlinux") != "":
+				return usagef("--vmlinux is there, so --fetch has nothing to get")
 			}
 			out := ctx.String("output")
 			if _, err := os.Lstat(out); out != "" && err == nil {
 				return usagef("-o: %s is there already, and nothing is ever overwritten", out)
 			}
-			sctx, stop := catchSignals(ctx.Context, c.exit, func(string) {}, func() {})
+			d := &debugSource{c: c, flags: ctx}
+			sctx, stop := catchSignals(ctx.Context, c.exit, func(string) {}, func() { d.remove() })
 			defer stop()
-			return writeSymbols(sctx, c, ctx, out)
+			err := writeSymbols(sctx, c, ctx, d, out)
+			if rerr := d.remove(); rerr != nil {
+				err = errors.Join(err, fmt.Errorf("temporary files are left: %w", rerr))
+			}
+			return err
 		},
 	}
 }
@@ -65,11 +81,19 @@ type symbolsMessage struct {
 	symbols.Report
 }
 
-func writeSymbols(ctx context.Context, c *console, flags *cli.Context, out string) error {
-	in, found, closeAll, err := symbolInputs(flags)
-	defer closeAll()
+func writeSymbols(ctx context.Context, c *console, flags *cli.Context, d *debugSource, out string) error {
+	in, found, err := symbolInputs(flags)
 	if err != nil {
 		return err
+	}
+	d.release = cmp.Or(flags.String("release"), in.Release())
+	vmlinux, err := d.open(ctx)
+	if err != nil {
+		return err
+	}
+	if vmlinux != nil {
+		defer vmlinux.Close()
+		in.Vmlinux = vmlinux
 	}
 	in.Version = toolInfo().Version
 	var file bytes.Buffer // a few megabytes
@@ -79,7 +103,7 @@ func writeSymbols(ctx context.Context, c *console, flags *cli.Context, out strin
 	}
 	if err != nil {
 		if errors.Is(err, symbols.ErrNoTypes) {
-			c.hint(debugHint(rep.Release))
+			c.hint(fmt.Sprintf("add --fetch. Or: %s", headers.DebugAdvice(kernelmodules.Kernel{Release: plainName(rep.Release), Machine: headers.MachineOf(rep.Release)})))
 		}
 		return err
 	}
@@ -101,40 +125,32 @@ func writeSymbols(ctx context.Context, c *console, flags *cli.Context, out strin
 }
 
 // symbolInputs reads what the flags name.
-func symbolInputs(flags *cli.Context) (in symbols.Inputs, found []symbols.Found, closeAll func(), err error) {
-	closeAll = func() {}
+func symbolInputs(flags *cli.Context) (in symbols.Inputs, found []symbols.Found, err error) {
 	found = []symbols.Found{}
 	if dir := flags.String("from"); dir != "" {
 		if st, err := os.Stat(dir); err != nil || !st.IsDir() {
-			return in, found, closeAll, errors.Join(err, usagef("--from %s: want a folder", dir))
+			return in, found, errors.Join(err, usagef("--from %s: want a folder", dir))
 		}
 		root, err := os.OpenRoot(dir)
 		if err != nil {
-			return in, found, closeAll, err
+			return in, found, err
 		}
 		defer root.Close()
 		if in, found, err = symbols.ReadFolder(root.FS()); err != nil {
-			return in, found, closeAll, fmt.Errorf("%s: %w", dir, err)
+			return in, found, fmt.Errorf("%s: %w", dir, err)
 		}
 		if len(found) == 0 {
-			return in, found, closeAll, fmt.Errorf("%s: nothing of a kernel is there: want btf/vmlinux, kallsyms, version, vmcoreinfo or System.map", dir)
+			return in, found, fmt.Errorf("%s: nothing of a kernel is there: want btf/vmlinux, kallsyms, version, vmcoreinfo or System.map", dir)
 		}
 	}
 	for name, to := range map[string]*[]byte{"system-map": &in.SystemMap, "banner": &in.Banner} {
 		if file := flags.String(name); file != "" {
 			if *to, err = readBounded(file, symbols.MaxSymbolList); err != nil {
-				return in, found, closeAll, fmt.Errorf("--%s: %w", name, err)
+				return in, found, fmt.Errorf("--%s: %w", name, err)
 			}
 		}
 	}
-	if name := flags.String("vmlinux"); name != "" {
-		f, err := os.Open(name)
-		if err != nil {
-			return in, found, closeAll, fmt.Errorf("--vmlinux: %w", err)
-		}
-		in.Vmlinux, closeAll = f, func() { f.Close() }
-	}
-	return in, found, closeAll, nil
+	return in, found, nil
 }
 
 // readBounded reads a regular file that has a bound.
@@ -149,12 +165,6 @@ func readBounded(name string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s has more than %d bytes", name, limit)
 	}
 	return os.ReadFile(name)
-}
-
-// debugHint names the package that has a kernel's debug information.
-func debugHint(release string) string {
-	return fmt.Sprintf("give --vmlinux FILE; on Debian: apt-get download linux-image-%s-dbg && dpkg-deb -x linux-image-*-dbg_*.deb x, then x/usr/lib/debug/boot/vmlinux-%[1]s",
-		plainName(release))
 }
 
 // plainName makes a file name, and a word for a shell, of what a host said.

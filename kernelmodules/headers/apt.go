@@ -86,11 +86,7 @@ func (a *APT) Package(ctx context.Context, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	files, err := filepath.Glob(filepath.Join(globQuote(dir), "*.deb"))
-	if err != nil || len(files) != 1 {
-		return "", fmt.Errorf("apt-get download %s left %d files: %w", name, len(files), err)
-	}
-	return files[0], nil
+	return oneFile(dir, "*.deb")
 }
 
 // validPackage keeps what is no package's name from apt: options, versions, files.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/shotglass-ir/shotglass/kernelmodules"
@@ -55,7 +56,7 @@ func (d *DNF) Headers(ctx context.Context, kernels []kernelmodules.Kernel) (dir 
 	for _, k := range kernels {
 		name := rpmName(develPackage(k.Release), k)
 		err := &NotPackagedError{Kernel: k, Package: name, Host: d.Host, Manager: "dnf"}
-		if strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-~") != "" {
+		if !validRPM(name) {
 			missing = append(missing, err)
 			continue
 		}
@@ -70,6 +71,11 @@ func (d *DNF) Headers(ctx context.Context, kernels []kernelmodules.Kernel) (dir 
 		return "", missing, err
 	}
 	return dir, missing, d.check(ctx, files)
+}
+
+// validRPM keeps what is no package's name from dnf: patterns, options, files.
+func validRPM(name string) bool {
+	return strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-~") == ""
 }
 
 // develPackage is the name of the package with the headers of a kernel.
@@ -87,12 +93,12 @@ func develPackage(release string) string {
 
 // download gets one package. These programs end with 0 or 1 when there is none, as it pleases them, so what counts is
 // whether a file came.
-func (d *DNF) download(ctx context.Context, dir, name, arch string) (bool, error) {
+func (d *DNF) download(ctx context.Context, dir, name, arch string, options ...string) (bool, error) {
 	for _, p := range downloaders {
 		if _, err := exec.LookPath(p.program); err != nil {
 			continue
 		}
-		_, err := proc.Run(ctx, d.Dir, proc.Environment(d.Dir, proxies()...), append(p.args(dir, arch), name))
+		_, err := proc.Run(ctx, d.Dir, proc.Environment(d.Dir, proxies()...), slices.Concat(p.args(dir, arch), options, []string{name}))
 		if ctx.Err() != nil {
 			return false, err
 		}

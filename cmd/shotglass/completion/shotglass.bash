@@ -362,11 +362,14 @@ _shotglass() {
 		case "$prev" in
 		--from) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--vmlinux) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--release) return ;;
+		--machine) return ;;
+		--apt-sources) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--system-map) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--banner) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--output|-o) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		esac
-		flags="--from --vmlinux --system-map --banner --output -o --json --help -h"
+		flags="--from --vmlinux --fetch --release --machine --apt-sources --system-map --banner --output -o --json --help -h"
 		words=""
 		;;
 	upload)

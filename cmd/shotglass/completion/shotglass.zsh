@@ -509,7 +509,11 @@ _shotglass() {
 	symbols)
 		_arguments -S \
 			'--from[DIR with BTF, kallsyms, banner and VMCOREINFO of the kernel]:file:_files' \
-			'--vmlinux[FILE of the kernel with its debug information]:file:_files' \
+			'--vmlinux[FILE of the kernel with its debug information, or the .deb, .ddeb or .rpm that holds it]:file:_files' \
+			'--fetch[get the package with the kernel’s debug information from this machine’s apt or dnf]' \
+			'--release[of --fetch and --vmlinux\: the kernel is this RELEASE, as uname -r says there]:value: ' \
+			'--machine[of --fetch\: for this MACHINE, x86_64 or aarch64]:value: ' \
+			'--apt-sources[of --fetch\: take packages from the sources in this FILE, in place of the machine’s]:file:_files' \
 			'--system-map[System.map of the kernel]:file:_files' \
 			'--banner[FILE with the banner, as /proc/version has it]:file:_files' \
 			'--output[write to this new FILE]:file:_files' \
