@@ -42,7 +42,10 @@ type Region struct {
 	ConnectEndpoints []ConnectEndpoint `json:"-"`
 	Managed          map[string]string `json:"-"`
 
-	Posture Posture `json:"-"`
+	Posture   Posture              `json:"-"`
+	Snapshots map[string]*Snapshot `json:"-"`
+	// SnapshotLooks is how often DescribeSnapshots finds a snapshot pending before it is stored.
+	SnapshotLooks int `json:"-"`
 
 	Trail []TrailEvent `json:"-"` // what CloudTrail knows, the latest first
 
@@ -67,7 +70,7 @@ func (a *Account) region(name string) *Region {
 			VPCs: map[string]*VPC{}, Subnets: map[string]*Subnet{}, Instances: map[string]*Instance{}, Interfaces: map[string]*Interface{},
 			Groups: map[string]*Group{}, ACLs: map[string]*ACL{}, Addresses: map[string]*Address{}, Scaling: map[string]*ScalingGroup{},
 			Targets: map[string]*TargetGroup{}, Types: map[string]InstanceType{"m4.large": {Xen: true}, "m8g.large": {TCP: 350}},
-			Images: map[string]Image{}, Managed: map[string]string{},
+			Images: map[string]Image{}, Managed: map[string]string{}, Snapshots: map[string]*Snapshot{},
 		}
 		a.regions[name] = r
 	}
@@ -95,7 +98,7 @@ func (r *Region) arn(kind, id string) string {
 
 func (c *Cloud) ec2Service() *service {
 	ops := map[string]operation{}
-	for _, part := range []map[string]operation{instanceOps, interfaceOps, groupOps, networkOps, postureOps} {
+	for _, part := range []map[string]operation{instanceOps, interfaceOps, groupOps, networkOps, postureOps, consoleOps, snapshotOps, evidenceOps} {
 		for name, op := range part {
 			ops[name] = op
 		}

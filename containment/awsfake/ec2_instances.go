@@ -1,6 +1,7 @@
 package awsfake
 
 import (
+	"encoding/base64"
 	"maps"
 	"net/http"
 	"slices"
@@ -28,6 +29,10 @@ type Instance struct {
 
 	TerminationProtection, StopProtection bool
 	ShutdownBehavior                      string // default "stop"
+
+	UserData   string
+	Console    Console `json:"-"`
+	Screenshot []byte  `json:"-"` // of the console; none: EC2 gives an empty one
 }
 
 // A Device is a volume that an instance has.
@@ -35,6 +40,10 @@ type Device struct {
 	Name, Volume        string
 	DeleteOnTermination bool
 	Managed             bool // by a service: cannot be modified
+	// KMSKey is what the volume is encrypted with; empty: it is not. DefaultKey is EBS's own.
+	KMSKey string
+	// SnapshotFails, if set, is why its snapshots end in error.
+	SnapshotFails string
 }
 
 // An InstanceType says what a type of instances is like.
@@ -204,6 +213,12 @@ func describeInstanceAttribute(r *Request) (any, error) {
 	values := map[string]any{
 		"disableApiTermination": i.TerminationProtection, "disableApiStop": i.StopProtection, "instanceInitiatedShutdownBehavior": i.ShutdownBehavior,
 	}
+	if name == "userData" {
+		if i.UserData == "" {
+			return []X{el("instanceId", i.ID), el("userData", []X{})}, nil
+		}
+		values[name] = base64.StdEncoding.EncodeToString([]byte(i.UserData))
+	}
 	v, ok := values[name]
 	if !ok {
 		return nil, fail("InvalidParameterValue", "Value (%s) for parameter attribute is invalid.", name)
@@ -326,7 +341,7 @@ func describeProfiles(r *Request) (any, error) {
 
 // tagged are the resources of CreateTags and DeleteTags, by the beginning of their ids.
 func tagged(r *Request) []string {
-	kinds := map[string]string{"i": "instance", "sg": "security-group", "acl": "network-acl", "eni": "network-interface"}
+	kinds := map[string]string{"i": "instance", "sg": "security-group", "acl": "network-acl", "eni": "network-interface", "snap": "snapshot"}
 	var arns []string
 	for _, id := range r.values("ResourceId") {
 		prefix, _, _ := strings.Cut(id, "-")

@@ -6,7 +6,6 @@ import "cmp"
 var postureOps = map[string]operation{
 	"DescribeVpcs":     {do: describeVPCs},
 	"DescribeFlowLogs": {do: describeFlowLogs},
-	"DescribeVolumes":  {do: describeVolumes},
 	"GetEbsEncryptionByDefault": {do: func(r *Request) (any, error) {
 		return []X{el("ebsEncryptionByDefault", r.Region.Posture.EncryptByDefault)}, nil
 	}},
@@ -49,19 +48,4 @@ func describeFlowLogs(r *Request) (any, error) {
 		items = append(items, x)
 	}
 	return r.pages("flowLogSet", items)
-}
-
-func describeVolumes(r *Request) (any, error) {
-	var items [][]X
-	for _, id := range sorted(r.Region.Instances) {
-		for _, d := range r.Region.Instances[id].Devices {
-			key := r.Region.Posture.VolumeKeys[d.Volume]
-			x := []X{el("volumeId", d.Volume), el("encrypted", key != "")}
-			if key != "" {
-				x = append(x, el("kmsKeyId", key))
-			}
-			items = append(items, x)
-		}
-	}
-	return r.pages("volumeSet", items)
 }
