@@ -1,0 +1,207 @@
+package cloudevidence_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/shotglass-ir/shotglass/cmd/internal/cloudevidence"
+	"github.com/shotglass-ir/shotglass/containment/awsfake"
+)
+
+func (w *world) start(o cloudevidence.SnapshotOptions) *cloudevidence.SnapshotSet {
+	w.Helper()
+	if o.Case == "" {
+		o.Case = "42"
+	}
+	return w.gatherer.Start(w.Context(), w.target, o)
+}
+
+func (w *world) await(set *cloudevidence.SnapshotSet, o cloudevidence.SnapshotOptions) (progress []string) {
+	w.Helper()
+	if o.Case == "" {
+		o.Case = "42"
+	}
+	if err := w.gatherer.Await(w.Context(), w.target, set, o, func() { progress = append(progress, set.Progress()) }); err != nil {
+		w.Error(err)
+	}
+	return progress
+}
+
+// One call takes all volumes; they are waited for with progress; one that fails is named with AWS's reason.
+func TestSnapshots(t *testing.T) {
+	w := newWorld(t)
+	w.region.SnapshotLooks, w.region.Lag = 3, 2
+	w.instance.Devices[1].SnapshotFails = "the volume \u202eis broken"
+	set := w.start(cloudevidence.SnapshotOptions{})
+	if len(set.Snapshots) != 2 || set.Error != "" || !set.Pending() || set.Set == "" || w.count("CreateSnapshots") != 1 {
+		t.Fatalf("%+v", set)
+	}
+	progress := w.await(set, cloudevidence.SnapshotOptions{})
+	if all := strings.Join(progress, "\n"); !strings.Contains(all, " 25%") || !strings.Contains(all, " 75%") || !strings.Contains(all, "completed") {
+		t.Errorf("%s", all)
+	}
+	why := set.Unfinished()
+	if len(why) != 1 || !strings.Contains(why[0], `vol-00000002: error: "the volume \u202eis broken"`) || set.Snapshots[0].Completed.IsZero() {
+		t.Errorf("%q %+v", why, set.Snapshots[0])
+	}
+	s := w.region.Snapshots[set.Snapshots[0].ID]
+	if s.Tags["shotglass-case"] != "42" || s.Tags["shotglass-instance"] != victim || s.Tags["shotglass-set"] != set.Set {
+		t.Errorf("%v", s.Tags)
+	}
+}
+
+// A second run of the case takes the set of the first, wherever the first was killed; another case, a set that lacks a volume, or
+// one that failed, does not do.
+func TestSecondRun(t *testing.T) {
+	w := newWorld(t)
+	w.region.SnapshotLooks = 2
+	first := w.start(cloudevidence.SnapshotOptions{})
+	second := w.start(cloudevidence.SnapshotOptions{})
+	if !second.Earlier || second.Set != first.Set || len(second.Snapshots) != 2 || w.count("CreateSnapshots") != 1 {
+		t.Errorf("%+v", second)
+	}
+	w.await(second, cloudevidence.SnapshotOptions{})
+	if why := second.Unfinished(); len(why) > 0 {
+		t.Errorf("%q", why)
+	}
+	if again := w.start(cloudevidence.SnapshotOptions{Again: true}); again.Earlier || again.Set == first.Set {
+		t.Errorf("%+v", again)
+	}
+	if other := w.start(cloudevidence.SnapshotOptions{Case: "43"}); other.Earlier {
+		t.Errorf("%+v", other)
+	}
+	w.cloud.Edit(func() {
+		w.instance.Devices = append(w.instance.Devices, &awsfake.Device{Name: "/dev/sdc", Volume: "vol-00000003"})
+	})
+	third := w.start(cloudevidence.SnapshotOptions{})
+	if third.Earlier || len(third.Snapshots) != 3 {
+		t.Errorf("%+v", third)
+	}
+	w.cloud.Edit(func() {
+		for _, s := range w.region.Snapshots {
+			s.State = "error"
+		}
+	})
+	if fourth := w.start(cloudevidence.SnapshotOptions{}); fourth.Earlier {
+		t.Errorf("%+v", fourth)
+	}
+}
+
+// CreateSnapshots knows no second call by a token: when its answer is lost, the set is looked for by its tag and made once.
+func TestLostAnswer(t *testing.T) {
+	for name, f := range map[string]awsfake.Fault{
+		"lost after":  {Lost: true, After: true},
+		"lost before": {Lost: true},
+		"error after": {Error: &awsfake.Error{Code: "InternalError", Message: "sorry", Status: http.StatusInternalServerError}, After: true},
+		"throttled":   {Error: awsfake.Throttled},
+	} {
+		w := newWorld(t)
+		w.fault(func(n int, _ *awsfake.Call) awsfake.Fault {
+			if n == 1 {
+				return f
+			}
+			return awsfake.Fault{}
+		}, "CreateSnapshots")
+		set := w.start(cloudevidence.SnapshotOptions{})
+		if set.Error != "" || len(set.Snapshots) != 2 || len(w.region.Snapshots) != 2 {
+			t.Errorf("%s: %d in EC2, %+v", name, len(w.region.Snapshots), set)
+		}
+	}
+	w := newWorld(t)
+	w.fault(denied, "CreateSnapshots")
+	if set := w.start(cloudevidence.SnapshotOptions{}); !strings.Contains(set.Error, "none was made") || w.count("CreateSnapshots") != 1 {
+		t.Errorf("%+v", set)
+	}
+	w.fault(denied, "DescribeSnapshots") // whether there are some already is not known: none is made
+	if set := w.start(cloudevidence.SnapshotOptions{}); !strings.Contains(set.Error, "whether the case has snapshots already") || len(w.region.Snapshots) != 0 {
+		t.Errorf("%+v", set)
+	}
+	w.cloud.Edit(func() { w.instance.State, w.cloud.Fault = "terminated", nil })
+	if set := w.start(cloudevidence.SnapshotOptions{}); !strings.Contains(set.Error, "the instance has no volumes") {
+		t.Errorf("%+v", set)
+	}
+}
+
+// What EBS's own key encrypts cannot be shared: that is said, and a copy under another key is shared in its place, and found by a second run.
+func TestShare(t *testing.T) {
+	w := newWorld(t)
+	w.instance.Devices[0].KMSKey = awsfake.DefaultKey
+	o := cloudevidence.SnapshotOptions{Share: []string{"444455556666"}}
+	set := w.start(o)
+	w.await(set, o)
+	why := set.Unfinished()
+	if len(why) != 1 || !strings.Contains(why[0], "What is encrypted with EBS's own key (aws/ebs) cannot be shared") || fmt.Sprint(set.Snapshots[1].Shared) != "[444455556666]" {
+		t.Errorf("%q %+v", why, set.Snapshots[1])
+	}
+	o.CopyKey, o.LockDays = "arn:aws:kms:eu-west-1:"+account+":key/k-1", 30
+	for range 2 {
+		set = w.start(o)
+		w.await(set, o)
+		if why := set.Unfinished(); len(why) > 0 || set.Snapshots[0].Copy == nil || fmt.Sprint(set.Snapshots[0].Copy.Shared) != "[444455556666]" {
+			t.Errorf("%q %+v", why, set.Snapshots[0])
+		}
+		if needs := strings.Join(set.Needs(), "\n"); !strings.Contains(needs, o.CopyKey+": the policy of that key must allow 444455556666 kms:DescribeKey") {
+			t.Errorf("%s", needs)
+		}
+	}
+	if n := w.count("CopySnapshot"); n != 2 {
+		t.Errorf("%d copies", n)
+	}
+	for id, s := range w.region.Snapshots {
+		if s.Lock != "governance 30" {
+			t.Errorf("%s: %q", id, s.Lock)
+		}
+	}
+}
+
+// A lock in compliance mode is one only in words; what refuses a lock is told, and the snapshots stand.
+func TestLock(t *testing.T) {
+	w := newWorld(t)
+	set := w.start(cloudevidence.SnapshotOptions{LockDays: 1, Compliance: true})
+	if s := set.Snapshots[0]; s.Locked != "compliance, 1 days" || w.region.Snapshots[s.ID].Lock != "compliance 1" {
+		t.Errorf("%+v", s)
+	}
+	w.fault(denied, "LockSnapshot")
+	set = w.start(cloudevidence.SnapshotOptions{Case: "other", LockDays: 1})
+	if why := set.Unfinished(); set.Error != "" || len(set.Snapshots) != 2 || !strings.Contains(strings.Join(why, "\n"), "it was not locked: ") {
+		t.Errorf("%q %+v", why, set)
+	}
+}
+
+// Who deletes a snapshot while it is waited for is noticed; who has no time any more gets what is known.
+func TestGoneAndInterrupted(t *testing.T) {
+	w := newWorld(t)
+	w.region.SnapshotLooks = 1000
+	set := w.start(cloudevidence.SnapshotOptions{})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	over := errors.New("no time")
+	looks := 0
+	err := w.gatherer.Await(ctx, w.target, set, cloudevidence.SnapshotOptions{Case: "42"}, func() {
+		if looks++; looks == 3 {
+			cancel(over)
+		}
+	})
+	if !errors.Is(err, over) || !set.Pending() {
+		t.Errorf("%v %+v", err, set)
+	}
+	w.cloud.Edit(func() {
+		w.region.SnapshotLooks = 0
+		delete(w.region.Snapshots, set.Snapshots[0].ID)
+	})
+	began := w.cloud.Now()
+	w.await(set, cloudevidence.SnapshotOptions{})
+	if why := set.Unfinished(); len(why) != 1 || !strings.Contains(why[0], "gone") || w.cloud.Now().Sub(began) > 10*time.Minute {
+		t.Errorf("%q after %s", why, w.cloud.Now().Sub(began))
+	}
+	w.fault(denied, "DescribeSnapshots")
+	set.Snapshots[1].State = "pending"
+	w.await(set, cloudevidence.SnapshotOptions{})
+	if why := strings.Join(set.Unfinished(), "\n"); !strings.Contains(why, "how far it is could not be read: UNKNOWN, as your credentials may not") {
+		t.Error(why)
+	}
+}

@@ -1,0 +1,262 @@
+package cloudevidence
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"filippo.io/age"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/shotglass-ir/shotglass/acquire"
+	"github.com/shotglass-ir/shotglass/acquire/agefile"
+	"github.com/shotglass-ir/shotglass/acquire/signature"
+	"github.com/shotglass-ir/shotglass/sink"
+)
+
+// Bounds on what is read of records, and of archives.
+const (
+	maxRecord  = 32 << 20
+	maxArchive = 2 << 30
+	maxItems   = 1000
+)
+
+// ParseRecord reads a record, whoever wrote it.
+func ParseRecord(data []byte) (*Record, error) {
+	r := &Record{}
+	if err := json.Unmarshal(data, r); err != nil {
+		return nil, err
+	}
+	if err := r.About.check(); err != nil {
+		return nil, err
+	}
+	if len(r.Items) > maxItems {
+		return nil, fmt.Errorf("%d items", len(r.Items))
+	}
+	if a := r.Archive; a != nil && sink.ValidName(a.Name) != nil {
+		return nil, fmt.Errorf("%.100q is no name of an archive", a.Name)
+	}
+	return r, r.Snapshots.check()
+}
+
+// ParseSnapshots reads a record of snapshots, whoever wrote it.
+func ParseSnapshots(data []byte) (*SnapshotRecord, error) {
+	r := &SnapshotRecord{}
+	if err := json.Unmarshal(data, r); err != nil {
+		return nil, err
+	}
+	if r.Snapshots == nil {
+		return nil, errors.New("it has no snapshots")
+	}
+	return r, errors.Join(r.About.check(), r.Snapshots.check())
+}
+
+func (a About) check() error {
+	if a.Version != version {
+		return fmt.Errorf("version %d of records is not known to this program", a.Version)
+	}
+	return nil
+}
+
+func (s *SnapshotSet) check() error {
+	if s != nil && (slices.Contains(s.Snapshots, nil) || len(s.Snapshots) > maxItems) {
+		return errors.New("a snapshot is null, or there are too many")
+	}
+	return nil
+}
+
+// Is reports whether a file of a case is of what was gathered: a record, or an archive.
+func Is(name string) bool { return RecordOf(name) != "" }
+
+// RecordOf is the name of the record that a file belongs to, by its own name; empty: to none.
+func RecordOf(name string) string {
+	for _, suffix := range []string{acquire.SignatureSuffix, ""} {
+		for _, kind := range []string{Suffix, SnapshotsSuffix} {
+			if base, ok := strings.CutSuffix(name, kind+suffix); ok && base != "" {
+				return base + Suffix
+			}
+		}
+	}
+	base, ok := strings.CutSuffix(strings.TrimSuffix(name, agefile.Suffix), ArchiveSuffix)
+	if ok && (strings.HasSuffix(base, nameMark) || strings.Contains(base, nameMark+"-")) {
+		return base + Suffix
+	}
+	return ""
+}
+
+// A Verification is what was found of a record and of what it speaks of. A digest in it is one that was recalculated.
+type Verification struct {
+	Verdict   string                  `json:"verdict"` // of package acquire
+	SHA256    string                  `json:"sha256"`  // of the record
+	Bytes     int64                   `json:"bytes"`
+	Signature acquire.SignatureState  `json:"signature"`
+	Later     *acquire.SignatureState `json:"snapshots_signature,omitempty"` // of the record of the snapshots
+	Record    *Record                 `json:"record,omitempty"`
+	Snapshots *SnapshotRecord         `json:"snapshots,omitempty"`
+	Problems  []string                `json:"problems,omitempty"`
+	// NotChecked says what could not be: an archive without its key.
+	NotChecked []string `json:"not_checked,omitempty"`
+	// Reasons say what is missing of what was asked for, by the records.
+	Reasons []string `json:"reasons,omitempty"`
+}
+
+// VerifyOptions say whom to trust, and what decrypts archives.
+type VerifyOptions struct {
+	Signers    *signature.AllowedSigners
+	At         time.Time // zero: now
+	Identities []age.Identity
+	// RecordsOnly leaves the archive unread.
+	RecordsOnly bool
+}
+
+// Verify checks the record of this name: its signature, the archive that it speaks of, and the record of the snapshots that may lie beside it. An
+// error says that it could not be read.
+func Verify(ctx context.Context, where sink.Opener, name string, o VerifyOptions) (*Verification, error) {
+	if o.Signers == nil {
+		o.Signers = &signature.AllowedSigners{}
+	}
+	if o.At.IsZero() {
+		o.At = time.Now()
+	}
+	v := &Verification{}
+	data, err := sink.ReadAll(ctx, where, name, maxRecord)
+	if err != nil {
+		return nil, err
+	}
+	d := DigestOf(data)
+	v.SHA256, v.Bytes = d.SHA256, d.Bytes
+	if v.Signature, err = signatureOf(ctx, where, name, data, o); err != nil {
+		return nil, err
+	}
+	if v.Record, err = ParseRecord(data); err != nil {
+		v.problem("%s: %v", name, err)
+		v.judge()
+		return v, nil
+	}
+	v.Reasons = append(v.Reasons, v.Record.Reasons...)
+	if a := v.Record.Archive; a != nil && !o.RecordsOnly {
+		if err := v.archive(ctx, where, a, o); err != nil {
+			return nil, fmt.Errorf("%s: %w", a.Name, err)
+		}
+	}
+	if err := v.later(ctx, where, name, o); err != nil {
+		return nil, err
+	}
+	v.judge()
+	return v, nil
+}
+
+func (v *Verification) problem(format string, args ...any) {
+	v.Problems = append(v.Problems, fmt.Sprintf(format, args...))
+}
+
+func signatureOf(ctx context.Context, where sink.Opener, name string, data []byte, o VerifyOptions) (s acquire.SignatureState, err error) {
+	sig, err := sink.ReadAll(ctx, where, name+acquire.SignatureSuffix, acquire.MaxSignature)
+	if errors.Is(err, fs.ErrNotExist) {
+		s.Detail = "there is no " + name + acquire.SignatureSuffix
+		return s, nil
+	}
+	if err != nil {
+		return s, err
+	}
+	return acquire.CheckSignature(Namespace, data, sig, o.Signers, o.At), nil
+}
+
+// archive checks the stored bytes and, where they can be read, each file in them.
+func (v *Verification) archive(ctx context.Context, where sink.Opener, a *File, o VerifyOptions) error {
+	r, err := where.Open(ctx, a.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		v.problem("%s is missing", a.Name)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if r.Size() != a.Stored.Bytes || r.Size() > maxArchive {
+		v.problem("%s has %d bytes, and should have %d", a.Name, r.Size(), a.Stored.Bytes)
+		return nil
+	}
+	data := make([]byte, r.Size())
+	if _, err := io.ReadFull(r, data); err != nil {
+		return err
+	}
+	if d := DigestOf(data); d != a.Stored {
+		v.problem("%s has SHA-256 %s, and should have %.64s", a.Name, d.SHA256, a.Stored.SHA256)
+		return nil
+	}
+	var src io.Reader = bytes.NewReader(data)
+	if a.Encryption != encryptionNone {
+		if len(o.Identities) == 0 {
+			v.NotChecked = append(v.NotChecked, "what is in "+a.Name+": it is encrypted, and no identity was given")
+			return nil
+		}
+		plain, err := agefile.Open(bytes.NewReader(data), int64(len(data)), o.Identities...)
+		if err != nil {
+			return err
+		}
+		src = io.NewSectionReader(plain, 0, plain.Size())
+	}
+	dec, err := zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20))
+	if err != nil {
+		return err
+	}
+	defer dec.Close()
+	if err := checkTar(io.LimitReader(dec, maxArchive), v.Record.Items); err != nil {
+		v.problem("%s: %v", a.Name, err)
+	}
+	return nil
+}
+
+// later checks the record of the snapshots, if there were any.
+func (v *Verification) later(ctx context.Context, where sink.Opener, name string, o VerifyOptions) error {
+	other := strings.TrimSuffix(name, Suffix) + SnapshotsSuffix
+	data, err := sink.ReadAll(ctx, where, other, maxRecord)
+	if errors.Is(err, fs.ErrNotExist) {
+		if s := v.Record.Snapshots; s != nil && s.Error == "" {
+			v.Reasons = append(v.Reasons, "nobody saw the end of the snapshots: there is no "+other)
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	sig, err := signatureOf(ctx, where, other, data, o)
+	if err != nil {
+		return err
+	}
+	v.Later = &sig
+	if v.Snapshots, err = ParseSnapshots(data); err != nil {
+		v.problem("%s: %v", other, err)
+		return nil
+	}
+	if g := v.Snapshots.Gathered; g.Name != name || g.SHA256 != v.SHA256 || g.Bytes != v.Bytes {
+		v.problem("%s is of another record, %.200q with SHA-256 %.64s", other, g.Name, g.SHA256)
+	}
+	v.Reasons = append(v.Reasons, v.Snapshots.Reasons...)
+	return nil
+}
+
+// judge says in a word what was found.
+func (v *Verification) judge() {
+	bad := func(s acquire.SignatureState) bool { return s.Present && !s.Valid }
+	switch {
+	case len(v.Problems) > 0 || bad(v.Signature) || v.Later != nil && bad(*v.Later):
+		v.Verdict = acquire.VerdictMismatch
+	case !v.Signature.Trusted || v.Later != nil && !v.Later.Trusted:
+		v.Verdict = acquire.VerdictUntrusted
+	case len(v.Reasons) > 0 || !v.Record.Complete:
+		v.Verdict = acquire.VerdictPartial
+	case len(v.NotChecked) > 0:
+		v.Verdict = acquire.VerdictIntact
+	default:
+		v.Verdict = acquire.VerdictOK
+	}
+}
