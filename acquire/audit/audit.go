@@ -125,6 +125,8 @@ var descriptions = map[string]string{
 	"cleaned":     "Target cleaned",
 	"left":        "Target not clean",
 	"manifest":    "Manifest written",
+	"gathered":    "Evidence of AWS gathered",
+	"snapshots":   "Snapshots waited for",
 	"finished":    "Capture finished",
 	"notified":    "Notification sent",
 	"interrupted": "Run interrupted",

@@ -11,6 +11,12 @@ import (
 // Manager.
 var AddressRules = []string{"auto", "private", "public", "ipv6", "dns", "id"}
 
+// GatherWords are what can be taken of an instance from AWS: snapshots are made, all the others are read, and all of them is all.
+var GatherWords = []string{
+	"all", "none", "instance", "attributes", "user-data", "volumes", "interfaces", "security-groups", "routes", "network-acls", "tags", "profile",
+	"console", "console-latest", "screenshot", "trail", "snapshots",
+}
+
 // AllRegions stands for every region that an account has.
 const AllRegions = "all"
 

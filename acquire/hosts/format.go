@@ -53,6 +53,7 @@ var formats = map[string]struct {
 	"region":       {`^(all|[a-z]{2,4}(-[a-z]+)+-[0-9]+)$`, CheckRegion},
 	"address_rule": {`^(` + strings.Join(AddressRules, "|") + `)$`, oneOf(AddressRules)},
 	"user_rule":    {`^\S.*$`, checkUserRule},
+	"gathered":     {`^(` + strings.Join(GatherWords, "|") + `)$`, oneOf(GatherWords)},
 
 	"contained":    {contained.String(), checkContained},
 	"wait":         {`^[0-9]`, checkWait},

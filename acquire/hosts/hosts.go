@@ -88,6 +88,8 @@ type Defaults struct {
 	EC2Address string  `yaml:"ec2_address" is:"address_rule" doc:"By which address EC2 instances are reached: private, public, ipv6, dns, id, or auto for what fits."`
 	EC2User    Strings `yaml:"ec2_user" is:"user_rule" doc:"Login names of EC2 instances: AMI=NAME, where AMI is the id or the name of an image, with * for any characters; or NAME for all."`
 
+	EC2Gather Strings `yaml:"ec2_gather" is:"gathered" doc:"What to take of EC2 instances from AWS before anything is changed there: all, which is everything that is read; snapshots; names of items; or none."`
+
 	Containment Containment `yaml:"containment" doc:"What to contain in AWS after the capture."`
 
 	Labels map[string]string `yaml:"labels" doc:"What to note about the host in its manifest."`

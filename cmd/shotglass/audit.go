@@ -24,6 +24,19 @@ type runLog struct {
 // startLog begins the audit log, where the images go. On its way to S3 it lies in the state
 // folder of this machine.
 func (o *captureOptions) startLog(ctx context.Context, problem func(error)) *runLog {
+	l := o.openLog(ctx, problem)
+	tool := o.Engine.Tool
+	e := audit.Entry{
+		Event: audit.EventStart, Operator: o.Engine.Operator, Tool: &tool, Options: o.Engine.Settings,
+		Hosts: targetNames(o), Location: l.dest.String(), Reasons: o.Warnings,
+	}
+	e.Message = fmt.Sprintf("%s starts a capture of %s into %s with %s %s", e.Operator, plural(len(e.Hosts), "host"), e.Location, tool.Name, tool.Version)
+	l.Add(e)
+	return l
+}
+
+// openLog opens the log of a run, which has no line yet.
+func (o *captureOptions) openLog(ctx context.Context, problem func(error)) *runLog {
 	l := &runLog{o: o, dest: o.logPlace()}
 	live := l.dest
 	if _, disk := live.(*sink.Disk); !disk {
@@ -42,13 +55,6 @@ func (o *captureOptions) startLog(ctx context.Context, problem func(error)) *run
 			problem(&hinted{err, "the capture goes on; the log is kept in memory and written again at the end"})
 		},
 	})
-	tool := o.Engine.Tool
-	e := audit.Entry{
-		Event: audit.EventStart, Operator: o.Engine.Operator, Tool: &tool, Options: o.Engine.Settings,
-		Hosts: targetNames(o), Location: l.dest.String(), Reasons: o.Warnings,
-	}
-	e.Message = fmt.Sprintf("%s starts a capture of %s into %s with %s %s", e.Operator, plural(len(e.Hosts), "host"), e.Location, tool.Name, tool.Version)
-	l.Add(e)
 	return l
 }
 
@@ -59,6 +65,9 @@ func (o *captureOptions) logPlace() sink.Sink {
 		if j.Sink == nil || j.Sink == o.Engine.Sink {
 			return o.Engine.Sink
 		}
+	}
+	if len(o.Jobs) == 0 {
+		return o.Engine.Sink
 	}
 	return o.Jobs[0].Sink
 }

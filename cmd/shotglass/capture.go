@@ -124,8 +124,9 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 	if o.All && t.Refused > 0 {
 		results, code = refuseAll(c, plan, t), exitFailed
 	} else {
+		o.gather.start(ctx, w.say, log.Add)
 		results = plan.Run(ctx)
-		code = captureCode(results, context.Cause(ctx), o.unsearched())
+		code = worse(captureCode(results, context.Cause(ctx), o.unsearched()), o.gather.finish())
 	}
 	nerr := tell.end(ctx, results, code)
 	if nerr != nil {
@@ -141,6 +142,9 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 		code = worse(code, exitPartial)
 	} else if !c.json {
 		c.info("shotglass: audit log: %s", saved.Location)
+	}
+	if err := o.gather.tell(c); err != nil {
+		return err
 	}
 	if err := printResults(c, results, saved, code, time.Since(began)); err != nil {
 		return err

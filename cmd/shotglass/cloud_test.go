@@ -29,6 +29,14 @@ func fillCloud(cloud *awsfake.Cloud) {
 	add(awsfake.Instance{ID: "i-00000002", Image: "ami-00000009", Key: "ops", Tags: map[string]string{"Name": "db", "Env": "prod", "Case": "42"}}, "127.0.9.2", "", open.ID)
 	add(awsfake.Instance{ID: "i-00000003", State: "stopped", Tags: map[string]string{"Name": "old", "Env": "prod"}}, "127.0.9.3", "")
 	add(awsfake.Instance{ID: "i-00000004", Platform: "Windows", Tags: map[string]string{"Name": "dc", "Env": "prod"}}, "127.0.9.4", "")
+	one := r.Instances["i-00000001"]
+	one.UserData, one.Screenshot = "#!/bin/sh\nPASSWORD=hunter2\n", []byte("\xff\xd8\xff\xe0 a picture")
+	one.Console = awsfake.Console{Posted: "[    0.000000] Linux version 6.12\n", Latest: "web-1 login: \x1b[31mowned\x1b[0m\n", At: awsfake.Start}
+	role := cloud.Account("111122223333").AddRole("/", "web-role")
+	role.Profiles, role.Attached = []string{"web"}, []string{"arn:aws:iam::111122223333:policy/app"}
+	role.Policies["inline"] = `{"Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}`
+	cloud.Account("111122223333").IAM().Managed = map[string]string{"arn:aws:iam::111122223333:policy/app": `{"Statement":[]}`}
+	r.Trail = []awsfake.TrailEvent{{Resource: "i-00000001", JSON: `{"eventName":"RunInstances"}`}}
 	r.AddScaling(awsfake.ScalingGroup{Name: "web-asg", Max: 3}, "i-00000001")
 	r.Managed["i-00000001"] = "Online"
 	us := cloud.Account("111122223333").Region("us-east-1")

@@ -27,6 +27,9 @@ type ec2Host struct {
 	AddressWhy string `json:"address_why"`
 	User       string `json:"user,omitempty"` // empty: ssh_config decides
 	UserWhy    string `json:"user_why"`
+
+	access awsAccess
+	gather []string // of the hosts file
 }
 
 // A leftOut is an instance that a selector named, and that cannot be captured.

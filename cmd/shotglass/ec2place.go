@@ -142,6 +142,7 @@ func (s *ec2Search) reach(w *ec2Wish, i *inventory.Instance) (*ec2Host, error) {
 	return &ec2Host{
 		ID: i.ID, ARN: i.ARN, Account: i.Account, Region: i.Region, Image: i.Image.ID, Name: i.Name, Selector: w.from,
 		Address: addr, AddressWhy: why, User: login.User, UserWhy: login.Why,
+		access: w.access, gather: h.EC2Gather,
 	}, nil
 }
 

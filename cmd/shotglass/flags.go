@@ -177,5 +177,5 @@ func captureFlagSet() []cli.Flag {
 		&cli.IntFlag{Name: "lime-timeout", Hidden: true, Usage: "for tests only: LiME's timeout parameter in milliseconds. Anything but 0 lets LiME fill memory with zeros"},
 
 		jsonFlag(), quiet, progress,
-	}, logFlags(), notifyFlags(), repositoryFlags(), s3AccessFlags(), s3StoreFlags(), followUpFlags(), ec2Flags(), margaritaFlags())
+	}, logFlags(), notifyFlags(), repositoryFlags(), s3AccessFlags(), s3StoreFlags(), followUpFlags(), ec2Flags(), gatherFlags("gather", "none"), margaritaFlags())
 }

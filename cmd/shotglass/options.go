@@ -49,6 +49,7 @@ type captureOptions struct {
 
 	ec2             map[string]*ec2Host                 // hosts that are EC2 instances, by name
 	follow          *followUps                          // what is contained with the hosts; nil: nothing
+	gather          *gatherings                         // what is gathered of instances beside; nil: nothing
 	terms           s3.Options                          // of evidence in S3
 	bucket          func(url string) (sink.Sink, error) // opens a place in S3; nil: none is asked for
 	prompts         *prompter
@@ -347,7 +348,10 @@ func (o *captureOptions) readHosts(c *console, ctx *cli.Context, name string) (e
 			o.Jobs[0].Settings = setSetting(s, "name", name, "flag")
 		}
 	}
-	return o.readFollowUps(c, ctx, file)
+	if err := o.readFollowUps(c, ctx, file); err != nil {
+		return err
+	}
+	return o.readGather(c, ctx)
 }
 
 // readSecrets opens the sources of secrets that flags and variables name.

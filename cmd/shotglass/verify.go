@@ -22,7 +22,8 @@ import (
 const verifyText = `FILE is an image, its partial form or its manifest; image, manifest, signature and frame index lie in one folder.
 It may be s3://bucket/key too. The image is read again in full, and the swap areas and what was collected beside it. Every mismatch is told, with its frame and its offsets.
 FILE may also be the audit log of a run: its chain, its end, its signature and the manifests beside it are checked; or the record of
-a containment, IMAGE.containment: its signature, and the manifest that it names.
+a containment, IMAGE.containment: its signature, and the manifest that it names; or the record of what AWS has of an instance,
+....gathered, with its archive and what became of snapshots.
 
 Whom to trust is said by --signers, never by the manifest: a file of allowed signers as in ssh-keygen(1), such as
 
@@ -104,10 +105,13 @@ func verifyFiles(ctx context.Context, c *console, files []string, access s3.Opti
 	code := exitOK
 	for _, name := range files {
 		check := verifyLog
-		if strings.HasSuffix(name, recordSuffix) {
+		switch {
+		case strings.HasSuffix(name, recordSuffix):
 			check = verifyRecord
+		case isGathered(name):
+			check = verifyGathered
 		}
-		if audit.IsLog(name) || strings.HasSuffix(name, recordSuffix) {
+		if audit.IsLog(name) || strings.HasSuffix(name, recordSuffix) || isGathered(name) {
 			one, err := check(ctx, c, name, access, o)
 			if ctx.Err() != nil {
 				return context.Cause(ctx)

@@ -25,6 +25,7 @@ _shotglass() {
 		'hosts:check hosts files'
 		'inventory:list EC2 instances and what matters to a responder'
 		'ready:say whether an AWS account is ready for an incident'
+		'gather:take what AWS knows of EC2 instances, and snapshots of their volumes'
 		'modules:list, fetch, check, build, add and publish LiME modules'
 		'version:print the version, the commit and the digest of this program'
 		'completion:print a completion script for a shell'
@@ -160,6 +161,15 @@ _shotglass() {
 			'--ec2-address[reach instances by this address]:value: ' \
 			'*--ec2-user[log in to instances by this name, in place of the usual one of their AMI\: NAME, or AMI=NAME for those whose AMI has this id or name, with * for any characters]:value: ' \
 			'--ec2-limit[refuse to capture more than N instances that selectors name]:value: ' \
+			'--gather[take this of each EC2 instance from AWS, before anything is changed there\: LIST of names with commas, or all, which is everything that is read; snapshots of the volumes, which are made, by name\: all,snapshots; or none. See docs/gather.md]:value: ' \
+			'--snapshot-wait[wait for snapshots to be stored, in the end, for this TIME, or not at all\: 0]:value: ' \
+			'--snapshot-again[take snapshots although the case has some of all volumes of the instance]' \
+			'--snapshot-lock[lock snapshots against deletion for this many DAYS, in governance mode, which who has the permission can end]:value: ' \
+			'*--snapshot-irreversible[with --snapshot-lock\: lock them so that nobody can end it, AWS included\: snapshot-lock-compliance, in words]:value: ' \
+			'--snapshot-copy-key[copy snapshots once they are stored, encrypted with this KMS KEY\: what is encrypted with EBS’s own key cannot be shared]:value: ' \
+			'*--snapshot-share[let this account make volumes of the snapshots, or of their copies]:value: ' \
+			'--trail-since[ask CloudTrail for events of the last TIME]:value: ' \
+			'--trail-pages[take at most N pages of 50 events for each question to CloudTrail, which answers two a second]:value: ' \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
 			'*:argument:_hosts'
@@ -285,6 +295,15 @@ _shotglass() {
 			'--ec2-address[reach instances by this address]:value: ' \
 			'*--ec2-user[log in to instances by this name, in place of the usual one of their AMI\: NAME, or AMI=NAME for those whose AMI has this id or name, with * for any characters]:value: ' \
 			'--ec2-limit[refuse to capture more than N instances that selectors name]:value: ' \
+			'--gather[take this of each EC2 instance from AWS, before anything is changed there\: LIST of names with commas, or all, which is everything that is read; snapshots of the volumes, which are made, by name\: all,snapshots; or none. See docs/gather.md]:value: ' \
+			'--snapshot-wait[wait for snapshots to be stored, in the end, for this TIME, or not at all\: 0]:value: ' \
+			'--snapshot-again[take snapshots although the case has some of all volumes of the instance]' \
+			'--snapshot-lock[lock snapshots against deletion for this many DAYS, in governance mode, which who has the permission can end]:value: ' \
+			'*--snapshot-irreversible[with --snapshot-lock\: lock them so that nobody can end it, AWS included\: snapshot-lock-compliance, in words]:value: ' \
+			'--snapshot-copy-key[copy snapshots once they are stored, encrypted with this KMS KEY\: what is encrypted with EBS’s own key cannot be shared]:value: ' \
+			'*--snapshot-share[let this account make volumes of the snapshots, or of their copies]:value: ' \
+			'--trail-since[ask CloudTrail for events of the last TIME]:value: ' \
+			'--trail-pages[take at most N pages of 50 events for each question to CloudTrail, which answers two a second]:value: ' \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
 			'*:argument:_hosts'
@@ -702,6 +721,59 @@ _shotglass() {
 			'-h[print this help to standard output]' \
 			'*:argument: '
 		;;
+	gather)
+		_arguments -S \
+			'--items[take this of each EC2 instance from AWS, before anything is changed there\: LIST of names with commas, or all, which is everything that is read; snapshots of the volumes, which are made, by name\: all,snapshots; or none. See docs/gather.md]:value: ' \
+			'--snapshot-wait[wait for snapshots to be stored, in the end, for this TIME, or not at all\: 0]:value: ' \
+			'--snapshot-again[take snapshots although the case has some of all volumes of the instance]' \
+			'--snapshot-lock[lock snapshots against deletion for this many DAYS, in governance mode, which who has the permission can end]:value: ' \
+			'*--snapshot-irreversible[with --snapshot-lock\: lock them so that nobody can end it, AWS included\: snapshot-lock-compliance, in words]:value: ' \
+			'--snapshot-copy-key[copy snapshots once they are stored, encrypted with this KMS KEY\: what is encrypted with EBS’s own key cannot be shared]:value: ' \
+			'*--snapshot-share[let this account make volumes of the snapshots, or of their copies]:value: ' \
+			'--trail-since[ask CloudTrail for events of the last TIME]:value: ' \
+			'--trail-pages[take at most N pages of 50 events for each question to CloudTrail, which answers two a second]:value: ' \
+			'--to[place for images and manifests]:file:_files' \
+			'--output[folder for images and manifests]:file:_files' \
+			'-o[folder for images and manifests]:file:_files' \
+			'--case[ID of the case, for the manifest]:value: ' \
+			'--operator[NAME of who captures, for the manifest]:value: ' \
+			'--sign-key[sign the manifest with this SSH key\: a private key, or the .pub of a key that ssh-agent holds]:file:_files' \
+			'--unsigned[leave the manifest unsigned\: nobody can prove later who wrote it]' \
+			'*--recipient[encrypt images with age to this KEY\: age1..., or a public key of SSH (ssh-ed25519, ssh-rsa). Only the holder of its secret key can read them]:value: ' \
+			'*--recipients-file[encrypt images to the keys in this FILE, one a line]:file:_files' \
+			'--key-passphrase-file[read the passphrase of keys from the first line of FILE; or set SHOTGLASS_KEY_PASSPHRASE; else it is asked for on the terminal]:file:_files' \
+			'--json[print JSON Lines to standard output]' \
+			'--quiet[print errors only, and the result]' \
+			'-q[print errors only, and the result]' \
+			'*--ec2-region[look for instances in this REGION, or in all that the account has enabled\: all]:value: ' \
+			'*--ec2-account[look in this account, through the role of --aws-role]:value: ' \
+			'--ec2-limit[refuse to capture more than N instances that selectors name]:value: ' \
+			'--aws-region[REGION of targets that are not named by ARN]:value: ' \
+			'--aws-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--aws-endpoint[another server than AWS, such as an emulator]:value: ' \
+			'--aws-role[role to assume\: ARN, or the name of a role that each target’s account has]:value: ' \
+			'--aws-external-id[external ID for that role]:value: ' \
+			'--aws-source-identity[source identity of that role’s session, which CloudTrail shows]:value: ' \
+			'--no-instance-metadata[do not ask the instance metadata service which instance this is]' \
+			'--s3-region[REGION of the bucket]:value: ' \
+			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--s3-endpoint[another server than AWS]:value: ' \
+			'--s3-path-style[name the bucket in the path, as most other servers want]' \
+			'--s3-insecure-http[take an endpoint without TLS on another machine\: anybody in between can read and forge the evidence]' \
+			'--s3-role-arn[role to assume]:value: ' \
+			'--s3-external-id[external ID for that role]:value: ' \
+			'--s3-bucket-owner[ACCOUNT that must own the bucket]:value: ' \
+			'--s3-segment-size[store an image that is larger as several objects of this SIZE]:value: ' \
+			'--s3-kms-key[encrypt with SSE-KMS under this KEY\: ARN, id or alias]:value: ' \
+			'--s3-storage-class[storage CLASS of images, such as STANDARD_IA]:value: ' \
+			'*--s3-tag[tag every object]:value: ' \
+			'--s3-lock[lock every object\: governance|compliance; needs --s3-retain]:value: ' \
+			'--s3-retain[lock for this TIME, such as 90d or 720h, or until this date, such as 2031-01-31]:value: ' \
+			'--s3-legal-hold[put a legal hold on every object]' \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'*:argument: '
+		;;
 	modules)
 		_arguments -S \
 			'*--module[module, or folder with modules]:file:_files' \
@@ -775,7 +847,7 @@ _shotglass() {
 		_arguments -S \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
-			'*:argument:(capture plan verify report cat inspect convert mount serve-image live triage symbols upload contain status release lockdown hosts inventory ready modules version completion man help exit-codes environment secrets json evidence)'
+			'*:argument:(capture plan verify report cat inspect convert mount serve-image live triage symbols upload contain status release lockdown hosts inventory ready gather modules version completion man help exit-codes environment secrets json evidence)'
 		;;
 	esac
 }

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/shotglass-ir/shotglass/acquire"
+	"github.com/shotglass-ir/shotglass/cmd/internal/cloudevidence"
+	"github.com/shotglass-ir/shotglass/sink/s3"
+)
+
+// isGathered reports whether a file is of what was gathered of an instance.
+func isGathered(name string) bool { return cloudevidence.Is(baseOf(name)) }
+
+// gatheredVerification is a "gathered_verification" line.
+type gatheredVerification struct {
+	File string `json:"file"`
+	Code int    `json:"code"`
+	*cloudevidence.Verification
+	Error string `json:"error,omitempty"`
+}
+
+// verifyGathered checks the record that a file belongs to, and what it speaks of. The error is that of printing.
+func verifyGathered(ctx context.Context, c *console, name string, access s3.Options, o acquire.VerifyOptions) (int, error) {
+	where, base, err := place(ctx, name, access)
+	var v *cloudevidence.Verification
+	if err == nil {
+		v, err = cloudevidence.Verify(ctx, where, cloudevidence.RecordOf(base), cloudevidence.VerifyOptions{Signers: o.Signers, At: o.At, Identities: o.Identities})
+	}
+	code := exitFailed
+	if err == nil {
+		code = verdictCode(&acquire.VerifyReport{Verdict: v.Verdict}, nil)
+	}
+	if c.json {
+		m := gatheredVerification{File: name, Code: code, Verification: v}
+		if err != nil {
+			m.Error = err.Error()
+		}
+		if err := c.message("gathered_verification", m); err != nil {
+			return code, err
+		}
+	} else if v != nil {
+		printGathered(c, name, v)
+	}
+	if err != nil {
+		c.fail(name, err)
+	} else if v.Verdict == acquire.VerdictUntrusted {
+		c.hint(signersHint)
+	}
+	return code, nil
+}
+
+func printGathered(out io.Writer, name string, v *cloudevidence.Verification) {
+	fmt.Fprintf(out, "%s: %s; record of %d bytes with sha256 %s\n", printable(name), v.Verdict, v.Bytes, v.SHA256)
+	printSignature(out, v.Signature)
+	if r := v.Record; r != nil {
+		kept := 0
+		for _, it := range r.Items {
+			if it.File != "" {
+				kept++
+			}
+		}
+		fmt.Fprintf(out, "  gathered: %s of %q, %d items, %d of them kept\n", r.Begun.UTC().Format("2006-01-02T15:04:05Z"), r.Instance.ID, len(r.Items), kept)
+	}
+	if v.Later != nil {
+		fmt.Fprintf(out, "  snapshots, their record:\n")
+		printSignature(out, *v.Later)
+	}
+	for _, text := range v.NotChecked {
+		fmt.Fprintf(out, "  not checked: %s\n", printable(text))
+	}
+	for _, text := range v.Reasons {
+		fmt.Fprintf(out, "  missing: %s\n", printable(text))
+	}
+	for _, text := range v.Problems {
+		fmt.Fprintf(out, "  mismatch: %s\n", printable(text))
+	}
+}
