@@ -94,10 +94,16 @@ func (x *Capture) triageView() *triageView {
 	v.Pairs.add("Found by", "Volatility %s, %s UTC; not signed, made of the image: %s", r.Volatility, clock(r.Created), x.TriageFile)
 	v.Pairs.text("Symbols", r.Symbols)
 	v.Pairs.text("Image", cmp.Or(r.Verified, "not verified before"))
+	v.Pairs.text("Read by Volatility", r.Read)
+	for _, what := range r.Unread {
+		v.Failed = append(v.Failed, "could not be read of the image, and what plugins say may lack it: "+what)
+	}
 	v.Pairs.add("Memory shows", "%d processes, %d modules, %d sockets, %d commands of shells", len(r.Processes), len(r.Modules), len(r.Sockets), len(r.History))
 	for _, p := range r.Plugins {
 		if p.Error != "" {
 			v.Failed = append(v.Failed, p.Name+": "+p.Error)
+		} else if p.Without != "" {
+			v.Failed = append(v.Failed, p.Name+" ran "+p.Without)
 		}
 	}
 	marked := map[int]bool{}

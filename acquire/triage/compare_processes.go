@@ -173,6 +173,13 @@ func (x *processComparison) mounted(pid int) string {
 	return ""
 }
 
+// between says that a PID was given out between the two looks of the live tools: PIDs ascend, and each look has that of its shell.
+// A scan knows no start times.
+func (x *processComparison) between(pid int) bool {
+	b, a := x.before.clock.Shell, x.after.clock.Shell
+	return b > 0 && b < pid && pid < a
+}
+
 // other says that a PID was another process's when the live tools looked: it began at another time.
 func (x *processComparison) other(l live.Process, p Process) bool {
 	if p.Created.IsZero() || x.before.clock.Boot.IsZero() {
@@ -191,6 +198,8 @@ func (x *processComparison) scanned(p Process, d *Difference) bool {
 	switch {
 	case listed && l.Name == p.Name && later:
 		d.Class, d.Detail = Lost, "a scan of all memory finds it running, and so did the live tools; it is not on the kernel's list"
+	case !listed && x.between(p.PID):
+		d.Class, d.Detail = Started, "a scan of all memory finds it, not on the kernel's list: by its PID, it began after the live tools looked"
 	case !listed && x.after.has["processes"] && !later:
 		d.Class, d.Detail = Hidden, "a scan of all memory finds it running; it is neither on the kernel's list nor did /proc list it"
 	default:

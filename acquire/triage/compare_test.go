@@ -53,7 +53,7 @@ func (h host) make() *Host {
 		out.Content[file] = []byte(text)
 	}
 	add(live.Before, "clock", fmt.Sprintf("now=%d.5\nuptime=100.5 1\nbtime %d\nticks=100\nshell=201\n", boot.Unix()+100, boot.Unix()))
-	add(live.After, "clock", fmt.Sprintf("now=%d.5\nuptime=200.5 1\nbtime %d\nticks=100\n", boot.Unix()+200, boot.Unix()))
+	add(live.After, "clock", fmt.Sprintf("now=%d.5\nuptime=200.5 1\nbtime %d\nticks=100\nshell=231\n", boot.Unix()+200, boot.Unix()))
 	add(live.Before, "processes", walk(h.before))
 	add(live.After, "processes", walk(h.after))
 	ps := "PID PPID COMMAND\n"
@@ -108,12 +108,13 @@ func TestCompareProcesses(t *testing.T) {
 		{PID: 64, Parent: 200, Name: "insmod", Created: at(130)}, {PID: 65, Parent: 64, Name: "dd", Created: at(131)}, {PID: 66, Parent: 1, Name: "started", Created: at(130)},
 		{PID: 71, Parent: 1, Name: "late", Created: at(30)}, {PID: 72, Parent: 1, Name: "timeless"},
 		{PID: 55, Name: "unlinked", Scanned: true, State: "TASK_RUNNING"}, {PID: 80, Name: "dead", Scanned: true, State: "EXIT_DEAD"}, {PID: 81, Name: "scan-only", Scanned: true, State: "TASK_RUNNING"},
+		{PID: 230, Name: "scan-late", Scanned: true, State: "TASK_RUNNING"}, {PID: 232, Name: "scan-later", Scanned: true, State: "TASK_RUNNING"},
 	}}
 	r.compare(h.make(), true, false, false)
 	for name, want := range map[string]Class{
 		"systemd": "", "honest": "", "kworker/0:1": "", "noPS": Hidden, "covered": Covered, "replaced": Covered, "ended": Ended, "unlinked": Lost, "smeared": Lost,
 		"reused-old": Ended, "reused-new": Started, "brief-new": Started, "hidden": Hidden, "kworker/1:2": Started, "fake-kthread": Hidden, "insmod": Ours, "dd": Ours,
-		"started": Started, "late": Hidden, "timeless": Hidden, "dead": "", "scan-only": Hidden, "sh": Ours, "sshd": "",
+		"started": Started, "late": Hidden, "timeless": Hidden, "dead": "", "scan-only": Hidden, "scan-late": Started, "scan-later": Hidden, "sh": Ours, "sshd": "",
 	} {
 		if got, detail := find(t, r.Comparison, name); got != want {
 			t.Errorf("%s is %q (%s), want %q", name, got, detail, want)

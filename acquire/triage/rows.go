@@ -116,6 +116,11 @@ type row struct {
 	Children []row `json:"__children"`
 }
 
+// process is the one that a row of linux.pslist is about.
+func (x row) process() Process {
+	return Process{PID: int(x.PID.number()), Parent: int(x.Parent.number()), Name: x.Name.short(), Created: x.Created.time()}
+}
+
 // eachRow reads a JSON array, element by element.
 func eachRow[T any](name string, each func(T) error) error {
 	f, err := os.Open(name)
@@ -189,12 +194,12 @@ func (r *Report) table(folder, plugin string, each func(row) (taken bool)) (ok b
 func (r *Report) read(o Options) {
 	by := map[int]int{}
 	listed := r.table(o.Folder, PsList, func(x row) bool {
-		pid := int(x.PID.number())
-		if _, twice := by[pid]; twice || pid < 0 {
+		p := x.process()
+		if _, twice := by[p.PID]; twice || p.PID < 0 {
 			return false
 		}
-		by[pid] = len(r.Processes)
-		r.Processes = append(r.Processes, Process{PID: pid, Parent: int(x.Parent.number()), Name: x.Name.short(), Created: x.Created.time()})
+		by[p.PID] = len(r.Processes)
+		r.Processes = append(r.Processes, p)
 		return true
 	})
 	r.table(o.Folder, PsAux, func(x row) bool {

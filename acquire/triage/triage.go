@@ -51,6 +51,8 @@ type Options struct {
 	Timeout    time.Duration // of one plugin; default 30 minutes
 	Host       *Host         // what the live tools said; nil: there is nothing to compare with
 	Event      func(string)  // told what happens; may be nil; calls come from several goroutines
+	// Unread, if set, is asked when all plugins have ended: which parts of the image they could not read.
+	Unread func() []string
 }
 
 func (o Options) withDefaults() Options {
@@ -68,6 +70,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Event == nil {
 		o.Event = func(string) {}
+	}
+	if o.Unread == nil {
+		o.Unread = func() []string { return nil }
 	}
 	return o
 }
@@ -94,6 +99,9 @@ type Report struct {
 	Folder string `json:"folder"`           // of the plugins' output
 	Image  string `json:"image"`            // its name
 	SHA256 string `json:"sha256,omitempty"` // of the raw image, as its manifest says
+	// Read is how Volatility read the image: as it is stored, in place, or unpacked; Unread are parts that could not be.
+	Read   string   `json:"read,omitempty"`
+	Unread []string `json:"unread,omitempty"`
 	// Verified is what verify said of the image before; empty: it was not asked.
 	Verified string `json:"verified,omitempty"`
 
@@ -125,6 +133,11 @@ type PluginResult struct {
 	Rows   int           `json:"rows"`
 	Took   time.Duration `json:"took_ns"`
 	Error  string        `json:"error,omitempty"` // why it is no result, or not all of one
+	// Without says which processes the plugin was run without, when it had failed on all of them; empty: on all.
+	Without string `json:"without,omitempty"`
+	Lacks   int    `json:"lacks,omitempty"` // how many of those are neither the capture's own nor threads of the kernel
+
+	crashed bool // it ended by itself, with an error
 }
 
 // ErrNone says that Volatility is not there.
@@ -175,6 +188,8 @@ func Run(ctx context.Context, o Options, rep *Report) error {
 		})
 	}
 	g.Wait()
+	rep.again(ctx, v)
+	rep.Unread = o.Unread()
 	rep.read(o)
 	return rep.write(o.Report)
 }
@@ -203,7 +218,7 @@ func (r *Report) write(name string) error {
 // Failed are the plugins that gave no result, or not all of one.
 func (r *Report) Failed() (names []string) {
 	for _, p := range r.Plugins {
-		if p.Error != "" {
+		if p.Error != "" || p.Lacks > 0 {
 			names = append(names, p.Name)
 		}
 	}
@@ -225,7 +240,7 @@ func ParseReport(data []byte) (*Report, error) {
 	if r.Type != Type || r.Version != Version {
 		return nil, fmt.Errorf("triage: type %.40q, version %d: want %q, %d", r.Type, r.Version, Type, Version)
 	}
-	for _, n := range []int{len(r.Plugins), len(r.NotCompared), len(r.Cut)} {
+	for _, n := range []int{len(r.Plugins), len(r.NotCompared), len(r.Cut), len(r.Unread)} {
 		if n > 1000 {
 			return nil, fmt.Errorf("triage: %d plugins or remarks, more than 1000", n)
 		}

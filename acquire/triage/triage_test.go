@@ -118,6 +118,44 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestRunAgain: a plugin that a process which ended spoils for all the others is run without those that began or ended meanwhile; one that
+// nobody lists is no such, and is looked at.
+func TestRunAgain(t *testing.T) {
+	program, calls := install(t, `#!/bin/sh
+[ "$1" = -h ] && { echo "usage: vol"; exit; }
+[ $# = 0 ] && { echo "Volatility 3 Framework 2.28.0"; echo "vol: error: Please select a plugin to run" >&2; exit 2; }
+echo "$*" >>"$(dirname "$0")/calls"
+case "$*" in
+*PsList) echo '[{"PID":1,"PPID":0,"COMM":"systemd"},{"PID":7,"PPID":1,"COMM":"hidden"},{"PID":8,"PPID":1,"COMM":"gone"},{"PID":201,"PPID":1,"COMM":"sh"},{"PID":202,"PPID":201,"COMM":"dd","CREATION TIME":"`+at(150).Format(time.RFC3339)+`"}]' ;;
+*"Bash --pid 1 7 201") echo '[{"PID":7,"Process":"bash","Command":"id"}]' ;;
+*Bash | *Lsof*) printf 'Volatility was unable to read a requested page:\nPage error 0x0 in layer x\n\n\t* A bug in the plugin\n' >&2; exit 1 ;;
+*Lsmod) exit 1 ;;
+esac
+`)
+	gone := []string{entry(1, 0, "systemd", 0), entry(8, 1, "gone", 1), entry(201, 1, "sh", 99)}
+	o := Options{
+		Image: "/x", Symbols: "/x", Folder: filepath.Join(t.TempDir(), "out"), Volatility: program, Plugins: []string{PsList, Bash, "linux.lsof.Lsof", Lsmod},
+		Host: host{before: gone, after: []string{gone[0], gone[2]}}.make(), Parallel: 1,
+	}
+	rep := new(Report)
+	if err := Run(t.Context(), o, rep); err != nil {
+		t.Fatal(err)
+	}
+	p := rep.Plugins[1]
+	if p.Error != "" || p.Rows != 1 || p.File != Bash+".again.json" || p.Lacks != 1 || !strings.Contains(p.Without, "2 processes that began or ended while memory was read (8 gone, 202 dd)") || !strings.Contains(p.Without, "Page error 0x0") {
+		t.Errorf("%+v", p)
+	}
+	if len(rep.History) != 1 || rep.History[0].Command != "id" || rep.Volatility != "2.28.0" {
+		t.Errorf("%+v, Volatility %s", rep.History, rep.Volatility)
+	}
+	if got := rep.Failed(); len(got) != 3 || !strings.Contains(rep.Plugins[2].Error, "Page error 0x0 in layer x") {
+		t.Errorf("failed: %q: %+v", got, rep.Plugins)
+	}
+	if n := strings.Count(calls(), "\n"); n != 6 {
+		t.Errorf("%d calls: %s", n, calls())
+	}
+}
+
 // TestRunStopped: what an interruption leaves is there, and says what is missing.
 func TestRunStopped(t *testing.T) {
 	program, _ := install(t, fake)

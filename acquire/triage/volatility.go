@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -52,6 +53,10 @@ func findVolatility(ctx context.Context, o Options) (*volatility, error) {
 	defer cancel()
 	out, err := exec.CommandContext(ctx, v.program, "-h").CombinedOutput()
 	m := versionLine.FindSubmatch(out)
+	if m == nil { // from 2.26 its help does not say it, and the complaint that there is no plugin does
+		out, err = exec.CommandContext(ctx, v.program).CombinedOutput()
+		m = versionLine.FindSubmatch(out)
+	}
 	if m == nil {
 		return nil, fmt.Errorf("%s does not say that it is Volatility 3: %w", v.program, errors.Join(err, fmt.Errorf("it printed %.200q", out)))
 	}
@@ -65,7 +70,12 @@ const maxOutput = 1 << 30
 var plain = regexp.MustCompile(`^[A-Za-z0-9_.]{1,100}$`)
 
 // run runs one plugin. find lets it find the kernel in the image and keep what it found.
-func (v *volatility) run(ctx context.Context, plugin string, find bool) (r PluginResult) {
+func (v *volatility) run(ctx context.Context, plugin string, find bool) PluginResult {
+	return v.runAs(ctx, plugin, plugin, find)
+}
+
+// runAs does so with arguments for the plugin, and calls its files name.
+func (v *volatility) runAs(ctx context.Context, plugin, name string, find bool, more ...string) (r PluginResult) {
 	r.Name = plugin
 	fail := func(err error) PluginResult {
 		if err != nil && r.Error == "" {
@@ -88,21 +98,21 @@ func (v *volatility) run(ctx context.Context, plugin string, find bool) (r Plugi
 	default:
 		args = append(args, "-f", v.o.Image)
 	}
-	out, err := create(v.o.Folder, plugin+".json")
+	out, err := create(v.o.Folder, name+".json")
 	if err != nil {
 		return fail(err)
 	}
 	defer out.Close()
-	told, err := create(v.o.Folder, plugin+".stderr")
+	told, err := create(v.o.Folder, name+".stderr")
 	if err != nil {
 		return fail(err)
 	}
 	defer told.Close()
-	r.File, r.Stderr = plugin+".json", plugin+".stderr"
+	r.File, r.Stderr = name+".json", name+".stderr"
 
 	ctx, cancel := context.WithTimeoutCause(ctx, v.o.Timeout, fmt.Errorf("not done within %s", v.o.Timeout))
 	defer cancel()
-	cmd := exec.CommandContext(ctx, v.program, append(args, plugin)...)
+	cmd := exec.CommandContext(ctx, v.program, slices.Concat(args, []string{plugin}, more)...)
 	cmd.WaitDelay = 5 * time.Second
 	cmd.Env = append(os.Environ(), "PYTHONIOENCODING=utf-8") // names in an image are what they are
 	stdout := &limited{w: out, left: maxOutput, sum: sha256.New()}
@@ -117,9 +127,10 @@ func (v *volatility) run(ctx context.Context, plugin string, find bool) (r Plugi
 	case stdout.over:
 		return fail(fmt.Errorf("it printed more than %d bytes", int64(maxOutput)))
 	case err != nil:
+		r.crashed = true
 		return fail(fmt.Errorf("%w: %s", err, lastLine(stderr.tail)))
 	}
-	if r.Rows, err = v.rows(plugin); err != nil {
+	if r.Rows, err = v.rows(r.File); err != nil {
 		// It exits with 0 when it could not find the kernel, too.
 		if said := lastLine(stderr.tail); said != nothing {
 			return fail(fmt.Errorf("no result: %s", said))
@@ -130,17 +141,22 @@ func (v *volatility) run(ctx context.Context, plugin string, find bool) (r Plugi
 }
 
 // rows counts the rows of what a plugin printed, which proves that it is whole.
-func (v *volatility) rows(plugin string) (n int, err error) {
-	return n, eachRow(filepath.Join(v.o.Folder, plugin+".json"), func(any) error { n++; return nil })
+func (v *volatility) rows(file string) (n int, err error) {
+	return n, eachRow(filepath.Join(v.o.Folder, file), func(any) error { n++; return nil })
 }
 
 func create(folder, name string) (*os.File, error) {
 	return os.OpenFile(filepath.Join(folder, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 }
 
-// lastLine is the last line that says something, for people.
+// lastLine is the last line that says something, for people. Of an unreadable page Volatility says which, and then
+// what may be the reason.
 func lastLine(b []byte) string {
-	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	text := string(b)
+	if i := strings.LastIndex(text, "\nPage error "); i >= 0 {
+		text, _, _ = strings.Cut(text[i+1:], "\n")
+	}
+	lines := strings.Split(strings.TrimSpace(text), "\n")
 	for i := len(lines) - 1; i >= 0; i-- {
 		s := strings.TrimSpace(lines[i])
 		if s == "" || strings.HasPrefix(s, "No further results") || strings.Trim(s, "^~") == "" || versionLine.MatchString(s) {
