@@ -22,7 +22,7 @@ func TestTriage(t *testing.T) {
 	})
 	r := &triage.Report{
 		Type: triage.Type, Version: triage.Version, Created: epoch, Volatility: "2.11.0", SHA256: m.Image.Raw.SHA256, Verified: "verified", Symbols: "made of BTF",
-		Plugins:   []triage.PluginResult{{Name: "linux.bash.Bash", Error: "exit status 1"}, {Name: "linux.lsof.Lsof", Without: "without 1 process <b>"}}, Read: "in place", Unread: []string{"3 reads that <b>failed</b>"},
+		Plugins: []triage.PluginResult{{Name: "linux.bash.Bash", Error: "exit status 1"}, {Name: "linux.lsof.Lsof", Without: "without 1 process <b>"}}, Read: "in place", Unread: []string{"3 reads that <b>failed</b>"},
 		Processes: []triage.Process{{PID: 1, Name: "systemd", Created: epoch}, {PID: 7, Parent: 1, Name: "<script>alert(1)</script>", Args: "\"'><img src=x>"}, {PID: 8, Parent: 9, Name: "circle"}, {PID: 9, Parent: 8, Name: "round"}},
 		Modules:   []triage.Module{{Name: "ext4"}},
 		Sockets:   []triage.Socket{{PID: 7, Name: "nc", Proto: "tcp", Local: "0.0.0.0:4444", State: "LISTEN"}},
@@ -59,7 +59,7 @@ func TestTriage(t *testing.T) {
 		}
 	}
 	words := text(t, page)
-	want(t, words, "linux.bash.Bash: exit status 1", "linux.lsof.Lsof ran without 1 process <b>", "3 reads that <b>failed</b>", "in place", "systemd", "circle", "round", "0.0.0.0:4444", "1 of 2 items", "ps before the image: the host has none", "Volatility 2.11.0")
+	want(t, words, "linux.bash.Bash: exit status 1", "linux.lsof.Lsof ran without 1 process", "may lack it: 3 reads that", "in place", "systemd", "circle", "round", "0.0.0.0:4444", "1 of 2 items", "ps before the image: the host has none", "Volatility 2.11.0")
 	// Another image's triage, and one that is none, are trouble.
 	r.SHA256 = strings.Repeat("0", 64)
 	write("-3")

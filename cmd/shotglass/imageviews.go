@@ -237,6 +237,7 @@ type nagger struct {
 	mu   sync.Mutex
 	said map[string]time.Time
 	bad  int
+	lost int
 }
 
 // nagEvery is how often the same is told again.
@@ -259,12 +260,20 @@ func (n *nagger) damages() int {
 	return n.bad
 }
 
+// failures counts the reads that failed, but for those of damaged parts.
+func (n *nagger) failures() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.lost
+}
+
 // failed is told of a read that failed. Damage has been told.
 func (n *nagger) failed(file string, off int64, err error) {
 	if errors.Is(err, frame.ErrDigest) || errors.Is(err, frame.ErrDecode) || errors.Is(err, frame.ErrMissing) {
 		return
 	}
 	n.mu.Lock()
+	n.lost++
 	last, ok := n.said[err.Error()]
 	if ok && time.Since(last) < nagEvery || len(n.said) > 1000 {
 		n.mu.Unlock()

@@ -24,9 +24,10 @@ and compares memory with what the live tools showed when the image was taken (ca
 Symbols are made of what was collected, unless --symbols has some. Volatility is not part of shotglass: python3 -m venv vol && vol/bin/pip install volatility3
 
 Results lie beside the image: IMAGE.triage, which report shows, and the output of the plugins in IMAGE.triage.d/. A second run makes IMAGE.triage-2; nothing is
-overwritten. An image that is compressed, encrypted or in S3 is unpacked for the time of the run, into the folder of the results.
+overwritten. An image that is compressed, encrypted or in S3 is read in place, as mount shows it: nothing of it is unpacked to disk. Where nothing can be mounted, or with --unpack, a copy
+is unpacked for the time of the run, beside the results, and the output says so.
 
-Exit code 0: all plugins ran, and memory was compared; differences do not change it. 3: a plugin failed, or there was nothing to compare with. 4: the image does not agree with its
+Exit code 0: all plugins ran, and memory was compared; differences do not change it. 3: a plugin failed, a part of the image could not be read, or there was nothing to compare with. 4: the image does not agree with its
 manifest, or no trusted key signed it; --unverified takes it all the same.`
 
 const volatilityHint = "install it, on a machine with internet: python3 -m venv vol && vol/bin/pip install volatility3; then --volatility vol/bin/vol. Without internet: pip download volatility3 elsewhere, and pip install --no-index --find-links DIR volatility3 here"
@@ -40,6 +41,7 @@ func triageCommand(c *console) *cli.Command {
 			&cli.BoolFlag{Name: "unverified", Usage: "do not verify the image before; the result says so", DisableDefaultText: true},
 			&cli.StringFlag{Name: "volatility", TakesFile: true, EnvVars: env("VOLATILITY"), Usage: "Volatility 3's `PROGRAM` (default: vol in PATH)"},
 			&cli.StringFlag{Name: "symbols", Aliases: []string{"s"}, TakesFile: true, EnvVars: env("SYMBOLS"), Usage: "`DIR` with symbol files, or one such file, in place of what was collected"},
+			&cli.BoolFlag{Name: "unpack", Usage: "unpack the image for the time of the run, in place of reading it where it lies: takes its whole size on disk", DisableDefaultText: true},
 			&cli.StringSliceFlag{Name: "plugin", Usage: "run this plugin, `NAME`, in place of the usual ones; may be repeated"},
 			&cli.IntFlag{Name: "parallel", Usage: "run `N` plugins at once; each takes up to 2 GB of memory", DefaultText: "half of the cores"},
 			&cli.DurationFlag{Name: "timeout", Usage: "give up a plugin after this `TIME`", Value: 30 * time.Minute},
@@ -54,7 +56,7 @@ func triageCommand(c *console) *cli.Command {
 			if n := ctx.Int("parallel"); n < 0 {
 				return usagef("--parallel %d: want a number from 1", n)
 			}
-			t := &triageRun{c: c, name: ctx.Args().First(), access: s3Access(ctx), unverified: ctx.Bool("unverified"), symbols: ctx.String("symbols")}
+			t := &triageRun{c: c, name: ctx.Args().First(), access: s3Access(ctx), unverified: ctx.Bool("unverified"), symbols: ctx.String("symbols"), unpack: ctx.Bool("unpack")}
 			var err error
 			if t.ids, err = readIdentities(c, ctx); err != nil {
 				return err
@@ -117,9 +119,11 @@ func (t *triageRun) run(ctx context.Context) error {
 	if err := t.load(ctx, scratch, rep); err != nil {
 		return err
 	}
-	if err := t.plain(ctx, scratch); err != nil {
+	end, err := t.readable(ctx, scratch, rep)
+	if err != nil {
 		return err
 	}
+	defer end()
 	t.o.Event = func(s string) { t.c.info("%s", printable(s)) }
 	err = triage.Run(ctx, t.o, rep)
 	if errors.Is(err, triage.ErrNone) {
@@ -136,7 +140,7 @@ func (t *triageRun) run(ctx context.Context) error {
 	} else {
 		printTriage(t.c, t.o, rep)
 	}
-	if failed := rep.Failed(); len(failed) > 0 || len(rep.NotCompared) > 0 {
+	if failed := rep.Failed(); len(failed) > 0 || len(rep.NotCompared) > 0 || len(rep.Unread) > 0 {
 		return &exitError{exitPartial, nil}
 	}
 	return nil
@@ -154,9 +158,18 @@ func printTriage(w io.Writer, o triage.Options, r *triage.Report) {
 	} else {
 		fmt.Fprintf(w, "  image: %s\n", r.Verified)
 	}
+	if r.Read != "" {
+		fmt.Fprintf(w, "  read: %s\n", r.Read)
+	}
+	for _, what := range r.Unread {
+		fmt.Fprintf(w, "  could not be read: %s; what plugins say may lack it\n", printable(what))
+	}
 	for _, p := range r.Plugins {
 		if p.Error != "" {
 			fmt.Fprintf(w, "  failed: %s: %s\n", p.Name, printable(p.Error))
+		}
+		if p.Without != "" {
+			fmt.Fprintf(w, "  %s: %s\n", p.Name, printable(p.Without))
 		}
 	}
 	for _, why := range r.NotCompared {

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +13,6 @@ import (
 	"filippo.io/age"
 
 	"github.com/shotglass-ir/shotglass/acquire"
-	"github.com/shotglass-ir/shotglass/acquire/frame"
 	"github.com/shotglass-ir/shotglass/acquire/live"
 	"github.com/shotglass-ir/shotglass/acquire/signature"
 	"github.com/shotglass-ir/shotglass/acquire/symbols"
@@ -33,6 +30,7 @@ type triageRun struct {
 	signers    *signature.AllowedSigners
 	unverified bool
 	symbols    string
+	unpack     bool
 	o          triage.Options
 	manifest   *acquire.Manifest // nil: none, or not asked
 }
@@ -193,42 +191,4 @@ func (t *triageRun) collected(ctx context.Context) (map[string][]byte, error) {
 	}
 	t.o.Host = h
 	return content, nil
-}
-
-// plain makes sure that Volatility can open the image: a file that holds it as it is.
-func (t *triageRun) plain(ctx context.Context, scratch string) error {
-	img, err := openImage(ctx, t.name, t.access, t.ids)
-	if err != nil {
-		return err
-	}
-	defer img.Close()
-	if img.encrypted == nil && img.Format() == frame.FormatRaw && !s3.IsURL(t.name) {
-		t.o.Image, err = filepath.Abs(t.name)
-		return err
-	}
-	n := int64(0)
-	if t.manifest != nil {
-		n = t.manifest.Image.Raw.Bytes
-	}
-	d, err := sink.NewDisk(filepath.Dir(scratch))
-	if err == nil {
-		if free, err := d.Free(ctx); err == nil && free < n+n/10 {
-			return &hinted{fmt.Errorf("%s has %d MiB left, and the image unpacked takes %d MiB", d, free>>20, n>>20), "choose another place with --output"}
-		}
-	}
-	t.o.Image = filepath.Join(scratch, "image.lime")
-	t.c.info("unpacking the image, %s", size(n))
-	f, err := os.OpenFile(t.o.Image, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	sum := sha256.New()
-	_, err = img.WriteTo(io.MultiWriter(f, sum))
-	if err := errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("unpack: %w", err)
-	}
-	if want := hex.EncodeToString(sum.Sum(nil)); t.vouched() != nil && t.manifest.Image.Raw.SHA256 != want {
-		return &exitError{exitMismatch, fmt.Errorf("%s: it was changed since it was verified", t.name)}
-	}
-	return nil
 }

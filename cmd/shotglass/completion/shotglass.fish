@@ -404,6 +404,7 @@ complete -c shotglass -n '__fish_seen_subcommand_from triage' -l signers -r -F -
 complete -c shotglass -n '__fish_seen_subcommand_from triage' -l unverified -d 'do not verify the image before; the result says so'
 complete -c shotglass -n '__fish_seen_subcommand_from triage' -l volatility -r -F -d 'Volatility 3\'s PROGRAM (default: vol in PATH)'
 complete -c shotglass -n '__fish_seen_subcommand_from triage' -l symbols -s s -r -F -d 'DIR with symbol files, or one such file, in place of what was collected'
+complete -c shotglass -n '__fish_seen_subcommand_from triage' -l unpack -d 'unpack the image for the time of the run, in place of reading it where it lies: takes its whole size on disk'
 complete -c shotglass -n '__fish_seen_subcommand_from triage' -l plugin -x -d 'run this plugin, NAME, in place of the usual ones; may be repeated'
 complete -c shotglass -n '__fish_seen_subcommand_from triage' -l parallel -x -d 'run N plugins at once; each takes up to 2 GB of memory'
 complete -c shotglass -n '__fish_seen_subcommand_from triage' -l timeout -x -d 'give up a plugin after this TIME'
