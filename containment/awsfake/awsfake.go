@@ -50,6 +50,7 @@ type Cloud struct {
 	accounts   map[string]*Account
 	principals map[string]*Principal // by access key
 	roles      map[string]Trust      // that can be assumed, by ARN
+	buckets    map[string]*Bucket    // of S3, whose names are everybody's
 	calls      []Call
 	writes     int
 	dead       bool
@@ -84,7 +85,7 @@ var Start = time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC)
 
 // New returns a cloud without accounts, serving.
 func New() *Cloud {
-	c := &Cloud{now: Start, accounts: map[string]*Account{}, principals: map[string]*Principal{}, roles: map[string]Trust{}}
+	c := &Cloud{now: Start, accounts: map[string]*Account{}, principals: map[string]*Principal{}, roles: map[string]Trust{}, buckets: map[string]*Bucket{}}
 	c.services = c.allServices()
 	c.server = httptest.NewServer(http.HandlerFunc(c.serve))
 	return c

@@ -48,6 +48,7 @@ type Region struct {
 	SnapshotLooks int `json:"-"`
 
 	Trail []TrailEvent `json:"-"` // what CloudTrail knows, the latest first
+	Keys  []*Key       `json:"-"` // of KMS
 
 	functions map[string]*Function // of Lambda, by name
 

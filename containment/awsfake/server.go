@@ -27,6 +27,7 @@ const (
 	query
 	restJSON
 	targetJSON // JSON, with the operation's name in X-Amz-Target
+	restXML    // of S3: its answers are *rest
 )
 
 // An operation is one call of a service. It is called with the cloud locked.
@@ -38,6 +39,8 @@ type operation struct {
 	writes bool
 	// action is that of IAM where it is not the operation's name.
 	action string
+	// also is another action that the call needs.
+	also string
 }
 
 // A Request is one call as its operation sees it.
@@ -58,6 +61,8 @@ type Error struct {
 	Code    string
 	Message string
 	Status  int // 0: 400
+	// Header is what else a REST service tells.
+	Header map[string]string
 }
 
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
@@ -132,6 +137,9 @@ func (c *Cloud) call(r *Request, svc *service, key, region string) (any, error) 
 	}
 	if svc.proto == ec2Query && r.Form.Has("TagSpecification.1.ResourceType") {
 		call.Also = "ec2:CreateTags"
+	}
+	if op.also != "" {
+		call.Also = op.also
 	}
 	if call.Writes && !call.DryRun {
 		c.writes++
@@ -216,6 +224,8 @@ func (c *Cloud) answer(w http.ResponseWriter, svc *service, action string, out a
 	w.Header().Set("X-Amzn-Requestid", requestID)
 	w.Header().Set("Date", c.Now().UTC().Format(http.TimeFormat))
 	switch svc.proto {
+	case restXML:
+		status = answerS3(w, &b, status, out, e)
 	case restJSON, targetJSON:
 		w.Header().Set("Content-Type", "application/json")
 		if svc.proto == targetJSON {

@@ -10,10 +10,11 @@ func (c *Cloud) allServices() map[string]*service {
 		"elasticloadbalancing": with(c.balancingService(), balancerOps),
 		"guardduty":            detectorService(),
 		"iam":                  with(c.iamService(), reportOps),
-		"kms":                  keyService(),
+		"kms":                  c.kmsService(),
 		"lambda":               c.lambdaService(),
 		"organizations":        organizationsService(),
 		"route53resolver":      resolverService(),
+		"s3":                   c.bucketService(),
 		"ssm":                  with(managerService(), documentOps),
 		"sts":                  c.stsService(),
 	}

@@ -1,30 +1,9 @@
 package awsfake
 
 import (
-	"cmp"
 	"encoding/json"
 	"strings"
 )
-
-// keyService is KMS.
-func keyService() *service {
-	return &service{prefix: "kms", proto: targetJSON, ops: map[string]operation{"DescribeKey": {
-		on: func(r *Request) []string { return []string{r.keyID()} },
-		do: func(r *Request) (any, error) {
-			k, ok := r.Region.Posture.Keys[r.keyID()]
-			if !ok {
-				return nil, fail("NotFoundException", "Key '%s' does not exist", r.keyID())
-			}
-			return map[string]any{"KeyMetadata": map[string]any{"KeyId": r.keyID(), "Arn": r.keyID(), "KeyManager": k.Manager, "KeyState": cmp.Or(k.State, "Enabled")}}, nil
-		},
-	}}}
-}
-
-func (r *Request) keyID() string {
-	var in struct{ KeyId string } //nolint:revive,staticcheck // as the API spells it
-	json.Unmarshal(r.Body, &in)   //nolint:errcheck // there is no such key then
-	return in.KeyId
-}
 
 // recorderService is AWS Config.
 func recorderService() *service {
