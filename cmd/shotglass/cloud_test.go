@@ -11,7 +11,9 @@ import (
 // fillCloud puts instances into two regions of an account, and one into another account, whose role the responder may assume.
 func fillCloud(cloud *awsfake.Cloud) {
 	cloud.AddRole("arn:aws:iam::444455556666:role/responder", awsfake.Trust{Principals: []string{responderARN}})
+	cloud.Account("111122223333").AddRole("/ir/", "responder")
 	r := cloud.Account("111122223333").Region("eu-west-1")
+	r.AddBucket("bare")
 	r.AddVPC(awsfake.VPC{ID: "vpc-00000001"})
 	subnet := r.AddSubnet("vpc-00000001")
 	open := r.AddGroup("vpc-00000001", "open", awsfake.TCP(false, 22, "0.0.0.0/0"))

@@ -4,7 +4,7 @@ _shotglass() {
 	local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" cmd="${COMP_WORDS[1]}"
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		COMPREPLY=($(compgen -W "capture plan verify report cat inspect convert mount serve-image live triage symbols upload contain status release lockdown hosts inventory ready gather modules version completion man help --help --version" -- "$cur"))
+		COMPREPLY=($(compgen -W "capture plan verify report cat inspect convert mount serve-image live triage symbols upload contain status release lockdown hosts inventory ready gather bucket modules version completion man help --help --version" -- "$cur"))
 		return
 	fi
 	local flags= words= files= hosts=
@@ -574,6 +574,26 @@ _shotglass() {
 		flags="--items --snapshot-wait --snapshot-again --snapshot-lock --snapshot-irreversible --snapshot-copy-key --snapshot-share --trail-since --trail-pages --to --output -o --case --operator --sign-key --unsigned --recipient --recipients-file --key-passphrase-file --json --quiet -q --ec2-region --ec2-account --ec2-limit --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --no-instance-metadata --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --s3-segment-size --s3-kms-key --s3-storage-class --s3-tag --s3-lock --s3-retain --s3-legal-hold --help -h"
 		words=""
 		;;
+	bucket)
+		case "$prev" in
+		--break-glass) return ;;
+		--kms-key) return ;;
+		--retain) return ;;
+		--lock) return ;;
+		--log-bucket) return ;;
+		--abort-uploads-after) return ;;
+		--tag) return ;;
+		--aws-region) return ;;
+		--aws-profile) return ;;
+		--aws-endpoint) return ;;
+		--aws-role) return ;;
+		--aws-external-id) return ;;
+		--aws-source-identity) return ;;
+		--s3-bucket-owner) return ;;
+		esac
+		flags="--break-glass --kms-key --retain --lock --accept-compliance --log-bucket --no-access-log --abort-uploads-after --tag --adopt --accept-lock-out --dry-run --yes --template --s3-path-style --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --no-instance-metadata --json --s3-bucket-owner --help -h"
+		words="create check" files=1
+		;;
 	modules)
 		case "$prev" in
 		--module) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -633,7 +653,7 @@ _shotglass() {
 		case "$prev" in
 		esac
 		flags="--help -h"
-		words="capture plan verify report cat inspect convert mount serve-image live triage symbols upload contain status release lockdown hosts inventory ready gather modules version completion man help exit-codes environment secrets json evidence"
+		words="capture plan verify report cat inspect convert mount serve-image live triage symbols upload contain status release lockdown hosts inventory ready gather bucket modules version completion man help exit-codes environment secrets json evidence"
 		;;
 	*) return ;;
 	esac

@@ -26,6 +26,7 @@ _shotglass() {
 		'inventory:list EC2 instances and what matters to a responder'
 		'ready:say whether an AWS account is ready for an incident'
 		'gather:take what AWS knows of EC2 instances, and snapshots of their volumes'
+		'bucket:make an evidence bucket, or say what one lacks'
 		'modules:list, fetch, check, build, add and publish LiME modules'
 		'version:print the version, the commit and the digest of this program'
 		'completion:print a completion script for a shell'
@@ -775,6 +776,36 @@ _shotglass() {
 			'-h[print this help to standard output]' \
 			'*:argument: '
 		;;
+	bucket)
+		_arguments -S \
+			'*--break-glass[role or user that may still delete evidence and change settings]:value: ' \
+			'--kms-key[encrypt under this KEY, ARN, id or alias, in place of one that is made]:value: ' \
+			'--retain[lock every object by default for this TIME, in days, such as 90d]:value: ' \
+			'--lock[how]:value: ' \
+			'--accept-compliance[with --lock compliance\: nobody, not even the root user, will be able to delete an object or shorten its time]' \
+			'--log-bucket[log accesses to this BUCKET, which exists, in place of NAME-logs]:value: ' \
+			'--no-access-log[log no accesses\: a CloudTrail trail does]' \
+			'--abort-uploads-after[end unfinished uploads after this TIME, in days, 7d at least\: shotglass upload may still have to finish one]:value: ' \
+			'*--tag[tag the buckets]:value: ' \
+			'--adopt[complete also a bucket that shotglass did not make]' \
+			'--accept-lock-out[make the policy although you are none of --break-glass, or one cannot be looked up]' \
+			'--dry-run[print the plan, and change nothing]' \
+			'--yes[do not ask]' \
+			'--template[print CloudFormation’s template for the same bucket]' \
+			'--s3-path-style[name the bucket in the path, as most other servers want]' \
+			'--aws-region[REGION of targets that are not named by ARN]:value: ' \
+			'--aws-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--aws-endpoint[another server than AWS, such as an emulator]:value: ' \
+			'--aws-role[role to assume\: ARN, or the name of a role that each target’s account has]:value: ' \
+			'--aws-external-id[external ID for that role]:value: ' \
+			'--aws-source-identity[source identity of that role’s session, which CloudTrail shows]:value: ' \
+			'--no-instance-metadata[do not ask the instance metadata service which instance this is]' \
+			'--json[print JSON Lines to standard output]' \
+			'--s3-bucket-owner[ACCOUNT that must own the bucket]:value: ' \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'1:command:(create check)' '*:argument:_files'
+		;;
 	modules)
 		_arguments -S \
 			'*--module[module, or folder with modules]:file:_files' \
@@ -848,7 +879,7 @@ _shotglass() {
 		_arguments -S \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
-			'*:argument:(capture plan verify report cat inspect convert mount serve-image live triage symbols upload contain status release lockdown hosts inventory ready gather modules version completion man help exit-codes environment secrets json evidence)'
+			'*:argument:(capture plan verify report cat inspect convert mount serve-image live triage symbols upload contain status release lockdown hosts inventory ready gather bucket modules version completion man help exit-codes environment secrets json evidence)'
 		;;
 	esac
 }
