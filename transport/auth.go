@@ -24,6 +24,8 @@ type AuthError struct {
 	Notes      []string // credentials that could not be used, and why
 	Banner     string   // what the server said, at most 1 KiB; untrusted
 	Err        error    // cause, where there is one beyond a plain refusal
+
+	refused string // what to look at when a granted key is refused
 }
 
 func (e *AuthError) Error() string {
@@ -64,6 +66,9 @@ func (e *AuthError) Unwrap() []error {
 func (e *AuthError) Hint() string {
 	if h, ok := errors.AsType[Hinter](e.Err); e.Err != nil && ok {
 		return h.Hint()
+	}
+	if e.refused != "" && e.Err == nil {
+		return e.refused
 	}
 	key := slices.Contains(e.Accepts, "publickey")
 	password := slices.Contains(e.Accepts, "password") || slices.Contains(e.Accepts, "keyboard-interactive")
@@ -110,6 +115,7 @@ type authenticator struct {
 	fatal    error
 	methods  []string // one per stage, the last one tried at its end
 	key      string   // fingerprint of the key that signed last
+	granted  granted
 	report   AuthError
 }
 
@@ -124,6 +130,9 @@ func newAuthenticator(h *hop, home string, legacy bool, log *slog.Logger) (*auth
 			return nil, err
 		}
 		a.files = append(a.files, k)
+	}
+	if h.auth.Grant != nil {
+		return a, nil
 	}
 	identities, configured := h.identities, true
 	if len(identities) == 0 && len(a.files) == 0 {
@@ -274,6 +283,9 @@ func (a *authenticator) load() error {
 		return nil
 	}
 	a.loaded = true
+	if err := a.grant(); err != nil {
+		return err
+	}
 	held := a.agentSigners()
 	byKey := map[string]ssh.Signer{}
 	for _, s := range held {
@@ -319,7 +331,7 @@ func (a *authenticator) load() error {
 		used[string(k.public.Marshal())] = true
 		a.add(k.public, k.path, k.explicit, get, k.certs)
 	}
-	if a.hop.identitiesOnly {
+	if a.hop.identitiesOnly || a.hop.auth.Grant != nil {
 		return nil
 	}
 	for _, s := range held {

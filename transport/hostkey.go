@@ -26,6 +26,7 @@ const (
 type hostKeyChecker struct {
 	host     string // as looked up, for messages
 	pins     []string
+	pinned   string // whence they are
 	insecure bool
 
 	db      *knownhosts.HostKeyDB
@@ -42,6 +43,7 @@ type hostKeyChecker struct {
 func newHostKeyChecker(h *hop, legacy bool) (*hostKeyChecker, error) {
 	c := &hostKeyChecker{host: xknownhosts.Normalize(h.lookup), legacy: legacy}
 	if len(h.hostKey.Fingerprints) > 0 {
+		c.pinned = firstOf(h.hostKey.Trust, trustPinned)
 		for _, p := range h.hostKey.Fingerprints {
 			pin, err := parsePin(p)
 			if err != nil {
@@ -153,9 +155,9 @@ func (c *hostKeyChecker) check(_ string, _ net.Addr, key ssh.PublicKey) error {
 	switch {
 	case len(c.pins) > 0:
 		if cert == nil && slices.Contains(c.pins, refusal.Got) {
-			return accept(trustPinned)
+			return accept(c.pinned)
 		}
-		refusal.Want, refusal.Where = c.pins, []string{"pinned"}
+		refusal.Want, refusal.Where = c.pins, []string{c.pinned}
 		return refusal
 	case c.insecure:
 		return accept(trustInsecure)

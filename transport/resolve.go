@@ -31,7 +31,8 @@ type hop struct {
 	hostKey    HostKeyPolicy
 	knownHosts []string
 
-	proxyCommand string // expanded; on a first hop only
+	proxyCommand string  // expanded; on a first hop only
+	tunnel       *Tunnel // on a first hop only
 }
 
 func (h *hop) addr() string { return net.JoinHostPort(h.host, strconv.Itoa(h.port)) }
@@ -66,6 +67,9 @@ func (d *SSH) route(t Target, ancestors []string) ([]*hop, error) {
 	if t.ProxyCommand != "" && len(t.Jumps) > 0 {
 		return nil, errors.New("a proxy command excludes jump hosts")
 	}
+	if t.Tunnel != nil && (t.ProxyCommand != "" || len(t.Jumps) > 0) {
+		return nil, errors.New("a tunnel excludes jump hosts and proxy commands")
+	}
 	h, jumps, err := d.resolve(t)
 	if err != nil {
 		return nil, err
@@ -82,7 +86,7 @@ func (d *SSH) route(t Target, ancestors []string) ([]*hop, error) {
 	var hops []*hop
 	for i, j := range jumps {
 		if i > 0 {
-			if len(j.Jumps) > 0 || j.ProxyCommand != "" {
+			if len(j.Jumps) > 0 || j.ProxyCommand != "" || j.Tunnel != nil {
 				return nil, fmt.Errorf("jump host %q cannot have a proxy of its own: it is reached through %q", j.Name, jumps[i-1].Name)
 			}
 			j.NoJumps = true
@@ -116,7 +120,7 @@ func (d *SSH) resolve(t Target) (*hop, []Target, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	h := &hop{name: name, auth: t.Auth, hostKey: t.HostKey}
+	h := &hop{name: name, auth: t.Auth, hostKey: t.HostKey, tunnel: t.Tunnel}
 	x := &expander{st: st, home: home}
 
 	h.host = t.Host
@@ -147,7 +151,7 @@ func (d *SSH) resolve(t Target) (*hop, []Target, error) {
 	h.identities = x.paths("identityfile")
 	h.certificates = x.paths("certificatefile")
 	h.identitiesOnly = x.yes("identitiesonly")
-	if !t.Auth.NoAgent {
+	if !t.Auth.NoAgent && t.Auth.Grant == nil {
 		h.agent = x.agent()
 	}
 	h.knownHosts = x.knownHosts()
@@ -158,7 +162,7 @@ func (d *SSH) resolve(t Target) (*hop, []Target, error) {
 
 	jumps := t.Jumps
 	command, where := t.ProxyCommand, "target"
-	if len(jumps) == 0 && command == "" && !t.NoJumps {
+	if len(jumps) == 0 && command == "" && !t.NoJumps && t.Tunnel == nil {
 		command, where, jumps = x.proxy(t)
 	}
 	if command != "" && !strings.EqualFold(command, "none") {

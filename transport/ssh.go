@@ -262,6 +262,12 @@ func (a *attempt) open(ctx context.Context) (net.Conn, error) {
 			return nil, ctx.Err()
 		}
 		return startProxy(a.hop.proxyCommand)
+	case a.hop.tunnel != nil:
+		nc, err := a.hop.tunnel.Dial(ctx, a.hop.port)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", a.hop.tunnel.Name, err)
+		}
+		return nc, nil
 	}
 	// Only a connection that is dead for five minutes is given up by the kernel.
 	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
@@ -291,6 +297,12 @@ func (a *attempt) describe(l *link) Info {
 	}
 	if slices.Contains(a.auth.methods, "publickey") {
 		info.AuthKey = a.auth.key
+		if info.AuthKey == a.auth.granted.key {
+			info.Grant = a.auth.granted.note
+		}
+	}
+	if a.hop.tunnel != nil {
+		info.Tunnel = a.hop.tunnel.Name
 	}
 	if tcp, ok := l.raw.Conn.(*net.TCPConn); ok {
 		info.RemoteAddr = tcp.RemoteAddr().String()

@@ -89,13 +89,15 @@ type Info struct {
 	RemoteAddr    string        `json:"remote_addr,omitempty"`    // IP address and port, where known
 	HostKey       string        `json:"host_key"`                 // SHA256:... fingerprint seen
 	HostKeyType   string        `json:"host_key_type"`            // e.g. ssh-ed25519
-	HostKeyTrust  string        `json:"host_key_trust"`           // known_hosts, pinned, cert-authority, insecure
+	HostKeyTrust  string        `json:"host_key_trust"`           // known_hosts, pinned, cert-authority, insecure, or HostKeyPolicy.Trust
 	Auth          string        `json:"auth,omitempty"`           // method that was accepted: publickey, password...
 	AuthKey       string        `json:"auth_key,omitempty"`       // SHA256:... fingerprint of the accepted key
 	Cipher        string        `json:"cipher,omitempty"`         // from target to us
 	ServerVersion string        `json:"server_version,omitempty"` // untrusted text
 	Jumps         []Info        `json:"jumps,omitempty"`          // first hop first
 	ProxyCommand  string        `json:"proxy_command,omitempty"`
+	Tunnel        string        `json:"tunnel,omitempty"` // Tunnel.Name
+	Grant         string        `json:"grant,omitempty"`  // how the accepted key was granted, if it was
 	RTT           time.Duration `json:"rtt_ns,omitempty"` // round trip at connection time
 }
 
@@ -121,6 +123,9 @@ type Target struct {
 	// are the transport; %h, %p, %r, %n and %% are expanded. It overrides
 	// ssh_config. It excludes Jumps.
 	ProxyCommand string
+	// Tunnel, if set, is what SSH runs over, in place of a TCP connection. It excludes
+	// Jumps and ProxyCommand; those of ssh_config are not used.
+	Tunnel *Tunnel
 }
 
 // Auth lists credentials. The zero value tries ssh-agent and ssh_config's
@@ -137,6 +142,9 @@ type Auth struct {
 	Password SecretFunc
 	// NoAgent ignores SSH_AUTH_SOCK and ssh_config's IdentityAgent.
 	NoAgent bool
+	// Grant, if set, is offered first. Beside it only KeyFiles and Password are: neither the agent's
+	// keys nor ssh_config's.
+	Grant *Grant
 }
 
 // A SecretFunc returns a secret for what prompt names. ErrNoSecret means that
@@ -156,6 +164,8 @@ type HostKeyPolicy struct {
 	// Fingerprints ("SHA256:...") pin the key: only these are accepted, and
 	// no known_hosts file is read.
 	Fingerprints []string
+	// Trust says whence Fingerprints are, for Info.HostKeyTrust and messages; empty: pinned.
+	Trust string
 	// InsecureIgnore accepts any key. The manifest records it.
 	InsecureIgnore bool
 }

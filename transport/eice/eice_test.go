@@ -1,0 +1,307 @@
+//go:build unix
+
+package eice_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/shotglass-ir/shotglass/transport"
+	"github.com/shotglass-ir/shotglass/transport/eice"
+	"github.com/shotglass-ir/shotglass/transport/transporttest"
+)
+
+// A service is the far end of tunnels: each carries a connection to an address.
+type service struct {
+	to     string
+	handle func(context.Context, *websocket.Conn) // in place of carrying
+	refuse func(http.ResponseWriter) bool
+	limit  time.Duration
+
+	*httptest.Server
+	ports []string
+	mu    sync.Mutex
+}
+
+func serve(t *testing.T, s *service) *eice.Endpoint {
+	t.Helper()
+	s.Server = httptest.NewTLSServer(http.HandlerFunc(s.serve))
+	t.Cleanup(s.Close)
+	return &eice.Endpoint{Name: "eice-1", Client: s.Client(), Longest: s.limit, Sign: func(_ context.Context, port int) (string, error) {
+		return fmt.Sprintf("wss%s/openTunnel?remotePort=%d&X-Amz-Signature=SECRET", strings.TrimPrefix(s.URL, "https"), port), nil
+	}}
+}
+
+func (s *service) serve(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	s.ports = append(s.ports, r.URL.Query().Get("remotePort"))
+	s.mu.Unlock()
+	if s.refuse != nil && s.refuse(w) {
+		return
+	}
+	ws, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return
+	}
+	defer ws.CloseNow()
+	if s.handle != nil {
+		s.handle(r.Context(), ws)
+		return
+	}
+	to, err := net.Dial("tcp", s.to)
+	if err != nil {
+		ws.Close(websocket.StatusInternalError, "no connection to the instance")
+		return
+	}
+	defer to.Close()
+	ctx := r.Context()
+	if s.limit > 0 {
+		defer time.AfterFunc(s.limit, func() { ws.Close(websocket.StatusNormalClosure, "Max tunnel duration reached") }).Stop()
+	}
+	far := websocket.NetConn(ctx, ws, websocket.MessageBinary)
+	go func() {
+		io.Copy(to, far)
+		to.Close()
+	}()
+	io.Copy(far, to)
+}
+
+// One connection through the tunnel is as any other, to the in-process server and to the real sshd.
+func TestConformance(t *testing.T) {
+	s := new(transporttest.Server).Start(t)
+	for name, target := range map[string]transport.Target{"in-process server": s.Target(), "OpenSSH": transporttest.OpenSSHD(t).Target()} {
+		t.Run(name, func(t *testing.T) {
+			svc := &service{to: fmt.Sprintf("127.0.0.1:%d", target.Port)}
+			e := serve(t, svc)
+			target.Tunnel = e.Tunnel("a tunnel of " + e.Name)
+			transporttest.Test(t, func(t *testing.T) transport.Conn {
+				c, err := transporttest.Dialer(t).Dial(t.Context(), target)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if in := c.Info(); in.Tunnel != "a tunnel of eice-1" || svc.ports[0] != fmt.Sprint(target.Port) {
+					t.Errorf("%+v, ports %q", in, svc.ports)
+				}
+				return c
+			})
+		})
+	}
+}
+
+// Bytes arrive whatever the size of the messages that they come in, none of ours is larger than AWS's client's.
+func TestFrames(t *testing.T) {
+	data := make([]byte, 9<<20)
+	for i := range data {
+		data[i] = byte(rand.Uint32())
+	}
+	var got bytes.Buffer
+	most := 0
+	svc := &service{handle: func(ctx context.Context, ws *websocket.Conn) {
+		ws.SetReadLimit(-1)
+		for got.Len() < len(data) {
+			_, p, err := ws.Read(ctx)
+			if err != nil {
+				t.Errorf("read: %v", err)
+				return
+			}
+			most = max(most, len(p))
+			got.Write(p)
+		}
+		for rest, n := data, 1; len(rest) > 0; n = min(n*7, 8<<20) { // 1 byte to 8 MiB
+			n = min(n, len(rest))
+			ws.Write(ctx, websocket.MessageBinary, nil)
+			if err := ws.Write(ctx, websocket.MessageBinary, rest[:n]); err != nil {
+				t.Errorf("write: %v", err)
+				return
+			}
+			rest = rest[n:]
+		}
+		ws.Close(websocket.StatusGoingAway, "bye")
+	}}
+	ctx, cancel := context.WithCancel(t.Context())
+	c, err := serve(t, svc).Dial(ctx, 22)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	cancel() // the dial's, not the connection's
+	if n, err := c.Write(data); n != len(data) || err != nil {
+		t.Fatalf("wrote %d, %v", n, err)
+	}
+	back, err := io.ReadAll(c)
+	if sha256.Sum256(back) != sha256.Sum256(data) || sha256.Sum256(got.Bytes()) != sha256.Sum256(data) {
+		t.Errorf("%d bytes came back, %d arrived", len(back), got.Len())
+	}
+	ended, ok := errors.AsType[*eice.EndedError](err)
+	if !ok || ended.Code != 1001 || ended.Reason != "bye" || !errors.Is(err, io.ErrUnexpectedEOF) || most > 65000 {
+		t.Errorf("ended by %v, largest message %d", err, most)
+	}
+	for _, err := range []error{c.SetDeadline(time.Now()), c.SetReadDeadline(time.Time{}), c.SetWriteDeadline(time.Time{})} {
+		if !errors.Is(err, os.ErrNoDeadline) {
+			t.Errorf("a deadline: %v", err)
+		}
+	}
+}
+
+// Who does not read is not sent more than buffers hold; Close ends a write that waits for that, and does not wait itself.
+func TestBackpressure(t *testing.T) {
+	stop := make(chan struct{})
+	e := serve(t, &service{handle: func(context.Context, *websocket.Conn) { <-stop }})
+	defer close(stop)
+	c, err := e.Dial(t.Context(), 22)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sent int
+	done := make(chan error)
+	progress := make(chan struct{}, 1<<16)
+	go func() {
+		p := make([]byte, 1<<20)
+		for {
+			n, err := c.Write(p)
+			sent += n
+			if err != nil {
+				done <- err
+				return
+			}
+			progress <- struct{}{}
+		}
+	}()
+	for blocked := false; !blocked; {
+		select {
+		case <-progress:
+		case <-time.After(500 * time.Millisecond):
+			blocked = true
+		}
+	}
+	began := time.Now()
+	c.Close()
+	if err := <-done; !errors.Is(err, net.ErrClosed) || sent > 64<<20 || time.Since(began) > 3*time.Second {
+		t.Errorf("%v after %s, %d bytes sent", err, time.Since(began), sent)
+	}
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("read: %v", err)
+	}
+	if err := c.Close(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("closed twice: %v", err)
+	}
+}
+
+// Pings are answered while somebody reads. Text is no part of a tunnel.
+func TestPingAndText(t *testing.T) {
+	pinged := make(chan error, 1)
+	e := serve(t, &service{handle: func(ctx context.Context, ws *websocket.Conn) {
+		ctx = ws.CloseRead(ctx)
+		pinged <- ws.Ping(ctx)
+		ws.Write(ctx, websocket.MessageText, []byte("hello"))
+		<-ctx.Done()
+	}})
+	c, err := e.Dial(t.Context(), 22)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if n, err := c.Read(make([]byte, 10)); n != 0 || err == nil || !strings.Contains(err.Error(), "sends text") {
+		t.Errorf("%d, %v", n, err)
+	}
+	if err := <-pinged; err != nil {
+		t.Errorf("ping: %v", err)
+	}
+}
+
+// A tunnel that the service cuts is named as what ended the connection, with the limit.
+func TestCut(t *testing.T) {
+	s := new(transporttest.Server).Start(t)
+	target := s.Target()
+	target.Tunnel = serve(t, &service{to: s.Addr(), limit: 1500 * time.Millisecond}).Tunnel("eice-1")
+	c, err := transporttest.Dialer(t).Dial(t.Context(), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	err = c.Run(t.Context(), &transport.Cmd{Argv: []string{"cat", "/dev/zero"}, Stdout: io.Discard})
+	if want := `connection lost: eice-1 ended the tunnel after 2s (code 1000): "Max tunnel duration reached"; a tunnel lasts 1.5s at most`; err == nil || !strings.Contains(err.Error(), want) || !errors.Is(err, transport.ErrNoExitStatus) {
+		t.Errorf("%v\nwant %s", err, want)
+	}
+	<-c.Done()
+	if err := c.Err(); err == nil || !strings.Contains(err.Error(), "Max tunnel duration") {
+		t.Errorf("%v", err)
+	}
+}
+
+// What goes wrong before the tunnel is there; the presigned URL is in no error.
+func TestRefused(t *testing.T) {
+	status, body := 0, ""
+	svc := &service{to: "127.0.0.1:1", refuse: func(w http.ResponseWriter) bool {
+		if status == 0 {
+			return false
+		}
+		w.Header().Set("X-Amzn-Requestid", "r-1")
+		w.Header().Set("Location", "/elsewhere")
+		w.WriteHeader(status)
+		io.WriteString(w, body)
+		return true
+	}}
+	e := serve(t, svc)
+	check := func(err error, passes bool, wants ...string) {
+		t.Helper()
+		if err == nil || strings.Contains(err.Error(), "SECRET") || transport.MayPass(err) != passes {
+			t.Errorf("%v; may pass %t", err, transport.MayPass(err))
+			return
+		}
+		for _, w := range wants {
+			if !strings.Contains(err.Error(), w) {
+				t.Errorf("%v\nwant %s", err, w)
+			}
+		}
+	}
+	target := new(transporttest.Server).Start(t).Target()
+	target.Tunnel = e.Tunnel("the tunnel")
+	dial := func() error {
+		c, err := transporttest.Dialer(t).Dial(t.Context(), target)
+		if err == nil {
+			c.Close()
+		}
+		return err
+	}
+	for code, hint := range map[int]string{403: "ec2-instance-connect:OpenTunnel", 429: "20 connections at once", 404: "describe-instance-connect-endpoints", 301: "describe-"} {
+		status, body = code, strings.Repeat("\x1b[31mno", 1000)
+		before := len(svc.ports)
+		err := dial()
+		check(err, false, "the tunnel: the service refuses the tunnel: "+fmt.Sprint(code), `\x1b[31m`, `(request "r-1")`)
+		if h, ok := errors.AsType[transport.Hinter](err); !ok || !strings.Contains(h.Hint(), hint) || len(err.Error()) > 3000 || len(svc.ports) != before+1 {
+			t.Errorf("%d: %d bytes, %d requests, hint of %v", code, len(err.Error()), len(svc.ports)-before, h)
+		}
+	}
+	status = 0
+	check(dial(), true, `eice-1 ended the tunnel after 0s (code 1011): "no connection to the instance"`)
+
+	sign := e.Sign
+	e.Sign = func(context.Context, int) (string, error) { return "", errors.New("no credentials") }
+	check(dial(), false, "the tunnel: no credentials")
+	e.Sign, e.Client = sign, nil // which does not trust the service's certificate
+	check(dial(), false, "connect to the service: ", "certificate")
+	e.Client = svc.Client()
+	svc.Close()
+	check(dial(), true, "connect to the service: ", "refused")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := e.Dial(ctx, 22); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
