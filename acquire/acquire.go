@@ -234,6 +234,8 @@ type Job struct {
 	// Check, if set, judges what the target says of itself at the plan, before anything is written there. Its warning, if it has one,
 	// is one of the step's; its error stops the target. Those of several targets are called at once.
 	Check func(f *Facts) (warning string, err error)
+	// CheckPlan, if set, judges the step in the same way once its source is chosen, with what it would take.
+	CheckPlan func(s *Step) (warning string, err error)
 	// Before, if set, is called once it is this target's turn, before the first byte is asked for and before
 	// anything is changed there. It is not called for a target that is not captured. It cannot
 	// stop the capture: memory does not wait for anything else.
@@ -364,6 +366,7 @@ type Step struct {
 
 	opts    *Options // of its job
 	check   func(*Facts) (string, error)
+	last    func(*Step) (string, error) // Job.CheckPlan
 	before  func(context.Context)
 	after   func(context.Context, *Result)
 	host    *remote

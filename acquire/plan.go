@@ -32,7 +32,7 @@ func NewPlan(ctx context.Context, jobs []Job, opts Options) (*Plan, error) {
 	opts.totalRate = newLimit(opts.LimitTotalRate)
 	p := &Plan{opts: opts}
 	for _, j := range jobs {
-		s := &Step{Target: j.Target, Host: j.Host, Name: j.Name, Labels: j.Labels, check: j.Check, before: j.Before, after: j.After, opts: j.options(opts)}
+		s := &Step{Target: j.Target, Host: j.Host, Name: j.Name, Labels: j.Labels, check: j.Check, last: j.CheckPlan, before: j.Before, after: j.After, opts: j.options(opts)}
 		s.Recipients = agefile.Names(s.opts.Recipients)
 		if s.Host == "" {
 			s.Host = j.Target.Name
@@ -225,12 +225,8 @@ func (s *Step) plan(ctx context.Context, opts *Options, slots slots) error {
 	s.Facts, s.Privilege = h.facts, h.priv.kind
 	s.Expected = lime.Total(h.facts.RAM)
 	if s.check != nil {
-		warning, err := s.check(s.Facts)
-		if err != nil {
+		if err := s.judged(s.check(s.Facts)); err != nil {
 			return err
-		}
-		if warning != "" {
-			s.Warnings = append(s.Warnings, warning)
 		}
 	}
 	if err := s.findZip(ctx); err != nil {
@@ -250,6 +246,11 @@ func (s *Step) plan(ctx context.Context, opts *Options, slots slots) error {
 	s.warn()
 	if err != nil {
 		return err
+	}
+	if s.last != nil {
+		if err := s.judged(s.last(s)); err != nil {
+			return err
+		}
 	}
 	if c, ok := opts.Sink.(sink.Checker); ok && opts.CheckSink {
 		names := []string{s.Name}
@@ -272,6 +273,14 @@ func (s *Step) plan(ctx context.Context, opts *Options, slots slots) error {
 	}
 	s.warnSpill(ctx, opts)
 	return nil
+}
+
+// judged takes what a check of the job says.
+func (s *Step) judged(warning string, err error) error {
+	if err == nil && warning != "" {
+		s.Warnings = append(s.Warnings, warning)
+	}
+	return err
 }
 
 // warn lists what the user should know before the capture.

@@ -70,7 +70,7 @@ func TestCommandHangs(t *testing.T) {
 // TestCheck: what judges a target's word stops it before anything is written, or has a warning in its plan.
 func TestCheck(t *testing.T) {
 	t.Parallel()
-	bad, good := newFake(t), newFake(t)
+	bad, good, late := newFake(t), newFake(t), newFake(t)
 	var mu sync.Mutex
 	planned := map[string][]string{}
 	o := bad.options(t.TempDir())
@@ -81,9 +81,11 @@ func TestCheck(t *testing.T) {
 			mu.Unlock()
 		}
 	}
-	jobs := []Job{bad.job("bad"), good.job("good")}
+	jobs := []Job{bad.job("bad"), good.job("good"), late.job("late")}
 	jobs[0].Check = func(*Facts) (string, error) { return "never told", errors.New("another machine") }
 	jobs[1].Check = func(f *Facts) (string, error) { return "is this " + f.Hostname + "?", nil }
+	jobs[1].CheckPlan = func(s *Step) (string, error) { return "by " + s.Source, nil }
+	jobs[2].CheckPlan = func(s *Step) (string, error) { return "never told", fmt.Errorf("%d bytes are too many", s.Expected) }
 	p, err := NewPlan(t.Context(), jobs, o)
 	if err != nil {
 		t.Fatal(err)
@@ -92,9 +94,12 @@ func TestCheck(t *testing.T) {
 	if s := p.Steps[0]; s.Err == nil || s.Err.Error() != "another machine" || s.Source != "" || s.Facts == nil {
 		t.Errorf("bad: %+v", s)
 	}
+	if s := p.Steps[2]; s.Err == nil || s.Err.Error() != fmt.Sprintf("%d bytes are too many", s.Expected) || s.Expected == 0 || slices.Contains(s.Warnings, "never told") {
+		t.Errorf("late: %+v", s)
+	}
 	mu.Lock()
 	defer mu.Unlock()
-	if s := p.Steps[1]; s.Err != nil || len(planned) != 1 || !slices.Contains(planned["good"], "is this "+s.Facts.Hostname+"?") {
+	if s := p.Steps[1]; s.Err != nil || s.Source == "" || !slices.Contains(s.Warnings, "by "+s.Source) || len(planned["good"]) == 0 || !slices.Contains(planned["good"], "is this "+s.Facts.Hostname+"?") {
 		t.Errorf("good: %v, %v, planned %q", s.Err, s.Warnings, planned)
 	}
 }

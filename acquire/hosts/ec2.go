@@ -17,6 +17,13 @@ var GatherWords = []string{
 	"console", "console-latest", "screenshot", "trail", "snapshots",
 }
 
+// ConnectRules say what leads into an instance: nothing of AWS, a key that EC2 Instance Connect pushes, that and a tunnel through its
+// endpoint, that and a session of Session Manager, or what fits.
+var ConnectRules = []string{"none", "push", "endpoint", "ssm", "auto"}
+
+// HostKeyRules say whence an instance's host key is known: as any host's is, or from what it wrote on its console.
+var HostKeyRules = []string{"known", "console"}
+
 // AllRegions stands for every region that an account has.
 const AllRegions = "all"
 

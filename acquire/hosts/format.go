@@ -49,11 +49,13 @@ var formats = map[string]struct {
 	"lock":        {`^(governance|compliance)$`, checkLock},
 	"retain":      {"", checkRetain},
 
-	"selector":     {`^[^!,].*|^!.*,`, checkSelector},
-	"region":       {`^(all|[a-z]{2,4}(-[a-z]+)+-[0-9]+)$`, CheckRegion},
-	"address_rule": {`^(` + strings.Join(AddressRules, "|") + `)$`, oneOf(AddressRules)},
-	"user_rule":    {`^\S.*$`, checkUserRule},
-	"gathered":     {`^(` + strings.Join(GatherWords, "|") + `)$`, oneOf(GatherWords)},
+	"selector":      {`^[^!,].*|^!.*,`, checkSelector},
+	"region":        {`^(all|[a-z]{2,4}(-[a-z]+)+-[0-9]+)$`, CheckRegion},
+	"address_rule":  {`^(` + strings.Join(AddressRules, "|") + `)$`, oneOf(AddressRules)},
+	"connect_rule":  {`^(` + strings.Join(ConnectRules, "|") + `)$`, oneOf(ConnectRules)},
+	"host_key_rule": {`^(` + strings.Join(HostKeyRules, "|") + `)$`, oneOf(HostKeyRules)},
+	"user_rule":     {`^\S.*$`, checkUserRule},
+	"gathered":      {`^(` + strings.Join(GatherWords, "|") + `)$`, oneOf(GatherWords)},
 
 	"contained":    {contained.String(), checkContained},
 	"wait":         {`^[0-9]`, checkWait},

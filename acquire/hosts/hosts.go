@@ -83,10 +83,12 @@ type Defaults struct {
 	Recipients     Strings `yaml:"recipients" is:"recipient" doc:"Encrypt the image with age to these keys: age1..., or public keys of SSH."`
 	RecipientsFile Strings `yaml:"recipients_file" is:"file" doc:"Encrypt the image to the keys in these files, one a line."`
 
-	EC2Region  Strings `yaml:"ec2_region" is:"region" doc:"The regions in which ec2 looks: names, or all that the account has; else that of --aws-region or the profile."`
-	EC2Account Strings `yaml:"ec2_account" is:"account" doc:"The accounts in which ec2 looks, in quotes; else that of the caller, or of the role."`
-	EC2Address string  `yaml:"ec2_address" is:"address_rule" doc:"By which address EC2 instances are reached: private, public, ipv6, dns, id, or auto for what fits."`
-	EC2User    Strings `yaml:"ec2_user" is:"user_rule" doc:"Login names of EC2 instances: AMI=NAME, where AMI is the id or the name of an image, with * for any characters; or NAME for all."`
+	EC2Region   Strings `yaml:"ec2_region" is:"region" doc:"The regions in which ec2 looks: names, or all that the account has; else that of --aws-region or the profile."`
+	EC2Account  Strings `yaml:"ec2_account" is:"account" doc:"The accounts in which ec2 looks, in quotes; else that of the caller, or of the role."`
+	EC2Address  string  `yaml:"ec2_address" is:"address_rule" doc:"By which address EC2 instances are reached: private, public, ipv6, dns, id, or auto for what fits."`
+	EC2Connect  string  `yaml:"ec2_connect" is:"connect_rule" doc:"How to log in to EC2 instances: push for a key that EC2 Instance Connect pushes, endpoint for that through a tunnel of its endpoint, ssm for that through Session Manager, auto for what fits, or none."`
+	EC2HostKeys string  `yaml:"ec2_host_keys" is:"host_key_rule" doc:"Whence host keys of EC2 instances are known: known as of any host, or console for those that they wrote on their consoles."`
+	EC2User     Strings `yaml:"ec2_user" is:"user_rule" doc:"Login names of EC2 instances: AMI=NAME, where AMI is the id or the name of an image, with * for any characters; or NAME for all."`
 
 	EC2Gather Strings `yaml:"ec2_gather" is:"gathered" doc:"What to take of EC2 instances from AWS before anything is changed there: all, which is everything that is read; snapshots; names of items; or none."`
 

@@ -39,6 +39,7 @@ func captureCommand(c *console, args []string) *cli.Command {
 			if err != nil {
 				return err
 			}
+			defer o.forget()
 			return o.logged(c, func() error { return capture(ctx.Context, c, o) })
 		},
 	}
@@ -87,6 +88,7 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 	defer key.Close()
 	log := o.startLog(ctx, w.fail)
 	started.Store(log)
+	o.recordPushes(log)
 	tell := o.startNotify(log, w.fail)
 	o.Engine.Observer = func(e acquire.Event) {
 		c.trace.Load().event(e)

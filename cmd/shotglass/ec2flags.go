@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/shotglass-ir/shotglass/acquire"
 	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
 )
 
@@ -26,6 +27,9 @@ func ec2Flags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "ec2", Usage: "capture the EC2 instances that this `SELECTOR` names: i-..., an ARN, an address, tag:KEY=VALUE, asg:NAME and more, with commas between what must all hold; see docs/ec2.md", Category: groupEC2},
 	}, ec2SearchFlags(), []cli.Flag{
 		&cli.StringFlag{Name: "ec2-address", EnvVars: env("EC2_ADDRESS"), Usage: "reach instances by this address: `" + strings.Join(hostsfile.AddressRules, "|") + "`", Category: groupEC2, DefaultText: "auto: what fits"},
+		&cli.StringFlag{Name: "ec2-connect", EnvVars: env("EC2_CONNECT"), Usage: "log in to instances by a key that is made for this run and pushed by EC2 Instance Connect, directly or through its endpoint or Session Manager: `" + strings.Join(hostsfile.ConnectRules, "|") + "`", Category: groupEC2, DefaultText: "none: by your own keys"},
+		&cli.StringFlag{Name: "ec2-host-keys", EnvVars: env("EC2_HOST_KEYS"), Usage: "pin host keys of instances to those that they wrote on their consoles: `" + strings.Join(hostsfile.HostKeyRules, "|") + "`", Category: groupEC2, DefaultText: "known: as of any host"},
+		&cli.StringFlag{Name: "ec2-tunnel-rate", EnvVars: env("EC2_TUNNEL_RATE"), Usage: "expect a tunnel through an endpoint of EC2 Instance Connect to carry this much, to know whether memory fits into its hour: `RATE`", Category: groupEC2, Value: defaultTunnelRate},
 		&cli.StringSliceFlag{Name: "ec2-user", EnvVars: env("EC2_USER"), Usage: "log in to instances by this name, in place of the usual one of their AMI: `NAME`, or AMI=NAME for those whose AMI has this id or name, with * for any characters", Category: groupEC2},
 		&cli.IntFlag{Name: "ec2-limit", EnvVars: env("EC2_LIMIT"), Usage: "refuse to capture more than `N` instances that selectors name", Category: groupEC2, Value: defaultEC2Limit},
 	})
@@ -59,6 +63,14 @@ func checkEC2Flags(ctx *cli.Context) error {
 	}
 	if n := ctx.Int("ec2-limit"); n < 1 {
 		return usagef("--ec2-limit %d: want a number from 1", n)
+	}
+	for name, rules := range map[string][]string{"ec2-connect": hostsfile.ConnectRules, "ec2-host-keys": hostsfile.HostKeyRules} {
+		if r := ctx.String(name); r != "" && !slices.Contains(rules, r) {
+			return usagef("--%s %q: want one of %s", name, r, strings.Join(rules, ", "))
+		}
+	}
+	if _, err := acquire.ParseRate(ctx.String("ec2-tunnel-rate")); err != nil {
+		return usagef("--ec2-tunnel-rate: %v", err)
 	}
 	_, err := userRules(ctx.StringSlice("ec2-user"))
 	return err

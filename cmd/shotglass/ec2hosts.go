@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/urfave/cli/v2"
 
 	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
@@ -27,6 +28,7 @@ type ec2Host struct {
 	AddressWhy string `json:"address_why"`
 	User       string `json:"user,omitempty"` // empty: ssh_config decides
 	UserWhy    string `json:"user_why"`
+	ec2Way
 
 	access awsAccess
 	gather []string // of the hosts file
@@ -60,6 +62,9 @@ type ec2Search struct {
 	here   *inventory.Here
 	wishes []*ec2Wish
 	taken  map[string]string // who named an instance, by its ARN
+
+	configs map[string]aws.Config  // for ways in through AWS, by ARN
+	keys    map[string]consolePins // by ARN
 }
 
 // findInstances replaces the hosts of the file and the arguments that stand for instances by the instances. AWS is asked only if there are any.
@@ -212,7 +217,7 @@ func (s *ec2Search) search(ctx context.Context, wishes []*ec2Wish, byWish map[*e
 			}
 		}
 	}
-	return nil
+	return s.learnWays(ctx, f, wishes, byWish)
 }
 
 // tellGaps warns of regions that could not be searched if all were asked for; one that was named must be searched, and each if all

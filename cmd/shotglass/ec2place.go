@@ -11,6 +11,7 @@ import (
 
 	"github.com/shotglass-ir/shotglass/acquire"
 	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
+	"github.com/shotglass-ir/shotglass/cmd/internal/ec2connect"
 	"github.com/shotglass-ir/shotglass/cmd/internal/inventory"
 	"github.com/shotglass-ir/shotglass/transport"
 )
@@ -25,6 +26,9 @@ func (s *ec2Search) place(file *hostsfile.File, byWish map[*ec2Wish][]*inventory
 		return nil, usagef("%d instances are selected, and the limit is %d", total, limit).fix("to take them all: --ec2-limit %d; shotglass inventory lists them", total)
 	}
 	s.o.ec2 = map[string]*ec2Host{}
+	if s.o.key == nil {
+		s.o.key = new(ec2connect.Key)
+	}
 	var errs []error
 	replaced := map[int][]hostsfile.Host{}
 	for _, w := range s.wishes {
@@ -57,8 +61,9 @@ func (s *ec2Search) place(file *hostsfile.File, byWish map[*ec2Wish][]*inventory
 			replaced[w.index] = append(replaced[w.index], h)
 		}
 	}
+	errs = append(errs, s.crowded())
 	if err := errors.Join(errs...); err != nil {
-		return nil, &usageError{Msg: err.Error(), Err: err, Fix: ec2Hint(nil)}
+		return nil, &usageError{Msg: err.Error(), Err: err, Fix: ec2Hint(errs)}
 	}
 	var hosts []hostsfile.Host
 	for i, h := range file.Hosts {
@@ -115,6 +120,9 @@ func wayTo(t transport.Target) string {
 		addr = ip.Unmap().String()
 	}
 	way := []string{addr, t.ProxyCommand}
+	if t.Tunnel != nil {
+		way = append(way, t.Tunnel.Name)
+	}
 	for _, j := range t.Jumps {
 		way = append(way, fmt.Sprintf("%s@%s:%d", j.User, strings.ToLower(j.Name), j.Port))
 	}
@@ -126,7 +134,11 @@ func (s *ec2Search) reach(w *ec2Wish, i *inventory.Instance) (*ec2Host, error) {
 	ctx, h := s.ctx, w.host
 	routed := h.Way() != "" || ctx.String("proxy-command") != "" || ctx.String("jump") != "" && ctx.String("jump") != "none"
 	rule := cmp.Or(ctx.String("ec2-address"), h.EC2Address)
-	addr, why, err := i.Address(rule, *s.here, routed)
+	way, err := s.way(w, i, rule, routed)
+	if err != nil {
+		return nil, err
+	}
+	addr, why, err := i.Address(way.addressRule(rule, i), *s.here, routed)
 	if err != nil {
 		return nil, err
 	}
@@ -139,11 +151,12 @@ func (s *ec2Search) reach(w *ec2Wish, i *inventory.Instance) (*ec2Host, error) {
 		return nil, err
 	}
 	login := i.LoginBy(rules)
-	return &ec2Host{
+	e := &ec2Host{
 		ID: i.ID, ARN: i.ARN, Account: i.Account, Region: i.Region, Image: i.Image.ID, Name: i.Name, Selector: w.from,
-		Address: addr, AddressWhy: why, User: login.User, UserWhy: login.Why,
+		Address: addr, AddressWhy: why, User: login.User, UserWhy: login.Why, ec2Way: way,
 		access: w.access, gather: h.EC2Gather,
-	}, nil
+	}
+	return e, s.prepare(e, w)
 }
 
 // complete adds to a job what is known of its instance; user says that a login name was given.
@@ -165,6 +178,7 @@ func (e *ec2Host) complete(j *acquire.Job, engine []acquire.Setting, user bool) 
 		j.Target.User = e.User
 		j.Settings = setSetting(j.Settings, "user", e.User, "ec2: "+e.UserWhy)
 	}
+	e.ec2Way.complete(j, e)
 	j.Check = e.confirm
 }
 

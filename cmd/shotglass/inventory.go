@@ -266,6 +266,9 @@ func waysIn(i *inventory.Instance) string {
 	if i.Ways.Endpoint != "" {
 		ways = append(ways, "EICE")
 	}
+	if i.Ways.Push != "" {
+		ways = append(ways, "push?")
+	}
 	return strings.Join(ways, ", ")
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire/freeze"
 	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
 	"github.com/shotglass-ir/shotglass/acquire/live"
+	"github.com/shotglass-ir/shotglass/cmd/internal/ec2connect"
 	"github.com/shotglass-ir/shotglass/cmd/internal/inventory"
 	"github.com/shotglass-ir/shotglass/cmd/shotglass/notify"
 	"github.com/shotglass-ir/shotglass/sink"
@@ -48,6 +49,7 @@ type captureOptions struct {
 	LogPrefix   string
 
 	ec2             map[string]*ec2Host                 // hosts that are EC2 instances, by name
+	key             *ec2connect.Key                     // that is pushed to them; nil: there are none
 	follow          *followUps                          // what is contained with the hosts; nil: nothing
 	gather          *gatherings                         // what is gathered of instances beside; nil: nothing
 	terms           s3.Options                          // of evidence in S3

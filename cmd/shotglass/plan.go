@@ -28,6 +28,7 @@ func planCommand(c *console, args []string) *cli.Command {
 			if err != nil {
 				return err
 			}
+			defer o.forget()
 			return o.logged(c, func() error { return planHosts(ctx.Context, c, o) })
 		},
 	}
@@ -179,12 +180,19 @@ func printStep(out io.Writer, s *acquire.Step, e *ec2Host) {
 		row("", "by %s", e.Selector)
 		row("address", "%s: %s", e.Address, e.AddressWhy)
 		row("user", "%s: %s", cmp.Or(e.User, "of ssh_config, or your own"), e.UserWhy)
+		e.ec2Way.print(row)
 	}
 	if in := s.Info; in.Addr != "" {
 		row("login", "%s@%s, %s", in.User, in.Addr, in.Auth)
 		row("host key", "%s %s (%s)", in.HostKeyType, in.HostKey, in.HostKeyTrust)
 		for _, j := range in.Jumps {
 			row("through", "%s@%s, %s %s (%s)", j.User, j.Addr, j.HostKeyType, j.HostKey, j.HostKeyTrust)
+		}
+		if in.Grant != "" {
+			row("", "with the key %s of %s", in.AuthKey, in.Grant)
+		}
+		if in.Tunnel != "" {
+			row("through", "%s", in.Tunnel)
 		}
 		if in.ProxyCommand != "" {
 			row("through", "%q", in.ProxyCommand)

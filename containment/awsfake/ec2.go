@@ -51,6 +51,7 @@ type Region struct {
 	Keys  []*Key       `json:"-"` // of KMS
 
 	functions map[string]*Function // of Lambda, by name
+	pushed    []PushedKey          // of EC2 Instance Connect, those that are not valid any more too
 
 	account *Account
 	cloud   *Cloud

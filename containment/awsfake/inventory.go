@@ -11,9 +11,6 @@ import (
 // An Image is an AMI.
 type Image struct{ Name, Owner, Description string }
 
-// A ConnectEndpoint is one of EC2 Instance Connect.
-type ConnectEndpoint struct{ ID, VPC, State string }
-
 // tagsOfInstance are its own tags, and the one that Auto Scaling keeps on it.
 func (r *Region) tagsOfInstance(i *Instance) map[string]string {
 	for name, g := range r.Scaling {
@@ -89,20 +86,6 @@ func describeImages(r *Request) (any, error) {
 		}
 	}
 	return r.pages("imagesSet", items)
-}
-
-func describeConnectEndpoints(r *Request) (any, error) {
-	var items [][]X
-	for _, e := range r.Region.ConnectEndpoints {
-		ok, err := r.matches(attributes{"vpc-id": {e.VPC}})
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			items = append(items, []X{el("instanceConnectEndpointId", e.ID), el("vpcId", e.VPC), el("state", e.State)})
-		}
-	}
-	return r.pages("instanceConnectEndpointSet", items)
 }
 
 // managerService is Systems Manager.

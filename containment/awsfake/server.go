@@ -74,6 +74,10 @@ func fail(code, format string, v ...any) error {
 // serve answers a request. What is asked of an unknown service, account or operation is a mistake of the
 // test, and answered so that it is found.
 func (c *Cloud) serve(w http.ResponseWriter, req *http.Request) {
+	if isTunnel(req) {
+		c.serveTunnel(w, req)
+		return
+	}
 	body, err := io.ReadAll(req.Body)
 	if err != nil {
 		panic(http.ErrAbortHandler)

@@ -7,6 +7,7 @@ func (c *Cloud) allServices() map[string]*service {
 		"cloudtrail":           with(trailService(), trailOps),
 		"config":               recorderService(),
 		"ec2":                  c.ec2Service(),
+		"ec2-instance-connect": connectService(),
 		"elasticloadbalancing": with(c.balancingService(), balancerOps),
 		"guardduty":            detectorService(),
 		"iam":                  with(c.iamService(), reportOps),

@@ -27,14 +27,16 @@ type part struct {
 // The parts of Images and Describe.
 var (
 	imagePart = part{"the name of its AMI", readImages}
-	parts     = []part{
+	waysParts = []part{
+		{"whether its VPC has an endpoint of EC2 Instance Connect", readEndpoints},
+		{"whether Systems Manager manages it", readManaged},
+	}
+	parts = append([]part{
 		imagePart,
 		{"whether it is of Nitro or Xen", readTypes},
 		{"which rules let everybody in", readRules},
-		{"whether its VPC has an endpoint of EC2 Instance Connect", readEndpoints},
 		{"its state in Auto Scaling", readScaling},
-		{"whether Systems Manager manages it", readManaged},
-	}
+	}, waysParts...)
 )
 
 // clients are those of one place.
@@ -42,11 +44,17 @@ type clients struct {
 	ec2     ec2API
 	scaling scalingAPI
 	ssm     ssmAPI
+	fips    bool // the configuration wants endpoints of FIPS 140
 }
 
 // Images fills in the images' names, and from them how to log in.
 func (f *Finder) Images(ctx context.Context, found *Found) error {
 	return f.describe(ctx, found.Instances, imagePart)
+}
+
+// Ways fills in the ways in that lead through AWS: endpoints of EC2 Instance Connect, and Systems Manager.
+func (f *Finder) Ways(ctx context.Context, found *Found) error {
+	return f.describe(ctx, found.Instances, waysParts...)
 }
 
 // Describe fills in all that DescribeInstances does not say. What cannot be read is among the Unknown of the instances that
@@ -66,7 +74,8 @@ func (f *Finder) describe(ctx context.Context, all []*Instance, parts ...part) e
 	for p, list := range byPlace {
 		g.Go(func() error {
 			cfg, err := f.Config(ctx, p.Target())
-			c := clients{ec2.NewFromConfig(cfg), autoscaling.NewFromConfig(cfg), ssm.NewFromConfig(cfg)}
+			api := ec2.NewFromConfig(cfg)
+			c := clients{api, autoscaling.NewFromConfig(cfg), ssm.NewFromConfig(cfg), api.Options().EndpointOptions.UseFIPSEndpoint == aws.FIPSEndpointStateEnabled}
 			var mu sync.Mutex
 			var reads errgroup.Group
 			for _, part := range parts {
@@ -88,7 +97,7 @@ func (f *Finder) describe(ctx context.Context, all []*Instance, parts ...part) e
 			reads.Wait() //nolint:errcheck // none is returned
 			for _, i := range list {
 				slices.Sort(i.Unknown)
-				i.Ways.Key = i.Key
+				i.Ways.Key, i.Ways.Push = i.Key, takesPushed(i)
 				i.Login, i.Module = loginOf(i), GuessOf(i)
 			}
 			return nil
@@ -221,29 +230,6 @@ func openRule(r types.SecurityGroupRule) (OpenRule, bool) {
 		}
 	}
 	return OpenRule{Group: aws.ToString(r.GroupId), From: from, Ports: ports}, true
-}
-
-// readEndpoints reads which VPCs have an endpoint of EC2 Instance Connect.
-func readEndpoints(ctx context.Context, c clients, list []*Instance) error {
-	by, vpcs := grouped(list, func(i *Instance) []string { return []string{i.VPC} })
-	for chunk := range slices.Chunk(vpcs, perFilter) {
-		pages := ec2.NewDescribeInstanceConnectEndpointsPaginator(c.ec2, &ec2.DescribeInstanceConnectEndpointsInput{Filters: filter("vpc-id", chunk...)})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(ctx)
-			if err != nil {
-				return err
-			}
-			for _, e := range page.InstanceConnectEndpoints {
-				if e.State != types.Ec2InstanceConnectEndpointStateCreateComplete {
-					continue
-				}
-				for _, i := range by[aws.ToString(e.VpcId)] {
-					i.Ways.Endpoint = aws.ToString(e.InstanceConnectEndpointId)
-				}
-			}
-		}
-	}
-	return nil
 }
 
 // scalingAtOnce is how many instances Auto Scaling is asked about at once.

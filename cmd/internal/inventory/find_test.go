@@ -137,6 +137,10 @@ func TestManyPages(t *testing.T) {
 
 func TestDescribe(t *testing.T) {
 	w := newWorld(t)
+	// Of several endpoints of a VPC the one of the subnet, of those that work.
+	r := w.cloud.Account(own).Region("eu-west-1")
+	r.ConnectEndpoints = append(r.ConnectEndpoints, awsfake.ConnectEndpoint{ID: "eice-2", VPC: "vpc-00000001", Subnet: "subnet-00000001", State: "update-complete"},
+		awsfake.ConnectEndpoint{ID: "eice-3", VPC: "vpc-00000001", Subnet: "subnet-00000001", State: "delete-in-progress"}, awsfake.ConnectEndpoint{ID: "eice-4", VPC: "vpc-00000001", State: "create-complete"})
 	f := w.finder(nil, nil)
 	found := w.find(f, "tag:Env")
 	if err := f.Describe(t.Context(), found); err != nil {
@@ -150,7 +154,8 @@ func TestDescribe(t *testing.T) {
 	if one.Hypervisor != "nitro" || two.Hypervisor != "xen" || !one.IMDS.V2Only || two.IMDS.V2Only {
 		t.Errorf("%+v\n%+v", one, two)
 	}
-	if one.Ways != (inventory.Ways{Key: "ops", SSM: "Online", Agent: "3.3.1.0", Endpoint: "eice-1"}) || two.Ways != (inventory.Ways{Endpoint: "eice-1"}) {
+	dns, push := strings.TrimPrefix(w.cloud.URL(), "http://"), "likely, by the name of its AMI"
+	if one.Ways != (inventory.Ways{Key: "ops", SSM: "Online", Agent: "3.3.1.0", Endpoint: "eice-2", EndpointDNS: dns, Push: push}) || two.Ways != (inventory.Ways{Endpoint: "eice-2", EndpointDNS: dns, Push: push}) || by["old"].Ways.Push != "" {
 		t.Errorf("%+v\n%+v", one.Ways, two.Ways)
 	}
 	if one.Scaling == nil || *one.Scaling != (inventory.Scaling{Group: "web-asg", State: "InService"}) || two.Scaling != nil {

@@ -82,6 +82,20 @@ var systems = []system{
 	{regexp.MustCompile(`(?i)^arch-linux`), "Arch Linux", "arch", ""},
 }
 
+// takesPushed says whether the image likely has EC2 Instance Connect's program, which asks for pushed keys; empty: nobody knows. AWS documents it for
+// Amazon Linux 2, 2023 and Ubuntu from 20.04 on. Minimal and container images leave it out.
+func takesPushed(i *Instance) string {
+	s, version, why := known(i)
+	switch {
+	case minimal.MatchString(i.Image.Name):
+	case s.name == "Amazon Linux" && s.flavour != "" && strings.Contains(i.Image.Name, "-ami-"), s.name == "Ubuntu" && version >= "20.04":
+		return "likely, by " + why
+	}
+	return ""
+}
+
+var minimal = regexp.MustCompile(`(?i)minimal|ecs|eks`)
+
 // kernelInName finds the kernel's version in the name of an AMI: "al2023-ami-2023.9.20251014.0-kernel-6.12-x86_64".
 var kernelInName = regexp.MustCompile(`(?i)kernel-([0-9]+\.[0-9]+)`)
 

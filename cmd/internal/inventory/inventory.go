@@ -39,7 +39,7 @@ type Instance struct {
 	Image        Image  `json:"image"`
 
 	VPC        string   `json:"vpc,omitempty"`
-	Subnets    []string `json:"subnets,omitempty"` // of its interfaces
+	Subnets    []string `json:"subnets,omitempty"` // of its interfaces, the primary one's first
 	Private    []string `json:"private_addresses,omitempty"`
 	Public     []string `json:"public_addresses,omitempty"`
 	IPv6       []string `json:"ipv6_addresses,omitempty"`
@@ -103,6 +103,10 @@ type Ways struct {
 	SSM      string `json:"ssm,omitempty"`      // the agent's ping: "Online", "ConnectionLost"; empty: not managed
 	Agent    string `json:"ssm_agent,omitempty"`
 	Endpoint string `json:"connect_endpoint,omitempty"` // of EC2 Instance Connect, in the VPC
+	// EndpointDNS is its name, the one for FIPS if the configuration wants that.
+	EndpointDNS string `json:"connect_endpoint_dns,omitempty"`
+	// Push says that the image likely takes keys that EC2 Instance Connect pushes; a guess by its name.
+	Push string `json:"connect_push,omitempty"`
 }
 
 // A Place is one region of one account.

@@ -160,6 +160,9 @@ _shotglass() {
 			'*--ec2-region[look for instances in this REGION, or in all that the account has enabled\: all]:value: ' \
 			'*--ec2-account[look in this account, through the role of --aws-role]:value: ' \
 			'--ec2-address[reach instances by this address]:value: ' \
+			'--ec2-connect[log in to instances by a key that is made for this run and pushed by EC2 Instance Connect, directly or through its endpoint or Session Manager]:value: ' \
+			'--ec2-host-keys[pin host keys of instances to those that they wrote on their consoles]:value: ' \
+			'--ec2-tunnel-rate[expect a tunnel through an endpoint of EC2 Instance Connect to carry this much, to know whether memory fits into its hour]:value: ' \
 			'*--ec2-user[log in to instances by this name, in place of the usual one of their AMI\: NAME, or AMI=NAME for those whose AMI has this id or name, with * for any characters]:value: ' \
 			'--ec2-limit[refuse to capture more than N instances that selectors name]:value: ' \
 			'--gather[take this of each EC2 instance from AWS, before anything is changed there\: LIST of names with commas, or all, which is everything that is read; snapshots of the volumes, which are made, by name\: all,snapshots; or none. See docs/gather.md]:value: ' \
@@ -294,6 +297,9 @@ _shotglass() {
 			'*--ec2-region[look for instances in this REGION, or in all that the account has enabled\: all]:value: ' \
 			'*--ec2-account[look in this account, through the role of --aws-role]:value: ' \
 			'--ec2-address[reach instances by this address]:value: ' \
+			'--ec2-connect[log in to instances by a key that is made for this run and pushed by EC2 Instance Connect, directly or through its endpoint or Session Manager]:value: ' \
+			'--ec2-host-keys[pin host keys of instances to those that they wrote on their consoles]:value: ' \
+			'--ec2-tunnel-rate[expect a tunnel through an endpoint of EC2 Instance Connect to carry this much, to know whether memory fits into its hour]:value: ' \
 			'*--ec2-user[log in to instances by this name, in place of the usual one of their AMI\: NAME, or AMI=NAME for those whose AMI has this id or name, with * for any characters]:value: ' \
 			'--ec2-limit[refuse to capture more than N instances that selectors name]:value: ' \
 			'--gather[take this of each EC2 instance from AWS, before anything is changed there\: LIST of names with commas, or all, which is everything that is read; snapshots of the volumes, which are made, by name\: all,snapshots; or none. See docs/gather.md]:value: ' \
