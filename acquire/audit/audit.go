@@ -128,6 +128,7 @@ var descriptions = map[string]string{
 	"gathered":    "Evidence of AWS gathered",
 	"snapshots":   "Snapshots waited for",
 	"finished":    "Capture finished",
+	"key-pushed":  "Login key pushed",
 	"notified":    "Notification sent",
 	"interrupted": "Run interrupted",
 	EventEnd:      "Run ended",
