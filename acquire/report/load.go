@@ -35,7 +35,7 @@ func Load(ctx context.Context, files []File, o Options) (*Case, error) {
 	if o.At.IsZero() {
 		o.At = o.Made
 	}
-	c := &Case{ReRead: o.ReRead, SignersName: o.SignersName, Made: o.Made.UTC(), Tool: o.Tool}
+	c := &Case{ReRead: o.ReRead, SignersName: o.SignersName, Made: o.Made.UTC(), Tool: o.Tool, Inquiries: o.Inquiries}
 	for _, f := range files {
 		var err error
 		if audit.IsLog(f.Name) {
@@ -50,7 +50,7 @@ func Load(ctx context.Context, files []File, o Options) (*Case, error) {
 			c.Unread = append(c.Unread, f.Name+": "+err.Error())
 		}
 	}
-	if len(c.Captures)+len(c.Logs) == 0 {
+	if len(c.Captures)+len(c.Logs)+len(c.Inquiries) == 0 {
 		return nil, fmt.Errorf("there is no manifest and no audit log to report on (%d files could not be used: %s)", len(c.Unread), strings.Join(c.Unread, "; "))
 	}
 	c.attach(o.Containments)

@@ -22,6 +22,8 @@ type Case struct {
 	Logs     []*Log
 	// Containments are records that belong to no capture here.
 	Containments []*Containment
+	// Inquiries are the records of what is no image.
+	Inquiries []*Inquiry
 	// Failed are hosts that the logs know and of which there is no image.
 	Failed []Failure
 	// Unread says which files could not be used, and why.
@@ -87,6 +89,8 @@ type Options struct {
 
 	// Containments are the records of containments, read and checked by whoever knows them.
 	Containments []*Containment
+	// Inquiries are other records, read and checked in the same way.
+	Inquiries []*Inquiry
 
 	Made time.Time
 	Tool acquire.Tool
@@ -111,6 +115,9 @@ func (c *Case) Verdict() string {
 	}
 	for _, r := range c.contained() {
 		add(r.verdict())
+	}
+	for _, q := range c.Inquiries {
+		add(q.verdict())
 	}
 	if len(c.Unread) > 0 {
 		add(acquire.VerdictMismatch)

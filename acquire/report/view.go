@@ -35,6 +35,9 @@ type page struct {
 	// Contained are records without a capture here; ContainSpace is the namespace of their signatures.
 	Contained    []containmentView
 	ContainSpace string
+	Inquiries    []inquiryView
+	// Endings are those of the records of inquiries, each with the namespace of its signatures.
+	Endings []pair
 }
 
 type tile struct{ Label, Value, Note string }
@@ -138,6 +141,17 @@ func (c *Case) page() page {
 		p.ContainSpace = r.Namespace
 		fmt.Fprintf(&sums, "%s  %s\n", r.SHA256, r.File)
 	}
+	for _, q := range c.Inquiries {
+		p.Inquiries = append(p.Inquiries, q.view())
+		p.Alerts = append(p.Alerts, q.alerts("inquiries")...)
+		fmt.Fprintf(&sums, "%s  %s\n", q.SHA256, q.File)
+		for _, b := range q.Beside {
+			fmt.Fprintf(&sums, "%s\n", audit.Printable(b))
+		}
+		if e := (pair{q.Ending, q.Namespace}); !slices.Contains(p.Endings, e) {
+			p.Endings = append(p.Endings, e)
+		}
+	}
 	p.Sums = sums.String()
 	p.Lead, p.Class = c.lead()
 	p.Tiles = c.tiles(from, to)
@@ -198,6 +212,11 @@ func (c *Case) counts() (n counts) {
 	}
 	for _, r := range c.contained() {
 		if !r.Signature.Trusted {
+			n.untrusted++
+		}
+	}
+	for _, q := range c.Inquiries {
+		if !q.Signature.Trusted {
 			n.untrusted++
 		}
 	}
@@ -269,10 +288,11 @@ func (c *Case) lead() (text, class string) {
 	return text, class
 }
 
-// broken reports whether a log or a record of a containment does not agree with itself, or with what it names.
+// broken reports whether a log or a record that is no manifest does not agree with itself, or with what it names.
 func (c *Case) broken() bool {
 	return slices.ContainsFunc(c.Logs, func(l *Log) bool { return l.Verdict == acquire.VerdictMismatch }) ||
-		slices.ContainsFunc(c.contained(), func(r *Containment) bool { return r.verdict() == acquire.VerdictMismatch })
+		slices.ContainsFunc(c.contained(), func(r *Containment) bool { return r.verdict() == acquire.VerdictMismatch }) ||
+		slices.ContainsFunc(c.Inquiries, func(q *Inquiry) bool { return q.verdict() == acquire.VerdictMismatch })
 }
 
 func (c *Case) tiles(from, to time.Time) []tile {

@@ -36,6 +36,7 @@ type containRun struct {
 	risks                                 []string // accepted
 
 	doors doors
+	also  int // an exit code of what was done before
 }
 
 // containParallel bounds the targets under way at once: each waits more than a minute for flows.
@@ -95,6 +96,28 @@ func stageNames() string {
 }
 
 func readContain(c *console, ctx *cli.Context) (*containRun, error) {
+	o, err := readContainOptions(c, ctx)
+	if err != nil {
+		return nil, err
+	}
+	if ctx.NArg() == 0 {
+		return nil, usagef("no target").fix("name one: an ARN, i-..., user/NAME, role/NAME, function/NAME or AKIA...")
+	}
+	for _, a := range ctx.Args().Slice() {
+		t, err := containment.ParseTarget(a)
+		if err != nil {
+			return nil, usagef("%v", err)
+		}
+		if slices.Contains(o.targets, t) {
+			return nil, usagef("%s is named twice", t)
+		}
+		o.targets = append(o.targets, t)
+	}
+	return o, nil
+}
+
+// readContainOptions reads the flags of containFlags, journalFlags and awsFlags.
+func readContainOptions(c *console, ctx *cli.Context) (*containRun, error) {
 	o := &containRun{
 		options: containment.Options{
 			Mode: ctx.String("mode"), Cuts: ctx.StringSlice("cut"), Addresses: ctx.StringSlice("deny-address"), Forensic: ctx.String("forensic"),
@@ -125,19 +148,6 @@ func readContain(c *console, ctx *cli.Context) (*containRun, error) {
 	}
 	if o.dryRun && o.resume {
 		return nil, usagef("--dry-run and --resume exclude each other").fix("shotglass status says what was done")
-	}
-	if ctx.NArg() == 0 {
-		return nil, usagef("no target").fix("name one: an ARN, i-..., user/NAME, role/NAME, function/NAME or AKIA...")
-	}
-	for _, a := range ctx.Args().Slice() {
-		t, err := containment.ParseTarget(a)
-		if err != nil {
-			return nil, usagef("%v", err)
-		}
-		if slices.Contains(o.targets, t) {
-			return nil, usagef("%s is named twice", t)
-		}
-		o.targets = append(o.targets, t)
 	}
 	var err error
 	o.access, err = readAWSAccess(c, ctx)
@@ -189,7 +199,7 @@ func (o *containRun) run(ctx context.Context, c *console) error {
 		code = exitFailed
 	}
 	if failed > 0 || o.dryRun {
-		return endContain(c, code, 0, failed)
+		return endContain(c, worse(code, o.also), 0, failed)
 	}
 	if err := o.ask(sctx, c, all); err != nil {
 		return err
@@ -280,7 +290,7 @@ func (o *containRun) make(ctx context.Context, c *console, all []*planned) error
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	return endContain(c, code, good, bad)
+	return endContain(c, worse(code, o.also), good, bad)
 }
 
 // containCode is the exit code of one target.

@@ -100,14 +100,7 @@ func convertImage(c *console, ctx *cli.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	signing := &captureOptions{SignKey: ctx.String("sign-key"), Unsigned: ctx.Bool("unsigned")}
-	if signing.SignKey != "" && signing.Unsigned {
-		return usagef("--sign-key and --unsigned exclude each other").fix("unset SHOTGLASS_SIGN_KEY or leave --unsigned out")
-	}
-	if signing.passphrase, _, err = (secretSource{what: "key-passphrase", flag: "key-passphrase-file", file: ctx.String("key-passphrase-file"), env: "SHOTGLASS_KEY_PASSPHRASE", always: true}).open(newPrompter(c)); err != nil {
-		return err
-	}
-	closer, err := signing.openSigner(ctx.Context)
+	signing, closer, err := recordSigner(c, ctx)
 	if err != nil {
 		return err
 	}

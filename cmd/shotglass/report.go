@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,10 +21,10 @@ import (
 )
 
 const reportText = `Makes one HTML page of a case: every capture with its state, timeline, rate, digests, checks, anomalies, what was left on the
-host and how to remove it, what was contained with it and what stays open, who vouches for it, the audit logs, and how to check all of that without shotglass. The page needs nothing
+host and how to remove it, what was contained with it and what stays open, who vouches for it, the audit logs, what an access key did, and how to check all of that without shotglass. The page needs nothing
 else, runs no script, and prints.
 
-PLACE is a folder, s3://bucket/prefix/, a manifest or an audit log. Signatures and chains are checked against --signers. Images are
+PLACE is a folder, s3://bucket/prefix/, a manifest, an audit log or a record of a key. Signatures and chains are checked against --signers. Images are
 read again with --verify alone; the page says whether they were. The page goes to standard output or, with -o, to a new file.
 
 Exit codes are those of verify, of everything together.`
@@ -81,6 +82,18 @@ func makeReport(ctx context.Context, c *console, places []string, access s3.Opti
 		}
 		files = append(files, more...)
 		for _, f := range records {
+			if strings.HasSuffix(f.Name, keySuffix) {
+				q, err := readKeyRecord(ctx, f, o)
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+				if err != nil {
+					unread = append(unread, f.Name+": "+err.Error())
+					continue
+				}
+				o.Inquiries = append(o.Inquiries, q)
+				continue
+			}
 			r, err := readRecord(ctx, f, o)
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
@@ -154,6 +167,9 @@ func reportFiles(ctx context.Context, name string, access s3.Options) (files, re
 		return nil, nil, err
 	}
 	file := func(name string) report.File { return report.File{Where: where, Place: label, Name: name} }
+	if strings.HasSuffix(base, keySuffix) {
+		return nil, []report.File{file(base)}, nil
+	}
 	if base != "" {
 		if !report.Belongs(base) {
 			return nil, nil, fmt.Errorf("is neither a manifest (%s) nor an audit log; name these, or their folder", acquire.ManifestSuffix)
@@ -175,11 +191,11 @@ func reportFiles(ctx context.Context, name string, access s3.Options) (files, re
 		switch {
 		case report.Belongs(l.Name):
 			files = append(files, file(l.Name))
-		case strings.HasSuffix(l.Name, recordSuffix):
+		case strings.HasSuffix(l.Name, recordSuffix), strings.HasSuffix(l.Name, keySuffix):
 			records = append(records, file(l.Name))
 		}
 	}
-	if len(files) == 0 {
+	if len(files) == 0 && !slices.ContainsFunc(records, func(f report.File) bool { return strings.HasSuffix(f.Name, keySuffix) }) {
 		return nil, nil, errors.New("there is no manifest and no audit log")
 	}
 	return files, records, nil

@@ -28,30 +28,38 @@ func readRecord(ctx context.Context, f report.File, o report.Options) (*report.C
 	if err != nil {
 		return nil, fmt.Errorf("it is no record of a containment: %w", err)
 	}
-	sum := sha256.Sum256(data)
 	r := recordView(rec)
-	r.Place, r.File, r.Bytes, r.SHA256, r.Namespace = f.Place, f.Name, int64(len(data)), hex.EncodeToString(sum[:]), containmentNamespace
-	sig, err := readSmall(ctx, f.Where, f.Name+acquire.SignatureSuffix)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		r.Signature.Detail = "there is no " + f.Name + acquire.SignatureSuffix
-	case err != nil:
-		r.Signature.Present, r.Signature.Detail = true, err.Error()
-	default:
-		at := o.At
-		if at.IsZero() {
-			at = time.Now()
-		}
-		signers := o.Signers
-		if signers == nil {
-			signers = &signature.AllowedSigners{}
-		}
-		r.Signature = acquire.CheckSignature(containmentNamespace, data, sig, signers, at)
-	}
+	r.Place, r.File, r.Bytes, r.SHA256, r.Namespace = f.Place, f.Name, int64(len(data)), sumOf(data), containmentNamespace
+	r.Signature = recordSignature(ctx, f, data, containmentNamespace, o)
 	if !r.Signature.Trusted { // nobody is told to paste what nobody vouches for
 		r.Release, r.Contain = "", ""
 	}
 	return r, nil
+}
+
+func sumOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// recordSignature is what can be said of the signature beside a record.
+func recordSignature(ctx context.Context, f report.File, data []byte, namespace string, o report.Options) acquire.SignatureState {
+	sig, err := readSmall(ctx, f.Where, f.Name+acquire.SignatureSuffix)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return acquire.SignatureState{Detail: "there is no " + f.Name + acquire.SignatureSuffix}
+	case err != nil:
+		return acquire.SignatureState{Present: true, Detail: err.Error()}
+	}
+	at := o.At
+	if at.IsZero() {
+		at = time.Now()
+	}
+	signers := o.Signers
+	if signers == nil {
+		signers = &signature.AllowedSigners{}
+	}
+	return acquire.CheckSignature(namespace, data, sig, signers, at)
 }
 
 // recordView puts a record into words.

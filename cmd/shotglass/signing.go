@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 
+	"github.com/urfave/cli/v2"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 
@@ -51,6 +52,20 @@ func (o *captureOptions) openSigner(ctx context.Context) (io.Closer, error) {
 	o.Engine.Signer = signer
 	o.Engine.Settings = append(o.Engine.Settings, acquire.Setting{Name: "signer", Value: ssh.FingerprintSHA256(signer.PublicKey()), Origin: o.SignKey})
 	return closer, nil
+}
+
+// recordSigner loads the key of --sign-key, for a record that is no manifest. The closer ends the agent's connection.
+func recordSigner(c *console, ctx *cli.Context) (*captureOptions, io.Closer, error) {
+	o := &captureOptions{SignKey: ctx.String("sign-key"), Unsigned: ctx.Bool("unsigned")}
+	if o.SignKey != "" && o.Unsigned {
+		return nil, nil, usagef("--sign-key and --unsigned exclude each other").fix("unset SHOTGLASS_SIGN_KEY or leave --unsigned out")
+	}
+	var err error
+	if o.passphrase, _, err = (secretSource{what: "key-passphrase", flag: "key-passphrase-file", file: ctx.String("key-passphrase-file"), env: "SHOTGLASS_KEY_PASSPHRASE", always: true}).open(newPrompter(c)); err != nil {
+		return nil, nil, err
+	}
+	closer, err := o.openSigner(ctx.Context)
+	return o, closer, err
 }
 
 func agentSigner(path string) (ssh.Signer, io.Closer, error) {

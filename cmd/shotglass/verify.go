@@ -23,7 +23,7 @@ const verifyText = `FILE is an image, its partial form or its manifest; image, m
 It may be s3://bucket/key too. The image is read again in full, and the swap areas and what was collected beside it. Every mismatch is told, with its frame and its offsets.
 FILE may also be the audit log of a run: its chain, its end, its signature and the manifests beside it are checked; or the record of
 a containment, IMAGE.containment: its signature, and the manifest that it names; or the record of what AWS has of an instance,
-....gathered, with its archive and what became of snapshots.
+....gathered, with its archive and what became of snapshots; or that of a key, KEY-TIME.keytrail: its signature, and the events beside it.
 
 Whom to trust is said by --signers, never by the manifest: a file of allowed signers as in ssh-keygen(1), such as
 
@@ -104,14 +104,18 @@ type verifyMessage struct {
 func verifyFiles(ctx context.Context, c *console, files []string, access s3.Options, o acquire.VerifyOptions) error {
 	code := exitOK
 	for _, name := range files {
-		check := verifyLog
+		var check func(context.Context, *console, string, s3.Options, acquire.VerifyOptions) (int, error)
 		switch {
+		case audit.IsLog(name):
+			check = verifyLog
 		case strings.HasSuffix(name, recordSuffix):
 			check = verifyRecord
 		case isGathered(name):
 			check = verifyGathered
+		case strings.HasSuffix(name, keySuffix):
+			check = verifyKey
 		}
-		if audit.IsLog(name) || strings.HasSuffix(name, recordSuffix) || isGathered(name) {
+		if check != nil {
 			one, err := check(ctx, c, name, access, o)
 			if ctx.Err() != nil {
 				return context.Cause(ctx)

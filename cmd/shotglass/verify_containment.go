@@ -83,27 +83,9 @@ func (m *recordMessage) check(ctx context.Context, name string, access s3.Option
 	if err != nil {
 		return err
 	}
-	data, err := readSmall(ctx, where, base)
-	if err != nil {
-		return err
-	}
-	sig, err := readSmall(ctx, where, base+".sig")
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: there is no signature %s.sig", signature.ErrUntrusted, base)
-	}
-	if err != nil {
-		return err
-	}
-	at := o.At
-	if at.IsZero() {
-		at = time.Now()
-	}
-	signers := o.Signers
-	if signers == nil {
-		signers = &signature.AllowedSigners{}
-	}
-	var trust error
-	if m.Signer, trust = signature.VerifyIn(containmentNamespace, data, sig, signers, at); errors.Is(trust, signature.ErrBadSignature) {
+	data, signer, trust := readSigned(ctx, where, base, containmentNamespace, o)
+	m.Signer = signer
+	if data == nil {
 		return trust
 	}
 	rec, err := parseRecord(data)
@@ -121,6 +103,35 @@ func (m *recordMessage) check(ctx context.Context, name string, access s3.Option
 		return errors.Join(fmt.Errorf("the manifest beside it is not the one that it names, %s", rec.Manifest.SHA256), trust)
 	}
 	return trust
+}
+
+// readSigned reads a record and checks who signed it. Without the record's bytes the error is final; with them it says that they are not trusted.
+func readSigned(ctx context.Context, where sink.Opener, base, namespace string, o acquire.VerifyOptions) ([]byte, signature.Identity, error) {
+	var none signature.Identity
+	data, err := readSmall(ctx, where, base)
+	if err != nil {
+		return nil, none, err
+	}
+	sig, err := readSmall(ctx, where, base+acquire.SignatureSuffix)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, none, fmt.Errorf("%w: there is no signature %s%s", signature.ErrUntrusted, base, acquire.SignatureSuffix)
+	}
+	if err != nil {
+		return nil, none, err
+	}
+	at := o.At
+	if at.IsZero() {
+		at = time.Now()
+	}
+	signers := o.Signers
+	if signers == nil {
+		signers = &signature.AllowedSigners{}
+	}
+	who, err := signature.VerifyIn(namespace, data, sig, signers, at)
+	if errors.Is(err, signature.ErrBadSignature) {
+		return nil, who, err
+	}
+	return data, who, err
 }
 
 // manifestOf says whether the manifest that a record names lies beside it.

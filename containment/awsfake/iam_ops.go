@@ -326,6 +326,15 @@ func accessKeyInfo(r *Request) (any, error) {
 			}
 		}
 	}
+	for _, a := range r.Cloud.accounts { // a key tells its account itself; here what it did or who made it does
+		for _, region := range a.regions {
+			for _, e := range region.Trail {
+				if k := e.read(); k.key == id || slices.Contains(k.attributes["ResourceName"], id) {
+					return []X{el("Account", a.ID)}, nil
+				}
+			}
+		}
+	}
 	return nil, &Error{Code: "ValidationError", Message: "The access key is not known."}
 }
 

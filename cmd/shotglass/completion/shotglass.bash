@@ -4,7 +4,7 @@ _shotglass() {
 	local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" cmd="${COMP_WORDS[1]}"
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		COMPREPLY=($(compgen -W "capture plan verify report cat inspect convert mount serve-image live triage symbols upload contain status release lockdown hosts inventory ready gather bucket modules version completion man help --help --version" -- "$cur"))
+		COMPREPLY=($(compgen -W "capture plan verify report cat inspect convert mount serve-image live triage symbols upload contain status release lockdown hosts inventory key ready gather bucket modules version completion man help --help --version" -- "$cur"))
 		return
 	fi
 	local flags= words= files= hosts=
@@ -519,6 +519,49 @@ _shotglass() {
 		flags="--related --wide --ec2-region --ec2-account --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --no-instance-metadata --json --help -h"
 		words=""
 		;;
+	key)
+		case "$prev" in
+		--since) return ;;
+		--until) return ;;
+		--trail-region) return ;;
+		--trail) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--depth) return ;;
+		--identities) return ;;
+		--pages) return ;;
+		--output|-o) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--sign-key) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--key-passphrase-file) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--mode) return ;;
+		--without) return ;;
+		--cut) return ;;
+		--deny-address) return ;;
+		--forensic) return ;;
+		--forensic-port) return ;;
+		--untrack-wait) return ;;
+		--watch) return ;;
+		--irreversible) return ;;
+		--quarantine-tag) return ;;
+		--accept-risk) return ;;
+		--case) return ;;
+		--journal) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--journal-to) return ;;
+		--aws-region) return ;;
+		--aws-profile) return ;;
+		--aws-endpoint) return ;;
+		--aws-role) return ;;
+		--aws-external-id) return ;;
+		--aws-source-identity) return ;;
+		--break-glass) return ;;
+		--s3-region) return ;;
+		--s3-profile) return ;;
+		--s3-endpoint) return ;;
+		--s3-role-arn) return ;;
+		--s3-external-id) return ;;
+		--s3-bucket-owner) return ;;
+		esac
+		flags="--since --until --trail-region --trail --depth --identities --pages --timeline --output -o --sign-key --key-passphrase-file --unsigned --contain --contain-made --mode --without --cut --deny-address --forensic --forensic-port --untrack-wait --watch --irreversible --key-only --quarantine-tag --dry-run --yes --accept-risk --despite-denied --require-verified --case --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --no-instance-metadata --break-glass --json --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
+		words=""
+		;;
 	ready)
 		case "$prev" in
 		--check) return ;;
@@ -659,7 +702,7 @@ _shotglass() {
 		case "$prev" in
 		esac
 		flags="--help -h"
-		words="capture plan verify report cat inspect convert mount serve-image live triage symbols upload contain status release lockdown hosts inventory ready gather bucket modules version completion man help exit-codes environment secrets json evidence"
+		words="capture plan verify report cat inspect convert mount serve-image live triage symbols upload contain status release lockdown hosts inventory key ready gather bucket modules version completion man help exit-codes environment secrets json evidence"
 		;;
 	*) return ;;
 	esac

@@ -24,6 +24,7 @@ _shotglass() {
 		'lockdown:ask the function in AWS to contain, by a message'
 		'hosts:check hosts files'
 		'inventory:list EC2 instances and what matters to a responder'
+		'key:say whose an AWS access key is and what was done with it'
 		'ready:say whether an AWS account is ready for an incident'
 		'gather:take what AWS knows of EC2 instances, and snapshots of their volumes'
 		'bucket:make an evidence bucket, or say what one lacks'
@@ -706,6 +707,63 @@ _shotglass() {
 			'-h[print this help to standard output]' \
 			'*:argument: '
 		;;
+	key)
+		_arguments -S \
+			'--since[look at events since this TIME\: 2006-01-02T15\:04\:05Z, or so long ago, as 36h or 14d]:value: ' \
+			'--until[and until this TIME]:value: ' \
+			'*--trail-region[ask the event history of this REGION alone]:value: ' \
+			'--trail[read CloudTrail’s log files in this folder, too]:file:_files' \
+			'--depth[follow identities that were made or taken for N steps]:value: ' \
+			'--identities[follow N identities at most]:value: ' \
+			'--pages[read N pages of 50 events at most for each identity and region]:value: ' \
+			'--timeline[print every event, in order of time, in place of the worst]' \
+			'--output[keep a record of it, and the events, in this folder]:file:_files' \
+			'-o[keep a record of it, and the events, in this folder]:file:_files' \
+			'--sign-key[sign the record with this SSH key\: a private key, or the .pub of a key that ssh-agent holds]:file:_files' \
+			'--key-passphrase-file[read the passphrase of the key from the first line of FILE; or set SHOTGLASS_KEY_PASSPHRASE]:file:_files' \
+			'--unsigned[leave the record unsigned]' \
+			'--contain[contain the key’s owner afterwards\: everything denied, all credentials off; the role, of a temporary key]' \
+			'--contain-made[and all that it made or took]' \
+			'--mode[for roles\: revoke|deny, sessions of before now, or all; for functions\: strict, the sessions of their roles too]:value: ' \
+			'*--without[leave out this STAGE\: protect, detach, lock, prepare, timeouts, untrack, isolate, cut]:value: ' \
+			'*--cut[cut hard, too]:value: ' \
+			'*--deny-address[deny this ADDRESS or prefix in the network ACL of the subnet]:value: ' \
+			'--forensic[let this SOURCE in to an isolated instance\: a prefix such as 192.0.2.7/32, or a security group]:value: ' \
+			'--forensic-port[on this PORT]:value: ' \
+			'--untrack-wait[let this TIME pass until the groups isolate, so that flows become untracked]:value: ' \
+			'--watch[see for this TIME whether someone undoes it, and do it again]:value: ' \
+			'*--irreversible[also do this CHANGE, which cannot be undone\: durable-executions]:value: ' \
+			'--key-only[of an access key\: leave its user as it is]' \
+			'--quarantine-tag[tag users and roles with KEY=VALUE, which a service control policy of your organisation denies everything to]:value: ' \
+			'--dry-run[say what would be done, and whether it is allowed; change nothing]' \
+			'--yes[do not ask]' \
+			'*--accept-risk[do not ask about this RISK]:value: ' \
+			'--despite-denied[begin although permissions seem to be missing]' \
+			'--require-verified[exit with 5 for an instance whose flows nobody looked at, too]' \
+			'--case[ID of the case; a target has one journal in a case]:value: ' \
+			'--journal[folder of the journals]:file:_files' \
+			'--journal-to[keep the journals here too]:value: ' \
+			'--aws-region[REGION of targets that are not named by ARN]:value: ' \
+			'--aws-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--aws-endpoint[another server than AWS, such as an emulator]:value: ' \
+			'--aws-role[role to assume\: ARN, or the name of a role that each target’s account has]:value: ' \
+			'--aws-external-id[external ID for that role]:value: ' \
+			'--aws-source-identity[source identity of that role’s session, which CloudTrail shows]:value: ' \
+			'--no-instance-metadata[do not ask the instance metadata service which instance this is]' \
+			'*--break-glass[never contain this TARGET, beside who calls and the machine that this runs on]:value: ' \
+			'--json[print JSON Lines to standard output]' \
+			'--s3-region[REGION of the bucket]:value: ' \
+			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--s3-endpoint[another server than AWS]:value: ' \
+			'--s3-path-style[name the bucket in the path, as most other servers want]' \
+			'--s3-insecure-http[take an endpoint without TLS on another machine\: anybody in between can read and forge the evidence]' \
+			'--s3-role-arn[role to assume]:value: ' \
+			'--s3-external-id[external ID for that role]:value: ' \
+			'--s3-bucket-owner[ACCOUNT that must own the bucket]:value: ' \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'*:argument: '
+		;;
 	ready)
 		_arguments -S \
 			'*--check[make this check alone]:value: ' \
@@ -885,7 +943,7 @@ _shotglass() {
 		_arguments -S \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
-			'*:argument:(capture plan verify report cat inspect convert mount serve-image live triage symbols upload contain status release lockdown hosts inventory ready gather bucket modules version completion man help exit-codes environment secrets json evidence)'
+			'*:argument:(capture plan verify report cat inspect convert mount serve-image live triage symbols upload contain status release lockdown hosts inventory key ready gather bucket modules version completion man help exit-codes environment secrets json evidence)'
 		;;
 	esac
 }
