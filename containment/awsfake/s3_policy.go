@@ -60,7 +60,7 @@ func (b *Bucket) denies(action string, p *Principal) bool {
 	}
 	resource := "arn:aws:s3:::" + b.Name
 	return slices.ContainsFunc(list, func(s bucketStatement) bool {
-		return s.Effect == "Deny" && s.Principal == "*" && slices.ContainsFunc(s.Action, func(a string) bool { return like(a, action) }) &&
+		return s.Effect == "Deny" && s.all() && slices.ContainsFunc(s.Action, func(a string) bool { return like(a, action) }) &&
 			slices.ContainsFunc(s.Resource, func(res string) bool { return like(res, resource) }) && s.applies(who)
 	})
 }
@@ -82,4 +82,10 @@ func (s bucketStatement) applies(who string) bool {
 		}
 	}
 	return true
+}
+
+// all reports whether a statement is about everybody.
+func (s bucketStatement) all() bool {
+	m, ok := s.Principal.(map[string]any)
+	return !ok && s.Principal == "*" || ok && m["AWS"] == "*"
 }

@@ -67,7 +67,7 @@ func TestCheckEach(t *testing.T) {
 		{"settings", cut("ShotglassSettingsStay"), "deny-settings"},
 		{"all are exempt", policy(glass, "*"), "deny-delete deny-settings"},
 		{"many are exempt", policy(glass, "arn:aws:iam::"+account+":role/*"), "deny-delete deny-settings"},
-		{"not everybody", policy(`"Principal":"*","Action":"s3:PutObject"`, `"Principal":{"AWS":"arn:aws:iam::1:root"},"Action":"s3:PutObject"`), "no-overwrite"},
+		{"not everybody", policy(`"Principal":{"AWS":"*"},"Action":"s3:PutObject"`, `"Principal":{"AWS":"arn:aws:iam::1:root"},"Action":"s3:PutObject"`), "no-overwrite"},
 		{"a part of it", policy(`"arn:aws:s3:::evidence/*"`, `"arn:aws:s3:::evidence/a/*"`), "tls-only deny-delete no-overwrite"},
 		{"overwrites", cut("ShotglassNothingOverwritten"), "no-overwrite"},
 		{"off", set("lifecycle", "Enabled", "Disabled"), "stale-uploads"},

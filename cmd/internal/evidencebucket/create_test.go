@@ -228,7 +228,7 @@ func TestNothingIsLoosened(t *testing.T) {
 	w.cloud.Edit(func() { b.Settings["lifecycle"] = strings.Replace(b.Settings["lifecycle"], ">30<", ">2<", 1) })
 	before := b.Policy
 	plan = w.must(evidencebucket.Terms{})
-	if len(plan.Steps) != 0 || b.Policy != before || len(plan.Notes) != 2 {
+	if len(plan.Steps) != 0 || b.Policy != before || len(plan.Notes) != 3 {
 		t.Errorf("%q %q", ids(plan), plan.Notes)
 	}
 	if s := w.states(name); s["stale-uploads"] != evidencebucket.Fail {

@@ -105,7 +105,7 @@ func (m *Maker) makeKey(ctx context.Context) error {
 func keyPolicy(partition, account string, breakGlass []string) map[string]any {
 	return map[string]any{"Version": "2012-10-17", "Statement": []statement{
 		{Sid: "ShotglassAccount", Effect: "Allow", Principal: map[string]string{"AWS": "arn:" + partition + ":iam::" + account + ":root"}, Action: texts{"kms:*"}, Resource: texts{"*"}},
-		{Sid: "ShotglassKeyStays", Effect: "Deny", Principal: "*", Action: texts{"kms:DeleteAlias", "kms:DisableKey", "kms:PutKeyPolicy", "kms:ScheduleKeyDeletion"}, Resource: texts{"*"},
+		{Sid: "ShotglassKeyStays", Effect: "Deny", Principal: map[string]string{"AWS": "*"}, Action: texts{"kms:DeleteAlias", "kms:DisableKey", "kms:PutKeyPolicy", "kms:ScheduleKeyDeletion"}, Resource: texts{"*"},
 			Condition: map[string]map[string]texts{"ArnNotLike": {principalKey: breakGlass}}},
 	}}
 }

@@ -13,7 +13,7 @@ import (
 func (m *Maker) logSteps(ctx context.Context, plan *Plan, have *settings, api *s3.Client) (steps []Step, err error) {
 	p, t := m.place(), m.Terms
 	switch {
-	case have.logging.v != nil:
+	case have.logging.v != nil && (t.LogBucket != "" || aws.ToString(have.logging.v.TargetBucket) != m.logs().Bucket): // ours is completed
 		if to := aws.ToString(have.logging.v.TargetBucket); t.LogBucket != "" && to != t.LogBucket {
 			plan.Notes = append(plan.Notes, fmt.Sprintf("accesses stay logged to %q", to))
 		}

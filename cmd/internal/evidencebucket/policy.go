@@ -140,12 +140,12 @@ func wanted(p Place, partition string, breakGlass []string) []statement {
 	bucket, objects := p.arns(partition)
 	others := map[string]map[string]texts{"ArnNotLike": {principalKey: breakGlass}}
 	return []statement{
-		{Sid: sidTLS, Effect: "Deny", Principal: "*", Action: texts{"s3:*"}, Resource: texts{bucket, objects}, Condition: map[string]map[string]texts{"Bool": {"aws:SecureTransport": {"false"}}}},
-		{Sid: sidKeep, Effect: "Deny", Principal: "*", Action: destroying, Resource: texts{objects}, Condition: others},
-		{Sid: sidHold, Effect: "Deny", Principal: "*", Action: texts{"s3:PutObjectLegalHold"}, Resource: texts{objects},
+		{Sid: sidTLS, Effect: "Deny", Principal: map[string]string{"AWS": "*"}, Action: texts{"s3:*"}, Resource: texts{bucket, objects}, Condition: map[string]map[string]texts{"Bool": {"aws:SecureTransport": {"false"}}}},
+		{Sid: sidKeep, Effect: "Deny", Principal: map[string]string{"AWS": "*"}, Action: destroying, Resource: texts{objects}, Condition: others},
+		{Sid: sidHold, Effect: "Deny", Principal: map[string]string{"AWS": "*"}, Action: texts{"s3:PutObjectLegalHold"}, Resource: texts{objects},
 			Condition: map[string]map[string]texts{"ArnNotLike": {principalKey: breakGlass}, "StringEquals": {"s3:object-lock-legal-hold": {"OFF"}}}},
-		{Sid: sidSettings, Effect: "Deny", Principal: "*", Action: weakening, Resource: texts{bucket}, Condition: others},
-		{Sid: sidNoReplace, Effect: "Deny", Principal: "*", Action: texts{"s3:PutObject"}, Resource: texts{objects},
+		{Sid: sidSettings, Effect: "Deny", Principal: map[string]string{"AWS": "*"}, Action: weakening, Resource: texts{bucket}, Condition: others},
+		{Sid: sidNoReplace, Effect: "Deny", Principal: map[string]string{"AWS": "*"}, Action: texts{"s3:PutObject"}, Resource: texts{objects},
 			Condition: map[string]map[string]texts{"Null": {"s3:if-none-match": {"true"}}, "Bool": {"s3:ObjectCreationOperation": {"true"}}}},
 	}
 }
