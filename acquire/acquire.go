@@ -107,8 +107,11 @@ type Options struct {
 	// Resume keeps images of earlier runs; nil takes all hosts anew.
 	Resume *Resume
 
+	// Looked, if set, is told how many hosts the plan has looked at, of how many. It is called from many
+	// goroutines, and must not block.
+	Looked func(done, total int)
 	// CheckSink lets the plan prove that it could write: it creates and removes a
-	// probe in the sink. A plan that writes nothing leaves it off.
+	// probe in the sink.
 	CheckSink bool
 	// AllowLowSpace starts captures that may not fit the sink.
 	AllowLowSpace bool
@@ -361,8 +364,9 @@ type Step struct {
 	Prior *Prior `json:"prior,omitempty"`
 	// Notes say of images of earlier runs why they are not kept, or what to know of them.
 	Notes []string `json:"notes,omitempty"`
-	// Err says why this target cannot be captured: nothing was written.
-	Err error `json:"-"`
+	// Err says why this target cannot be captured: nothing was written. Obstacle is of which kind that is.
+	Err      error    `json:"-"`
+	Obstacle Obstacle `json:"obstacle,omitempty"`
 
 	opts    *Options // of its job
 	check   func(*Facts) (string, error)

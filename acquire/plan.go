@@ -48,7 +48,7 @@ func NewPlan(ctx context.Context, jobs []Job, opts Options) (*Plan, error) {
 	var g errgroup.Group
 	p.files = newFileBudget(opts.OpenFiles)
 	slots := make(slots, p.files.connecting)
-	var held atomic.Int64
+	var held, done atomic.Int64
 	for _, s := range p.Steps {
 		g.Go(func() error {
 			s.Err = s.plan(ctx, s.opts, slots)
@@ -60,6 +60,9 @@ func NewPlan(ctx context.Context, jobs []Job, opts Options) (*Plan, error) {
 			}
 			if s.Err == nil {
 				opts.Observer(Planned{host(s.Host), s})
+			}
+			if n := int(done.Add(1)); opts.Looked != nil {
+				opts.Looked(n, len(p.Steps))
 			}
 			return nil
 		})
@@ -201,7 +204,7 @@ func (s *Step) plan(ctx context.Context, opts *Options, slots slots) error {
 	defer slots.leave()
 	opts.Observer(Connecting{host(s.Host)})
 	if err := h.dial(ctx, slots); err != nil {
-		return s.unreached(err)
+		return s.stop(dialObstacle(err), s.unreached(err))
 	}
 	s.Info = h.conn.Info()
 	h.mark("connected as %s to %s", s.Info.User, s.Info.Addr)
@@ -212,13 +215,13 @@ func (s *Step) plan(ctx context.Context, opts *Options, slots slots) error {
 	opts.Observer(up)
 
 	if err := h.learn(ctx); err != nil {
-		return s.unreached(err)
+		return s.stop(factsObstacle(err), s.unreached(err))
 	}
 	if opts.Resume != nil {
 		s.Facts = h.facts
 		s.compare()
 		if err := s.awaitUnload(ctx); err != nil {
-			return err
+			return s.stop(ObstacleFacts, err)
 		}
 	}
 	s.planned = time.Now()
@@ -226,13 +229,13 @@ func (s *Step) plan(ctx context.Context, opts *Options, slots slots) error {
 	s.Expected = lime.Total(h.facts.RAM)
 	if s.check != nil {
 		if err := s.judged(s.check(s.Facts)); err != nil {
-			return err
+			return s.stop(ObstacleFacts, err)
 		}
 	}
 	if err := s.findZip(ctx); err != nil {
-		return err
+		return s.stop(factsObstacle(err), err)
 	}
-	err := s.chooseSource(ctx)
+	err := s.stop(ObstacleSource, s.chooseSource(ctx))
 	if !s.spare() {
 		s.Second = ""
 	}
@@ -241,6 +244,9 @@ func (s *Step) plan(ctx context.Context, opts *Options, slots slots) error {
 	if opts.Freeze {
 		var ferr error
 		s.Freeze, ferr = h.chooseFreeze(ctx)
+		if err == nil {
+			s.stop(ObstacleFreeze, ferr) //nolint:errcheck // joined below
+		}
 		err = errors.Join(err, ferr)
 	}
 	s.warn()
@@ -249,7 +255,7 @@ func (s *Step) plan(ctx context.Context, opts *Options, slots slots) error {
 	}
 	if s.last != nil {
 		if err := s.judged(s.last(s)); err != nil {
-			return err
+			return s.stop(ObstacleTime, err)
 		}
 	}
 	if c, ok := opts.Sink.(sink.Checker); ok && opts.CheckSink {
@@ -262,7 +268,7 @@ func (s *Step) plan(ctx context.Context, opts *Options, slots slots) error {
 		}
 		for _, name := range names {
 			if err := c.Check(ctx, name); err != nil {
-				return fmt.Errorf("cannot write to %s: %w", opts.Sink, err)
+				return s.stop(ObstacleDestination, fmt.Errorf("cannot write to %s: %w", opts.Sink, err))
 			}
 		}
 		if t, ok := opts.Sink.(sink.Teller); ok {
@@ -344,7 +350,7 @@ func (p *Plan) checkSpace(ctx context.Context) {
 		if _, known := volumes[volume]; !known {
 			free, err := sc.Free(ctx)
 			if err != nil {
-				s.Err = fmt.Errorf("free space of %s: %w", s.opts.Sink, err)
+				s.Err = s.stop(ObstacleDestination, fmt.Errorf("free space of %s: %w", s.opts.Sink, err))
 				continue
 			}
 			volumes[volume], left[volume] = len(p.space), free
@@ -355,6 +361,7 @@ func (p *Plan) checkSpace(ctx context.Context) {
 		v.Need += need
 		if left[volume] < need && !p.opts.AllowLowSpace {
 			v.Short++
+			s.Obstacle = ObstacleRoom
 			s.Err = &spaceError{fmt.Errorf("%s has %d MiB left, the image may need %d MiB", s.opts.Sink, max(left[volume], 0)>>20, need>>20)}
 			s.park()
 			continue

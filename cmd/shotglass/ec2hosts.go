@@ -32,6 +32,13 @@ type ec2Host struct {
 
 	access awsAccess
 	gather []string // of the hosts file
+
+	// Ways are those that there are beside plain SSH; nil: nobody asked. Unknown is what could not be read of them.
+	Ways    *inventory.Ways `json:"ways_in,omitempty"`
+	Unknown []string        `json:"unknown,omitempty"`
+
+	found  *inventory.Instance
+	finder *inventory.Finder // that found it
 }
 
 // A leftOut is an instance that a selector named, and that cannot be captured.
@@ -49,6 +56,7 @@ type ec2Wish struct {
 	access    awsAccess
 	regions   []string
 	accounts  []string
+	finder    *inventory.Finder // that found its instances
 
 	index int // of the file's host; -1: none
 	arg   hostSpec
@@ -202,7 +210,7 @@ func (s *ec2Search) search(ctx context.Context, wishes []*ec2Wish, byWish map[*e
 				usable.Instances = append(usable.Instances, i)
 			}
 		}
-		byWish[w] = list
+		byWish[w], w.finder = list, f
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err

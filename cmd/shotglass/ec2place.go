@@ -154,7 +154,7 @@ func (s *ec2Search) reach(w *ec2Wish, i *inventory.Instance) (*ec2Host, error) {
 	e := &ec2Host{
 		ID: i.ID, ARN: i.ARN, Account: i.Account, Region: i.Region, Image: i.Image.ID, Name: i.Name, Selector: w.from,
 		Address: addr, AddressWhy: why, User: login.User, UserWhy: login.Why, ec2Way: way,
-		access: w.access, gather: h.EC2Gather,
+		access: w.access, gather: h.EC2Gather, found: i, finder: w.finder,
 	}
 	return e, s.prepare(e, w)
 }

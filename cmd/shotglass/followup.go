@@ -28,7 +28,8 @@ type followUps struct {
 	// verified has an instance whose flows nobody could look at count as not contained.
 	verified bool
 	hosts    []*followUp
-	say      func(string) // a line of the story; set by plan
+	say      func(string)       // a line of the story; set by plan
+	refused  map[string][]error // by host, why it could not be contained; set by plan
 	doors    doors
 }
 
@@ -117,7 +118,9 @@ func (all *followUps) plan(ctx context.Context, say func(string), steps []*acqui
 		return context.Cause(ctx)
 	}
 	var errs []error
+	all.refused = map[string][]error{}
 	for _, f := range all.hosts {
+		had := len(errs)
 		for _, p := range f.targets {
 			switch {
 			case p.err != nil:
@@ -129,6 +132,9 @@ func (all *followUps) plan(ctx context.Context, say func(string), steps []*acqui
 				}
 				errs = append(errs, fmt.Errorf("host %q: to contain %s permissions are missing: %s", f.host, p.target, strings.Join(missing, ", ")))
 			}
+		}
+		if len(errs) > had {
+			all.refused[f.host] = errs[had:]
 		}
 	}
 	if len(errs) > 0 {

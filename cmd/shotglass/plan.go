@@ -15,26 +15,33 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire"
 )
 
-const planText = `Connects to each host, reads facts about it and says how its memory would be captured. Nothing is written, there or
-here. It takes the flags of capture; a signing key is needed only to say whose images --resume keeps.`
+const planText = `Connects to each host, reads facts about it and says how its memory would be captured. Nothing is written there, and nothing is left
+here: that the folder or bucket takes evidence is proven by a trial that is taken back. It takes the flags of capture; a signing key is needed only to say whose images --resume keeps.
+
+Of several hosts it says what keeps which from being captured, the most first, each with what to do: a fire drill. For instances that nobody gets
+into it asks EC2 and Systems Manager which other ways there are.`
 
 func planCommand(c *console, args []string) *cli.Command {
 	return &cli.Command{
 		Name: "plan", Usage: "say how hosts would be captured; write nothing",
-		ArgsUsage: hostArgs, Description: planText, Flags: captureFlagSet(),
+		ArgsUsage: hostArgs, Description: planText,
+		Flags: append(captureFlagSet(), &cli.StringFlag{Name: "page", TakesFile: true, Usage: "write an HTML page of what keeps which hosts from being captured to this new `FILE`", Category: groupOutput}),
 		Action: func(ctx *cli.Context) error {
 			c.json, c.quiet = ctx.Bool("json"), ctx.Bool("quiet")
 			o, err := readOptions(c, ctx, args)
+			if err == nil {
+				err = newPage(ctx.String("page"))
+			}
 			if err != nil {
 				return err
 			}
 			defer o.forget()
-			return o.logged(c, func() error { return planHosts(ctx.Context, c, o) })
+			return o.logged(c, func() error { return planHosts(ctx.Context, c, o, ctx.String("page")) })
 		},
 	}
 }
 
-func planHosts(ctx context.Context, c *console, o *captureOptions) error {
+func planHosts(ctx context.Context, c *console, o *captureOptions, page string) error {
 	for _, w := range o.Warnings {
 		c.warn("%s", w)
 	}
@@ -50,19 +57,35 @@ func planHosts(ctx context.Context, c *console, o *captureOptions) error {
 		}
 		defer key.Close()
 	}
+	o.Engine.CheckSink = true
+	m := newCounter(c, "hosts")
+	if len(o.Jobs) > fewHosts && o.Progress != "none" && !o.Quiet {
+		o.Engine.Looked = func(done, total int) { m.show(int64(done), int64(total)) }
+	}
 	plan, err := acquire.NewPlan(sctx, o.Jobs, o.Engine)
+	m.close()
 	if err != nil {
 		return err
 	}
 	defer plan.Close()
+	if err := o.lookForWays(sctx, plan.Steps); err != nil {
+		return err
+	}
 	if err := tellResume(c, plan); err != nil {
 		return err
 	}
 	if err := tellTotals(c, plan); err != nil {
 		return err
 	}
-	err = printPlan(c, plan, o)
-	if ferr := o.follow.plan(sctx, c.line, plan.Steps); ferr != nil {
+	ferr := o.follow.plan(sctx, c.line, plan.Steps)
+	d := drillOf(plan.Steps, o)
+	err = printPlan(c, plan, o, d)
+	if page != "" {
+		if err := writeSheet(sctx, page, d.sheet(o, time.Now())); err != nil {
+			return err
+		}
+	}
+	if ferr != nil {
 		return ferr
 	}
 	if ferr := o.follow.tellPlans(c); ferr != nil {
@@ -71,7 +94,7 @@ func planHosts(ctx context.Context, c *console, o *captureOptions) error {
 	return err
 }
 
-func printPlan(c *console, plan *acquire.Plan, o *captureOptions) error {
+func printPlan(c *console, plan *acquire.Plan, o *captureOptions, d *drill) error {
 	failed, steps := 0, plan.Steps
 	for i, s := range steps {
 		if s.Err != nil && s.Prior == nil {
@@ -95,11 +118,19 @@ func printPlan(c *console, plan *acquire.Plan, o *captureOptions) error {
 	if !c.json && len(steps) > fewHosts {
 		printSteps(c, steps, o.ec2)
 	}
+	if !c.json && (len(steps) > 1 || len(o.LeftOut) > 0) {
+		d.print(c)
+	}
 	if !c.json && len(steps) > 1 {
 		fmt.Fprintf(c, "\n%s\n", printable(totalsLine(plan.Totals())))
 	}
 	code := o.planCode(len(steps), failed)
 	if c.json {
+		for _, g := range d.groups {
+			if err := c.message("plan_obstacle", g); err != nil {
+				return err
+			}
+		}
 		c.message("summary", summaryMessage{Code: code, Hosts: len(steps), Failed: failed})
 	}
 	return exitWith(code)

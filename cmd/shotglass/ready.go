@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/shotglass-ir/shotglass/acquire/report"
 	"github.com/shotglass-ir/shotglass/cmd/internal/awsaccess"
 	"github.com/shotglass-ir/shotglass/cmd/internal/ready"
 )
@@ -89,6 +90,18 @@ func newPage(name string) error {
 	return nil
 }
 
+// writeSheet writes a page to a new file.
+func writeSheet(ctx context.Context, name string, s report.Sheet) error {
+	var page bytes.Buffer
+	if err := s.Write(&page); err != nil {
+		return err
+	}
+	if err := writeNew(ctx, name, page.Bytes()); err != nil {
+		return fmt.Errorf("--page: %w", err)
+	}
+	return nil
+}
+
 // pickChecks are those that are asked for. An id that no check has is a mistake: what it was meant to look at would not be.
 func pickChecks(only, skip []string, least string) (list []*ready.Check, err error) {
 	if least != "" && !slices.Contains(ready.Severities, ready.Severity(least)) {
@@ -128,12 +141,8 @@ func (o *readyRun) run(ctx context.Context, c *console) error {
 		return err
 	}
 	if o.page != "" {
-		var page bytes.Buffer
-		if err := readySheet(r).Write(&page); err != nil {
+		if err := writeSheet(sctx, o.page, readySheet(r)); err != nil {
 			return err
-		}
-		if err := writeNew(sctx, o.page, page.Bytes()); err != nil {
-			return fmt.Errorf("--page: %w", err)
 		}
 	}
 	return o.tell(c, r)
