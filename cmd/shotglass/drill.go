@@ -23,10 +23,10 @@ const (
 
 // obstacles says of each kind what it is, and what to do before the night that counts.
 var obstacles = map[acquire.Obstacle]struct{ title, do string }{
-	acquire.ObstacleUnreachable:    {"nobody answers on the way that was taken", "let the forensic host in on the SSH port (security groups, firewalls, routes), or name another way: ProxyJump or ProxyCommand in ssh_config, another --ec2-address"},
-	acquire.ObstacleHostKeyUnknown: {"nobody vouches for the host key", "collect the keys now, while the hosts are trusted: ssh-keyscan from inside the network, or the console output of instances, into the known_hosts of --known-hosts; or pin them with --host-key, host_key in the hosts file"},
+	acquire.ObstacleUnreachable:    {"nobody answers on the way that was taken", "let the forensic host in on the SSH port (security groups, firewalls, routes), or name another way: ProxyJump or ProxyCommand in ssh_config, another --ec2-address, --ec2-connect endpoint or ssm"},
+	acquire.ObstacleHostKeyUnknown: {"nobody vouches for the host key", "collect the keys now, while the hosts are trusted: ssh-keyscan from inside the network, into the known_hosts of --known-hosts; pin them with --host-key, host_key in the hosts file; or let instances say them on their consoles: --ec2-host-keys console"},
 	acquire.ObstacleHostKeyOther:   {"the host key is not the one on record", "find out why before you trust it: a new machine under an old address, or somebody in between; then correct known_hosts"},
-	acquire.ObstacleLogin:          {"no credential is accepted", "put the responders' key into authorized_keys, or name the login with --user and a key with --key"},
+	acquire.ObstacleLogin:          {"no credential is accepted", "put the responders' key into authorized_keys, or name the login with --user and a key with --key; --ec2-connect push needs no key of yours"},
 	acquire.ObstacleSilent:         {"it lets in, and answers no command in time", "look at its load and at its disks; a login shell that waits for input does that, too"},
 	acquire.ObstacleRoot:           {"the login cannot become root", "let sudo run /bin/sh for that login, or give the password: --ask-sudo-password, --sudo-password-file"},
 	acquire.ObstacleFacts:          {"what the host says of itself cannot be used", "see what it says: shotglass plan with that host alone"},

@@ -253,6 +253,7 @@ complete -c shotglass -n '__fish_seen_subcommand_from plan' -l snapshot-copy-key
 complete -c shotglass -n '__fish_seen_subcommand_from plan' -l snapshot-share -x -d 'let this account make volumes of the snapshots, or of their copies'
 complete -c shotglass -n '__fish_seen_subcommand_from plan' -l trail-since -x -d 'ask CloudTrail for events of the last TIME'
 complete -c shotglass -n '__fish_seen_subcommand_from plan' -l trail-pages -x -d 'take at most N pages of 50 events for each question to CloudTrail, which answers two a second'
+complete -c shotglass -n '__fish_seen_subcommand_from plan' -l page -r -F -d 'write an HTML page of what keeps which hosts from being captured to this new FILE'
 complete -c shotglass -n '__fish_seen_subcommand_from plan' -l help -s h -d 'print this help to standard output'
 complete -c shotglass -n '__fish_seen_subcommand_from plan' -a '(__fish_print_hostnames)' -d host
 complete -c shotglass -n __fish_use_subcommand -a verify -d 'check images against their manifests and signatures'

@@ -312,6 +312,7 @@ _shotglass() {
 			'*--snapshot-share[let this account make volumes of the snapshots, or of their copies]:value: ' \
 			'--trail-since[ask CloudTrail for events of the last TIME]:value: ' \
 			'--trail-pages[take at most N pages of 50 events for each question to CloudTrail, which answers two a second]:value: ' \
+			'--page[write an HTML page of what keeps which hosts from being captured to this new FILE]:file:_files' \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
 			'*:argument:_hosts'
