@@ -34,6 +34,15 @@ func syncDir(path string) error {
 	return errors.Join(err, f.Close())
 }
 
+// Allocated returns how many bytes of the file the disk holds: a file with holes has fewer than its size.
+func (r *diskReader) Allocated() (int64, error) {
+	var s unix.Stat_t
+	if err := unix.Fstat(int(r.Fd()), &s); err != nil {
+		return 0, os.NewSyscallError("fstat", err)
+	}
+	return int64(s.Blocks) * 512, nil
+}
+
 // renameNoReplace renames a file in its folder; it fails with EEXIST when to is
 // taken.
 func renameNoReplace(from, to string) error {

@@ -247,3 +247,77 @@ func TestHostileRecord(t *testing.T) {
 		t.Error("a record that nobody vouches for was followed")
 	}
 }
+
+// TestBelieved: a record that no trusted key signed has no more read than its stored bytes can be believed to hold.
+func TestBelieved(t *testing.T) {
+	p := newPlace(t)
+	p.image("a.lime.zst", frame.Zstd, stream())
+	for _, c := range []struct {
+		name string
+		form forms.Form
+		lie  func(r *Record)
+		says string
+	}{
+		{"memory that is not stored", forms.AVML1, func(r *Record) {
+			r.Ranges = append(r.Ranges, lime.Range{Start: 1 << 40, End: 1<<40 + 1<<49 - 1})
+			r.Memory.Bytes = lime.Total(r.Ranges)
+		}, "the record lists 5629"},
+		{"a file with holes", forms.Raw, func(r *Record) {
+			name := filepath.Join(p.dir, r.Image.Name)
+			if err := os.Truncate(name, 8<<40); err != nil {
+				t.Skip(err)
+			}
+			r.Image.Stored.Bytes = 8 << 40
+		}, "the file is 8796093022208 bytes long"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			res, err := p.run("a.lime.zst", Options{Form: c.form})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := res.Record
+			c.lie(r)
+			r.Source.Manifest.Memory = r.Memory
+			data, err := r.Marshal()
+			if err != nil {
+				t.Fatal(err)
+			}
+			paper := r.Image.Name + ".json"
+			p.put(paper, data)
+			if err := os.Remove(filepath.Join(p.dir, paper+".sig")); err != nil {
+				t.Fatal(err)
+			}
+			for _, sign := range []bool{false, true} {
+				if sign { // by a key that is not trusted
+					sig, err := signature.Sign(data, newPlace(t).signer)
+					if err != nil {
+						t.Fatal(err)
+					}
+					p.put(paper+".sig", sig)
+				}
+				ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+				defer stop()
+				v, err := Verify(ctx, p.disk, r.Image.Name, acquire.VerifyOptions{Signers: p.signers})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if v.Verdict != acquire.VerdictUntrusted || v.Decoded || v.Stored > 0 || len(v.NotChecked) != 1 || !strings.Contains(v.NotChecked[0], c.says) {
+					t.Errorf("%+v", v)
+				}
+			}
+		})
+	}
+	// Trusted, it is followed.
+	v := &Verification{Record: &Record{Ranges: []lime.Range{{Start: 0, End: 1<<49 - 1}}}}
+	f, err := p.disk.Open(t.Context(), "a.lime.zst")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if v.tooMuch(f) == "" {
+		t.Error("unsigned, and believed")
+	}
+	if v.Signature.Trusted = true; v.tooMuch(f) != "" {
+		t.Error("trusted, and not believed")
+	}
+}

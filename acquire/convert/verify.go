@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"slices"
 	"time"
 
@@ -30,7 +31,9 @@ type Verification struct {
 	Stored    int64                  `json:"stored_bytes"` // read
 	Memory    int64                  `json:"memory_bytes"` // of the LiME stream, decoded
 	Decoded   bool                   `json:"decoded"`      // the memory was looked at too
-	Duration  time.Duration          `json:"duration_ns"`
+	// NotChecked is what was not looked at, and why.
+	NotChecked []string      `json:"not_checked,omitempty"`
+	Duration   time.Duration `json:"duration_ns"`
 }
 
 func (v *Verification) problem(format string, args ...any) {
@@ -118,18 +121,24 @@ func (v *Verification) read(ctx context.Context, where sink.Opener, image string
 	}
 	defer file.Close()
 	v.Image = image
+	if why := v.tooMuch(file); why != "" {
+		v.NotChecked = append(v.NotChecked, why)
+		return nil
+	}
 	same, err := v.stored(ctx, where, file, o)
 	if err != nil {
 		return err
 	}
 	// How much memory there is, stored or not, is what the record says: one that does not hold is not followed that far.
 	if !same || v.Signature.Present && !v.Signature.Valid {
+		v.NotChecked = append(v.NotChecked, "the memory: the record does not hold")
 		return nil
 	}
 	s := &source{Source: Source{Name: image}, file: file}
 	encrypted := v.Record.Image.Encryption == encryptionAge
 	switch err := s.open(o.Identities); {
 	case errors.Is(err, ErrEncrypted) && encrypted:
+		v.NotChecked = append(v.NotChecked, "the memory: it was not decrypted")
 		return nil
 	case errors.Is(err, agefile.ErrHeader):
 		v.problem("%v", err)
@@ -141,6 +150,43 @@ func (v *Verification) read(ctx context.Context, where sink.Opener, image string
 		return nil
 	}
 	return v.memory(ctx, s)
+}
+
+// A record that no trusted key signed can say of some bytes that they are a PiB of memory, and a file with holes can seem to be
+// as long. Reading is bounded by what convert pads with when nobody allows it more, and by how much memory that is in use can shrink: a machine
+// that is idle has some percent that are not zero, the kernel's table of pages alone has 1.6.
+const (
+	believedPadding = forms.DefaultPadding
+	believedShrink  = 4096
+)
+
+// tooMuch says why the image is not read, or nothing.
+func (v *Verification) tooMuch(file sink.Reader) string {
+	if v.Signature.Trusted {
+		return ""
+	}
+	stored := file.Size()
+	if a, ok := file.(interface{ Allocated() (int64, error) }); ok {
+		if n, err := a.Allocated(); err == nil {
+			stored = min(stored, n)
+		}
+	}
+	most := int64(math.MaxInt64)
+	if stored < (math.MaxInt64-believedPadding)/believedShrink {
+		most = believedPadding + believedShrink*stored
+	}
+	for _, c := range []struct {
+		what  string
+		bytes int64
+	}{
+		{"the file is %d bytes long", file.Size()},
+		{"the record lists %d bytes of memory", lime.Total(v.Record.Ranges)},
+	} {
+		if c.bytes > most {
+			return fmt.Sprintf("the image: "+c.what+", of which %d are stored: no more than %d are read for a record that no trusted key signed", c.bytes, stored, most)
+		}
+	}
+	return ""
 }
 
 // stored checks the file as it is stored. same: it has the digest of the record.

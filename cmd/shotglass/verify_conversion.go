@@ -66,8 +66,8 @@ func printVerification(out io.Writer, name string, v *convert.Verification) {
 		for _, reason := range r.Reasons {
 			fmt.Fprintf(out, "  not complete: %s\n", printable(reason))
 		}
-		if !v.Decoded {
-			fmt.Fprintf(out, "  not checked: the memory: it was not decrypted\n")
+		for _, text := range v.NotChecked {
+			fmt.Fprintf(out, "  not checked: %s\n", printable(text))
 		}
 	}
 	for _, p := range v.Problems {
