@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
 	"sync/atomic"
@@ -36,35 +35,34 @@ func versionOf(head *s3.HeadObjectOutput) *string {
 	return nil
 }
 
-// fetch reads a block, within Options.ReadWithin. A server that is away is asked again until then; one that is silent, or stops in
+// fetch reads blocks, within Options.ReadWithin. A server that is away is asked again until then; one that is silent, or stops in
 // the middle of an answer, is asked anew over another connection.
-func (r *reader) fetch(i int64) (data []byte, err error) {
+func (r *reader) fetch(f *filling) error {
 	ctx, cancel := context.WithTimeout(r.life, r.s.opts.ReadWithin)
 	defer cancel()
-	from := i * blockSize
-	data = make([]byte, min(blockSize, r.size-from))
 	for _, st := range r.stretches {
-		a, z := max(from, st.start), min(from+int64(len(data)), st.start+st.size)
-		if a < z {
-			if err := r.get(ctx, st, data[a-from:z-from], a-st.start); err != nil {
-				if r.life.Err() != nil {
-					err = context.Cause(r.life)
-				}
-				return nil, err
+		end := min(f.end, st.start+st.size)
+		if end <= f.at {
+			continue
+		}
+		if err := r.get(ctx, st, f, end); err != nil {
+			if r.life.Err() != nil {
+				err = context.Cause(r.life)
 			}
+			return err
 		}
 	}
-	return data, nil
+	return nil
 }
 
-// get reads a range of one object. An object that is gone is read by its version, if there is one and we may.
-func (r *reader) get(ctx context.Context, st *stretch, data []byte, from int64) error {
+// get reads up to end of one object. An object that is gone is read by its version, if there is one and we may.
+func (r *reader) get(ctx context.Context, st *stretch, f *filling, end int64) error {
 	pinned := st.pinned.Load()
-	err := r.getUncut(ctx, st, data, from, pinned)
+	err := r.getUncut(ctx, st, f, end, pinned)
 	if pinned || st.version == nil || !errors.Is(err, ErrReplaced) && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if r.getUncut(ctx, st, data, from, true) != nil {
+	if r.getUncut(ctx, st, f, end, true) != nil {
 		return err // which says what has happened
 	}
 	if !st.pinned.Swap(true) {
@@ -73,11 +71,11 @@ func (r *reader) get(ctx context.Context, st *stretch, data []byte, from int64) 
 	return nil
 }
 
-// getUncut repeats a transfer that was cut: the SDK repeats requests, not the reading of their answers.
-func (r *reader) getUncut(ctx context.Context, st *stretch, data []byte, from int64, pinned bool) error {
+// getUncut goes on where a transfer was cut: the SDK repeats requests, not the reading of their answers.
+func (r *reader) getUncut(ctx context.Context, st *stretch, f *filling, end int64, pinned bool) error {
 	var last error
 	for try := 0; ; try++ {
-		again, err := r.getOnce(ctx, st, data, from, pinned)
+		again, err := r.getOnce(ctx, st, f, end, pinned)
 		if last != nil && ctx.Err() != nil { // why it took so long
 			err = last
 		}
@@ -99,13 +97,14 @@ func (r *reader) quiet() time.Duration { return r.s.opts.ReadWithin / 3 }
 // pause is the longest pause between attempts: the server may be back.
 func (r *reader) pause() time.Duration { return min(r.s.opts.backoff, r.s.opts.ReadWithin/10) }
 
-func (r *reader) getOnce(ctx context.Context, st *stretch, data []byte, from int64, pinned bool) (again bool, err error) {
+func (r *reader) getOnce(ctx context.Context, st *stretch, f *filling, end int64, pinned bool) (again bool, err error) {
+	size := end - f.at
 	within := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	in := &s3.GetObjectInput{
 		Bucket: &r.s.opts.Bucket, Key: aws.String(r.s.key(st.name)), ExpectedBucketOwner: r.s.owner(), IfMatch: st.etag,
-		Range: aws.String(fmt.Sprintf("bytes=%d-%d", from, from+int64(len(data))-1)),
+		Range: aws.String(fmt.Sprintf("bytes=%d-%d", f.at-st.start, end-st.start-1)),
 	}
 	if pinned {
 		in.VersionId = st.version
@@ -127,30 +126,26 @@ func (r *reader) getOnce(ctx context.Context, st *stretch, data []byte, from int
 	switch got := aws.ToInt64(out.ContentLength); {
 	case st.etag != nil && out.ETag != nil && *out.ETag != *st.etag: // a server that knows no conditions
 		return false, fmt.Errorf("%s: read: %w", r.s.location(st.name), ErrReplaced)
-	case got != int64(len(data)):
-		return false, fmt.Errorf("%s: asked for %d bytes, the service answers with %d", r.s.location(st.name), len(data), got)
+	case got != size:
+		return false, fmt.Errorf("%s: asked for %d bytes, the service answers with %d", r.s.location(st.name), size, got)
 	}
 	stop := time.AfterFunc(r.quiet(), cancel)
 	defer stop.Stop()
-	n, err := io.ReadFull(readerFunc(func(p []byte) (int, error) {
-		n, err := out.Body.Read(p)
-		if n > 0 {
+	for f.at < end {
+		n, err := out.Body.Read(f.room(end))
+		f.filled(n)
+		switch {
+		case err == nil && n > 0:
 			stop.Reset(r.quiet())
+		case err == nil || f.at == end:
+		case ctx.Err() != nil && within.Err() == nil:
+			return true, fmt.Errorf("%s: read at %d: %w", r.s.location(st.name), f.at-st.start, &slowError{after: r.quiet()})
+		default:
+			return true, fmt.Errorf("%s: read at %d: %w", r.s.location(st.name), f.at-st.start, err)
 		}
-		return n, err
-	}), data)
-	if err != nil {
-		if ctx.Err() != nil && within.Err() == nil {
-			err = &slowError{after: r.quiet()}
-		}
-		return true, fmt.Errorf("%s: read at %d: %w", r.s.location(st.name), from+int64(n), err)
 	}
 	return false, nil
 }
-
-type readerFunc func([]byte) (int, error)
-
-func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // A firstByte bounds the time until an answer begins, for each attempt of one call, and remembers why the last one failed.
 type firstByte struct {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -54,9 +55,10 @@ func (f *weather) broken(w http.ResponseWriter, _ *http.Request, _ http.HandlerF
 	apiError(w, 503, "SlowDown")
 }
 func (f *weather) stuck(w http.ResponseWriter, r *http.Request, _ http.HandlerFunc) {
-	w.Header().Set("Content-Length", "100")
+	from, n := rangeOf(r.Header)
+	w.Header().Set("Content-Length", strconv.Itoa(n))
 	w.WriteHeader(206)
-	w.Write(make([]byte, 50))
+	w.Write(pattern(100)[from:][:n/2])
 	w.(http.Flusher).Flush()
 	<-r.Context().Done()
 }

@@ -16,9 +16,10 @@ import (
 )
 
 const (
-	blockSize  = 4 << 20 // of one request; larger ones are no faster, with readAhead
-	readAhead  = 3       // blocks
-	keptBlocks = 16      // in memory for each reader: 64 MiB
+	blockSize  = 1 << 20 // of what is kept: who jumps about wants little at each place
+	runBlocks  = 4       // of one request, at most; larger ones are no faster, with readAhead
+	readAhead  = 12      // blocks, for who reads in sequence
+	keptBlocks = 64      // in memory for each reader: 64 MiB
 )
 
 // Open opens an object for reading, by stream or by range. What is read stays the same
@@ -89,9 +90,11 @@ type reader struct {
 	closed bool
 	blocks map[int64]*block
 	clock  int64
+	ahead  sequences
 }
 
 type block struct {
+	i     int64
 	ready chan struct{} // closed when data or err is there
 	data  []byte
 	err   error
@@ -122,7 +125,8 @@ func (r *reader) ReadAt(p []byte, off int64) (int, error) {
 	}
 	n := 0
 	for n < len(p) && off < r.size {
-		b, err := r.block(off / blockSize)
+		last := (min(off+int64(len(p)-n), r.size) - 1) / blockSize
+		b, err := r.block(off/blockSize, last)
 		if err != nil {
 			return n, err
 		}
@@ -147,17 +151,24 @@ func (r *reader) Close() error {
 	return nil
 }
 
-// block returns a block, and has those that follow fetched when the one before was read too.
-func (r *reader) block(i int64) (*block, error) {
+// block returns block i, of a read that goes on to block last. What else that takes is fetched meanwhile, and
+// what follows, for who reads in sequence.
+func (r *reader) block(i, last int64) (*block, error) {
 	r.mu.Lock()
 	if r.closed {
 		r.mu.Unlock()
 		return nil, fs.ErrClosed
 	}
-	b := r.want(i)
-	if _, ok := r.blocks[i-1]; ok || i == 0 {
-		for k := i + 1; k <= i+readAhead && k*blockSize < r.size; k++ {
-			r.want(k)
+	last = min(last, i+runBlocks-1)
+	r.want(i, last)
+	b := r.blocks[i]
+	if n := r.ahead.next(i, last); n > 0 {
+		from, to, end := last+1, last+n, (r.size-1)/blockSize
+		for r.blocks[from] != nil {
+			from++
+		}
+		if to-from+1 >= runBlocks || to >= end { // few requests of many blocks, not one for each
+			r.want(from, min(to, end))
 		}
 	}
 	r.mu.Unlock()
@@ -169,26 +180,71 @@ func (r *reader) block(i int64) (*block, error) {
 	return b, b.err
 }
 
-// want returns block i, whose fetching it begins if need be. r.mu is held.
-func (r *reader) want(i int64) *block {
-	r.clock++
-	if b := r.blocks[i]; b != nil {
-		b.used = r.clock
-		return b
-	}
-	r.evict()
-	b := &block{ready: make(chan struct{}), used: r.clock}
-	r.blocks[i] = b
-	r.wg.Go(func() {
-		b.data, b.err = r.fetch(i)
-		if b.err != nil { // the next who wants it tries again
-			r.mu.Lock()
-			delete(r.blocks, i)
-			r.mu.Unlock()
+// want has blocks from to to, with it, fetched if need be, neighbours by one request. r.mu is held.
+func (r *reader) want(from, to int64) {
+	for i := from; i <= to; i++ {
+		r.clock++
+		if b := r.blocks[i]; b != nil {
+			b.used = r.clock
+			continue
 		}
-		close(b.ready)
-	})
+		run := []*block{r.add(i)}
+		for len(run) < runBlocks && i < to && r.blocks[i+1] == nil {
+			i++
+			run = append(run, r.add(i))
+		}
+		r.wg.Go(func() { r.load(run) })
+	}
+}
+
+func (r *reader) add(i int64) *block {
+	r.evict()
+	b := &block{i: i, ready: make(chan struct{}), used: r.clock}
+	r.blocks[i] = b
 	return b
+}
+
+// load fetches blocks that follow each other. Who wants one that failed again tries again.
+func (r *reader) load(run []*block) {
+	f := &filling{run: run, at: run[0].i * blockSize, end: min((run[len(run)-1].i+1)*blockSize, r.size)}
+	err := r.fetch(f)
+	if err == nil {
+		return
+	}
+	r.mu.Lock()
+	for _, b := range f.run { // those that are not there
+		delete(r.blocks, b.i)
+	}
+	r.mu.Unlock()
+	for _, b := range f.run {
+		b.data, b.err = nil, err
+		close(b.ready)
+	}
+}
+
+// A filling is what is left of a run of blocks to be read.
+type filling struct {
+	run     []*block // the first is under way
+	n       int      // bytes of it that are there
+	at, end int64    // in the object
+}
+
+// room is where the next bytes go, which lie before limit.
+func (f *filling) room(limit int64) []byte {
+	b := f.run[0]
+	if b.data == nil {
+		b.data = make([]byte, min(blockSize, f.end-f.at))
+	}
+	return b.data[f.n:][:min(int64(len(b.data)-f.n), limit-f.at)]
+}
+
+// filled says that n bytes are there.
+func (f *filling) filled(n int) {
+	f.n, f.at = f.n+n, f.at+int64(n)
+	if b := f.run[0]; f.n == len(b.data) {
+		f.run, f.n = f.run[1:], 0
+		close(b.ready)
+	}
 }
 
 // evict forgets the block that was not used for longest. r.mu is held.
