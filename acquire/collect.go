@@ -39,6 +39,13 @@ func (l *Live) File(image string) string {
 	return name
 }
 
+// WithoutNonce returns the name that an archive should have had, if it had to be stored under another.
+func WithoutNonce(archive string) (name string, ok bool) {
+	nonce, name, _ := strings.Cut(archive, "-")
+	_, ok = liveOwner(name)
+	return name, ok && nonceForm.MatchString(nonce)
+}
+
 // nonceForm is what newNonce returns.
 var nonceForm = regexp.MustCompile(`^[0-9a-f]{16}$`)
 

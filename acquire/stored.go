@@ -42,23 +42,18 @@ func OpenStored(ctx context.Context, where sink.Opener, name string, opts Verify
 		return nil, err
 	}
 	s := &Stored{Name: v.name}
-	data, err := v.manifest(ctx)
-	switch {
+	switch err := v.vouched(ctx); {
 	case errors.Is(err, fs.ErrNotExist):
 		return s, s.alone(ctx, v, name)
 	case err != nil:
-		return nil, fmt.Errorf("read manifest: %w", err)
-	}
-	if err := v.signature(ctx, data); err != nil {
 		return nil, err
 	}
-	if v.m, err = ParseManifest(data); err != nil {
-		v.mismatch(mismatchManifest, "%v", err)
+	if v.m == nil {
 		s.Signature, s.Problems = v.rep.Signature, v.rep.Problems
 		return s, s.alone(ctx, v, name)
 	}
 	s.Manifest, s.Signature = v.m, v.rep.Signature
-	v.claims()
+	var err error
 	if s.Reader, err = v.open(ctx); err != nil {
 		return nil, err
 	}
@@ -75,6 +70,48 @@ func OpenStored(ctx context.Context, where sink.Opener, name string, opts Verify
 	}
 	s.Problems = v.rep.Problems
 	return s, nil
+}
+
+// vouched reads manifest and signature, and holds the manifest against itself. Without error and without a manifest, that
+// could not be parsed.
+func (v *verification) vouched(ctx context.Context) error {
+	data, err := v.manifest(ctx)
+	if err != nil {
+		return fmt.Errorf("read manifest: %w", err)
+	}
+	if err := v.signature(ctx, data); err != nil {
+		return err
+	}
+	if v.m, err = ParseManifest(data); err != nil {
+		v.mismatch(mismatchManifest, "%v", err)
+		return nil
+	}
+	v.claims()
+	return nil
+}
+
+// A Voucher is the manifest that lies beside an image, and what it is worth.
+type Voucher struct {
+	Manifest  *Manifest // nil: it could not be parsed, as Problems say
+	Signature SignatureState
+	Problems  []Mismatch // what does not agree
+}
+
+// VoucherOf reads the manifest of the image called name, which may be another file of its set, and checks its signature.
+// Nothing else is read, and the image need not be there. Of opts, Signers and At count. The error wraps fs.ErrNotExist
+// where there is no manifest.
+func VoucherOf(ctx context.Context, where sink.Opener, name string, opts VerifyOptions) (*Voucher, error) {
+	v := &verification{where: where, name: imageOf(name), opts: opts, rep: &VerifyReport{}}
+	if v.opts.At.IsZero() {
+		v.opts.At = time.Now()
+	}
+	if err := sink.ValidName(v.name); err != nil {
+		return nil, err
+	}
+	if err := v.vouched(ctx); err != nil {
+		return nil, err
+	}
+	return &Voucher{v.m, v.rep.Signature, v.rep.Problems}, nil
 }
 
 // alone opens an image that nothing vouches for.

@@ -19,14 +19,17 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/shotglass-ir/shotglass/acquire"
-	"github.com/shotglass-ir/shotglass/acquire/agefile"
 	"github.com/shotglass-ir/shotglass/acquire/live"
+	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/sink/s3"
 )
 
 const liveText = `Lists what was collected from the host beside its memory, from the archive that lies beside IMAGE. With --output it is written into
 a new folder: state before and after the image was taken in before/ and after/, files of the host under the paths that they had there. The digests in the archive are
-checked; that they are those of the signed manifest is for verify to say: run it first. IMAGE may be s3://bucket/key, or the archive itself.`
+checked, and held against the manifest, whose signature is checked too: with --signers by the keys that you trust. That the image is what the manifest says is for verify.
+IMAGE may be s3://bucket/key, or the archive itself.
+
+Exit code 4: manifest, signature and what was collected do not agree.`
 
 func liveCommand(c *console) *cli.Command {
 	return &cli.Command{
@@ -35,7 +38,7 @@ func liveCommand(c *console) *cli.Command {
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, TakesFile: true, Usage: "unpack into this folder, which must not be there yet: `DIR`"},
 			jsonFlag(),
-		}, identityFlags(), s3AccessFlags()),
+		}, voucherFlags(), identityFlags(), s3AccessFlags()),
 		Action: func(ctx *cli.Context) error {
 			c.json = ctx.Bool("json")
 			if ctx.NArg() != 1 {
@@ -47,28 +50,49 @@ func liveCommand(c *console) *cli.Command {
 			}
 			defer exitOnSignal(c)()
 			name := ctx.Args().First()
-			archive, err := openLive(ctx.Context, name, s3Access(ctx), ids, nil)
+			m, err := vouchLive(ctx.Context, c, ctx, name)
 			if err != nil {
 				return err
 			}
-			defer archive.Close()
-			items, err := unpackLive(archive, ctx.String("output"))
-			if items != nil {
-				printLive(c, liveMessage{File: archive.name, Folder: ctx.String("output"), Items: items})
-			}
-			if err != nil {
-				return fmt.Errorf("%s: %w", archive.name, err)
-			}
-			return nil
+			return showLive(ctx.Context, c, name, ctx.String("output"), s3Access(ctx), ids, m)
 		},
 	}
 }
 
+// showLive lists what was collected, and unpacks it into folder unless that is empty.
+func showLive(ctx context.Context, c *console, name, folder string, access s3.Options, ids []age.Identity, m *acquire.Manifest) error {
+	if m != nil { // name may be another file of the set
+		name = name[:len(name)-len(path.Base(filepath.ToSlash(name)))] + m.Image.Name
+	}
+	archive, err := openLive(ctx, name, access, ids, m)
+	if err != nil {
+		return err
+	}
+	defer archive.Close()
+	items, err := unpackLive(archive, folder)
+	if items != nil {
+		printLive(c, liveMessage{File: archive.name, Folder: folder, Vouched: m != nil && err == nil && m.Live.Same(items), Items: items})
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", archive.name, err)
+	}
+	if m != nil && !m.Live.Same(items) {
+		what := "its list of items is not that of the manifest"
+		if folder != "" {
+			what += ": do not rely on " + folder
+		}
+		return &exitError{exitMismatch, &hinted{fmt.Errorf("%s: %s", archive.name, what), "shotglass verify tells everything that differs"}}
+	}
+	return nil
+}
+
 // liveMessage is what `live` prints.
 type liveMessage struct {
-	File   string      `json:"file"`
-	Folder string      `json:"folder,omitempty"` // unpacked into
-	Items  []live.Item `json:"items"`
+	File   string `json:"file"`
+	Folder string `json:"folder,omitempty"` // unpacked into
+	// Vouched says that the items are those of a manifest; who signed that is told on the side.
+	Vouched bool        `json:"vouched"`
+	Items   []live.Item `json:"items"`
 }
 
 // openLive opens the archive beside an image, encrypted or not, or an archive by its own name. m is the manifest that
@@ -81,11 +105,19 @@ func openLive(ctx context.Context, name string, access s3.Options, ids []age.Ide
 		if n == "" {
 			return nil, fmt.Errorf("the manifest of %s lists nothing stored that was collected: %w", name, fs.ErrNotExist)
 		}
-		return openImage(ctx, name[:len(name)-len(base)]+n, access, ids)
+		img, err := openImage(ctx, name[:len(name)-len(base)]+n, access, ids)
+		if errors.Is(err, fs.ErrNotExist) { // what is not whole is kept so on a disk
+			if part, perr := openImage(ctx, name[:len(name)-len(base)]+n+sink.PartialSuffix, access, ids); !errors.Is(perr, fs.ErrNotExist) {
+				return part, perr
+			}
+		}
+		return img, err
 	}
 	names := []string{acquire.LiveName(name, false), acquire.LiveName(name, true)}
-	if strings.HasSuffix(strings.TrimSuffix(name, agefile.Suffix), acquire.LiveSuffix) {
+	if isArchive(name) {
 		names = []string{name}
+	} else if others, err := otherArchives(ctx, name, access); err == nil { // one that is not seen is as good as none
+		names = append(names, others...)
 	}
 	var img *image
 	var err error

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -122,7 +123,20 @@ type node struct {
 	fs.Inode
 	f File
 	o Options
+
+	mu   sync.Mutex
+	last failure
 }
+
+// A failure is a read that was told to fail.
+type failure struct {
+	from, to int64
+	until    time.Time
+}
+
+// again is how long a read that fails fails again at once. What it reads ahead, the kernel asks for once more, a page at a time,
+// if that fails: whoever waits would wait twice.
+const again = 50 * time.Millisecond
 
 var (
 	_ fs.NodeGetattrer = (*node)(nil)
@@ -160,8 +174,17 @@ func (n *node) Open(_ context.Context, flags uint32) (fs.FileHandle, uint32, sys
 // Read reads, or fails. Signals of who reads do not end it, as they do not where files lie on a disk: programs
 // are not made for that.
 func (n *node) Read(ctx context.Context, _ fs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	n.mu.Lock()
+	l := n.last
+	n.mu.Unlock()
+	if l.from <= off && off+int64(len(dest)) <= l.to && time.Now().Before(l.until) {
+		return nil, syscall.EIO
+	}
 	got, err := read(context.WithoutCancel(ctx), n.f, dest, off, n.o.Patience)
 	if err != nil {
+		n.mu.Lock()
+		n.last = failure{off, off + int64(len(dest)), time.Now().Add(again)}
+		n.mu.Unlock()
 		n.o.Failed(n.f.Name, off, err)
 		return nil, syscall.EIO
 	}

@@ -3,11 +3,14 @@
 package fusefs
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
@@ -64,4 +67,32 @@ func TestNoPlace(t *testing.T) {
 	if _, err := New(dir, nil, Options{}); !errors.Is(err, ErrNotEmpty) {
 		t.Errorf("a folder in use: %v", err)
 	}
+}
+
+// A read that failed does so again at once, since the kernel asks twice; after that it is tried, and so is what it did not
+// cover.
+func TestFailsAgain(t *testing.T) {
+	tried, gone := 0, errors.New("gone")
+	n := &node{o: Options{}.withDefaults(), f: File{Source: source{make(Bytes, 8192), func(_ context.Context, p []byte, off int64) (int, error) {
+		if tried++; tried == 1 {
+			return 0, gone
+		}
+		return len(p), nil
+	}}}}
+	page := func(off int64) syscall.Errno {
+		_, errno := n.Read(t.Context(), nil, make([]byte, 4096), off)
+		return errno
+	}
+	synctest.Test(t, func(t *testing.T) {
+		if page(0) != syscall.EIO || page(0) != syscall.EIO || tried != 1 {
+			t.Errorf("%d reads were tried", tried)
+		}
+		if errno := page(4096); errno != 0 {
+			t.Errorf("the next page: %v", errno)
+		}
+		time.Sleep(again)
+		if errno := page(0); errno != 0 || tried != 3 {
+			t.Errorf("later: %v, %d reads were tried", errno, tried)
+		}
+	})
 }

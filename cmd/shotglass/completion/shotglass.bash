@@ -348,6 +348,7 @@ _shotglass() {
 	live)
 		case "$prev" in
 		--output|-o) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--signers) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--identity|-i) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--identity-passphrase-file) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--s3-region) return ;;
@@ -357,7 +358,7 @@ _shotglass() {
 		--s3-external-id) return ;;
 		--s3-bucket-owner) return ;;
 		esac
-		flags="--output -o --json --identity -i --identity-passphrase-file --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
+		flags="--output -o --json --signers --unchecked --identity -i --identity-passphrase-file --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
 		words=""
 		;;
 	triage)

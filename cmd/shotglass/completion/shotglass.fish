@@ -395,6 +395,8 @@ complete -c shotglass -n '__fish_seen_subcommand_from serve-image' -l help -s h 
 complete -c shotglass -n __fish_use_subcommand -a live -d 'list or unpack what was collected beside an image'
 complete -c shotglass -n '__fish_seen_subcommand_from live' -l output -s o -r -F -d 'unpack into this folder, which must not be there yet'
 complete -c shotglass -n '__fish_seen_subcommand_from live' -l json -d 'print JSON Lines to standard output'
+complete -c shotglass -n '__fish_seen_subcommand_from live' -l signers -r -F -d 'FILE of allowed signers: only what one of them signed'
+complete -c shotglass -n '__fish_seen_subcommand_from live' -l unchecked -d 'look at no manifest: for what does not agree with it'
 complete -c shotglass -n '__fish_seen_subcommand_from live' -l identity -s i -r -F -d 'decrypt images with this FILE: secret keys of age, also encrypted with a passphrase, or an SSH private key'
 complete -c shotglass -n '__fish_seen_subcommand_from live' -l identity-passphrase-file -r -F -d 'read the passphrase of identities from the first line of FILE; or set SHOTGLASS_IDENTITY_PASSPHRASE; else it is asked for on the terminal'
 complete -c shotglass -n '__fish_seen_subcommand_from live' -l s3-region -x -d 'REGION of the bucket'

@@ -491,6 +491,8 @@ _shotglass() {
 			'--output[unpack into this folder, which must not be there yet]:file:_files' \
 			'-o[unpack into this folder, which must not be there yet]:file:_files' \
 			'--json[print JSON Lines to standard output]' \
+			'--signers[FILE of allowed signers\: only what one of them signed]:file:_files' \
+			'--unchecked[look at no manifest\: for what does not agree with it]' \
 			'*--identity[decrypt images with this FILE\: secret keys of age, also encrypted with a passphrase, or an SSH private key]:file:_files' \
 			'*-i[decrypt images with this FILE\: secret keys of age, also encrypted with a passphrase, or an SSH private key]:file:_files' \
 			'--identity-passphrase-file[read the passphrase of identities from the first line of FILE; or set SHOTGLASS_IDENTITY_PASSPHRASE; else it is asked for on the terminal]:file:_files' \
