@@ -13,7 +13,7 @@ type Socket struct {
 	Proto  string         `json:"proto"` // the file: tcp, tcp6, udp, ..., unix
 	Local  netip.AddrPort `json:"local,omitzero"`
 	Remote netip.AddrPort `json:"remote,omitzero"`
-	State  string         `json:"state,omitempty"` // of TCP: LISTEN, ESTABLISHED, ...
+	State  string         `json:"state,omitempty"` // of TCP: LISTEN, ESTABLISHED, ...; of a Unix socket: LISTEN or empty
 	UID    int            `json:"uid"`
 	Inode  uint64         `json:"inode"`
 	Path   string         `json:"path,omitempty"` // of a Unix socket
@@ -59,12 +59,19 @@ func Sockets(data []byte) (out []Socket, skipped int) {
 	return out, skipped
 }
 
+// acceptcon is __SO_ACCEPTCON of include/uapi/linux/net.h.
+const acceptcon = 1 << 16
+
 func unixSocket(f []string) (Socket, bool) {
 	if len(f) < 7 {
 		return Socket{}, false
 	}
 	inode, err := strconv.ParseUint(f[6], 10, 64)
-	return Socket{Proto: "unix", UID: -1, Inode: inode, Path: strings.Join(f[7:], " ")}, err == nil
+	s := Socket{Proto: "unix", UID: -1, Inode: inode, Path: strings.Join(f[7:], " ")}
+	if flags, err := strconv.ParseUint(f[3], 16, 32); err == nil && flags&acceptcon != 0 {
+		s.State = "LISTEN"
+	}
+	return s, err == nil
 }
 
 func inetSocket(proto string, f []string) (s Socket, ok bool) {

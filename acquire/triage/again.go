@@ -44,7 +44,8 @@ func (r *Report) again(ctx context.Context, v *volatility) {
 }
 
 // steady are the PIDs of memory's list that can be expected to be whole in the image. without tells of the others, and is empty if
-// there are none or they are not known; lacks counts those of them that are neither the capture's own nor threads of the kernel.
+// there are none or they are not known; lacks counts those of them that were there when the live tools looked before: what began later is
+// mostly the capture's own, of which not every connection is known.
 func (r *Report) steady(o Options) (pids []string, without string, lacks int) {
 	list, ok := r.result(PsList)
 	if !ok || o.Host == nil {
@@ -79,7 +80,7 @@ func (r *Report) steady(o Options) (pids []string, without string, lacks int) {
 			pids = append(pids, strconv.Itoa(pid))
 			continue
 		}
-		if left = append(left, fmt.Sprintf("%d %s", pid, p.Name)); !x.ours(p) && p.Parent != 2 {
+		if left = append(left, fmt.Sprintf("%d %s", pid, p.Name)); !x.began(p) && !x.ours(p) && p.Parent != 2 {
 			lacks++
 		}
 	}

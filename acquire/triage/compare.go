@@ -111,7 +111,9 @@ func (h *Host) view(s live.Stage) side {
 	}
 	sockets, _ := live.Sockets(at("sockets"))
 	for _, x := range sockets {
-		if x.Proto != "unix" {
+		if x.Proto == protoUnix {
+			v.sockets[unixKey(x.Inode)] = x
+		} else {
 			v.sockets[key(x.Proto, x.Local.String(), x.Remote.String())] = x
 		}
 	}

@@ -15,6 +15,9 @@ func key(proto, local, remote string) string {
 	return proto + " " + plainAddr(local) + " " + plainAddr(remote)
 }
 
+// unixKey names a Unix socket: its path may have been taken over by another.
+func unixKey(inode uint64) string { return fmt.Sprintf("unix %d", inode) }
+
 // plainAddr writes an address as netip does, IPv4 in IPv6 as IPv4; what it cannot read stays.
 func plainAddr(s string) string {
 	a, err := netip.ParseAddrPort(s)
@@ -27,7 +30,7 @@ func plainAddr(s string) string {
 // nobody reports whether an end is no address: of a listener, or of a socket that is not bound.
 func nobody(s string) bool { return s == "" || strings.HasSuffix(s, ":0") }
 
-// compareSockets does so for sockets of TCP, UDP and raw ones.
+// compareSockets does so for sockets of TCP, UDP and raw ones, and for Unix sockets that have a name.
 func (r *Report) compareSockets(b, a side) {
 	c := r.Comparison
 	created, initNS := map[int]Process{}, int64(-1)
@@ -44,7 +47,11 @@ func (r *Report) compareSockets(b, a side) {
 	seen := map[string]bool{}
 	for _, s := range r.Sockets {
 		k := key(s.Proto, s.Local, s.Remote)
-		if nobody(s.Local) || seen[k] || s.State == "CLOSE" {
+		unix := s.Proto == protoUnix
+		if unix {
+			k = unixKey(s.Inode)
+		}
+		if !unix && nobody(s.Local) || seen[k] || s.State == "CLOSE" {
 			continue // not bound: /proc/net does not list it, either
 		}
 		seen[k] = true
@@ -75,21 +82,27 @@ func (r *Report) compareSockets(b, a side) {
 		c.add(d)
 	}
 	for k := range sorted(b.sockets) {
-		if !seen[k] {
-			c.add(liveSocket(b.sockets[k], a, k))
+		s := b.sockets[k]
+		if seen[k] || s.Proto == protoUnix && (s.Path == "" || s.State != "LISTEN") {
+			continue // what has no name, or waits for nobody, is not looked for in memory either
 		}
+		c.add(liveSocket(s, a, k))
 	}
 }
 
 func liveSocket(s live.Socket, a side, k string) Difference {
 	d := Difference{Kind: kindSocket, Name: socketName(s.Proto, s.Local.String(), s.Remote.String(), s.State), In: inLive}
+	unix := s.Proto == protoUnix
+	if unix {
+		d.Name = socketName(s.Proto, s.Path, "", s.State)
+	}
 	later, after := a.sockets[k]
 	switch {
 	case s.Inode == 0 || s.State == "TIME_WAIT":
 		d.Class, d.Detail = Unowned, "no process holds it"
 	case after && later.Inode == s.Inode:
 		d.Class, d.Detail = Lost, "it was open before and after memory was read, and no process of memory's list holds it: a process is hidden in memory, or the kernel itself holds it"
-	case nobody(s.Remote.String()):
+	case unix || nobody(s.Remote.String()):
 		d.Class, d.Detail = Ended, "it was closed when the live tools looked again"
 	default:
 		d.Class, d.Detail = Transitory, "a connection, which may have ended in between"

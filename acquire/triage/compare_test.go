@@ -180,13 +180,17 @@ func TestCompareSockets(t *testing.T) {
 	row := func(proto, local, remote, state string, inode int) string {
 		return fmt.Sprintf("/proc/net/%s:  0: %s %s %s 0:0 00:0 0 0 0 %d 1\n", proto, local, remote, state, inode)
 	}
+	unix := func(flags string, inode int, path string) string {
+		return fmt.Sprintf("/proc/net/unix:0000000000000000: 00000002 00000000 %s 0001 01 %d %s\n", flags, inode, path)
+	}
 	const any4, any6 = "00000000:0000", "00000000000000000000000000000000:0000"
 	ssh := row("tcp", "00000000:0016", any4, "0A", 1) + row("tcp6", "00000000000000000000000000000000:0016", any6, "0A", 2)
 	h := host{
 		before: []string{entry(1, 0, "systemd", 0), entry(100, 1, "sshd", 5)},
 		items: map[string]string{
-			"before/sockets": ssh + row("tcp", "0100007F:1F90", any4, "0A", 5) + row("udp", "0100007F:0035", any4, "07", 6) + row("tcp", "0100007F:0050", "0100007F:C000", "06", 0) + row("udp", "0100007F:0045", any4, "07", 7),
-			"after/sockets":  ssh + row("tcp", "0100007F:1F91", any4, "0A", 8) + row("udp", "0100007F:0035", any4, "07", 6),
+			"before/sockets": ssh + row("tcp", "0100007F:1F90", any4, "0A", 5) + row("udp", "0100007F:0035", any4, "07", 6) + row("tcp", "0100007F:0050", "0100007F:C000", "06", 0) + row("udp", "0100007F:0045", any4, "07", 7) +
+				unix("00010000", 20, "/run/here") + unix("00010000", 21, "/run/lost") + unix("00010000", 22, "/run/ended") + unix("00000000", 23, "/run/dgram") + unix("00000000", 24, "") + unix("00010000", 25, "/run/twice"),
+			"after/sockets": ssh + row("tcp", "0100007F:1F91", any4, "0A", 8) + row("udp", "0100007F:0035", any4, "07", 6) + unix("00010000", 20, "/run/here") + unix("00010000", 21, "/run/lost") + unix("00010000", 27, "/run/late:0"),
 		},
 	}
 	r := &Report{
@@ -200,18 +204,23 @@ func TestCompareSockets(t *testing.T) {
 			{PID: 100, Proto: "tcp", Local: "127.0.0.1:8081", Remote: "0.0.0.0:0", State: "LISTEN", NetNS: 1},
 			{PID: 100, Proto: "tcp", Local: "127.0.0.1:9000", Remote: "127.0.0.1:9001", State: "ESTABLISHED", NetNS: 1},
 			{PID: 100, Proto: "tcp", Local: "0.0.0.0:0", Remote: "0.0.0.0:0", State: "CLOSE", NetNS: 1},
+			{PID: 1, Proto: "unix", Local: "/run/here", State: "LISTEN", NetNS: 1, Inode: 20}, {PID: 100, Proto: "unix", Local: "/run/here", State: "LISTEN", NetNS: 1, Inode: 20},
+			{PID: 100, Proto: "unix", Local: "/run/dgram", State: "UNCONNECTED", NetNS: 1, Inode: 23}, {PID: 100, Proto: "unix", Local: "/run/backdoor:0", State: "LISTEN", NetNS: 1, Inode: 26},
+			{PID: 100, Proto: "unix", Local: "/run/late:0", State: "LISTEN", NetNS: 1, Inode: 27}, {PID: 100, Proto: "unix", Local: "/run/contained", State: "LISTEN", NetNS: 2, Inode: 28},
+			{PID: 100, Proto: "unix", Local: "/run/twice", State: "LISTEN", NetNS: 1, Inode: 29}, {PID: 100, Proto: "unix", Local: "/run/twice", State: "LISTEN", NetNS: 1, Inode: 25},
 		},
 	}
 	r.compare(h.make(), false, false, true)
 	for name, want := range map[string]Class{
 		"tcp 0.0.0.0:22": "", "tcp [::]:22": "", "tcp 0.0.0.0:4444": Hidden, "tcp 0.0.0.0:5555": Elsewhere, "tcp 0.0.0.0:6666": Started, "tcp 127.0.0.1:8081": Started,
 		"tcp 127.0.0.1:9000": Transitory, "tcp 127.0.0.1:8080": Ended, "udp 127.0.0.1:53": Lost, "tcp 127.0.0.1:80": Unowned, "udp 127.0.0.1:69": Ended,
+		"unix /run/here": "", "unix /run/dgram": "", "unix /run/lost": Lost, "unix /run/ended": Ended, "unix /run/backdoor:0": Hidden, "unix /run/late:0": Started, "unix /run/contained": Elsewhere, "unix /run/twice": Hidden,
 	} {
 		if got, detail := find(t, r.Comparison, name); got != want {
 			t.Errorf("%s is %q (%s), want %q", name, got, detail, want)
 		}
 	}
-	if r.Comparison.Both.Sockets != 2 {
+	if r.Comparison.Both.Sockets != 5 {
 		t.Errorf("both: %+v", r.Comparison.Both)
 	}
 }

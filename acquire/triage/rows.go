@@ -43,6 +43,7 @@ type Socket struct {
 	Remote string `json:"remote"`
 	State  string `json:"state"`
 	NetNS  int64  `json:"netns"`
+	Inode  uint64 `json:"inode,omitempty"` // of a Unix socket
 }
 
 // A Command is one of a shell's history.
@@ -69,7 +70,7 @@ func (w *word) UnmarshalJSON(b []byte) error {
 }
 
 func (w word) number() int64 {
-	n, err := strconv.ParseInt(string(w), 10, 64)
+	n, err := strconv.ParseInt(string(w), 0, 64) // addresses and some sizes are in hexadecimal
 	if err != nil {
 		return -1
 	}
@@ -98,8 +99,10 @@ type row struct {
 	Args     word  `json:"ARGS"`
 	Created  word  `json:"CREATION TIME"`
 	Exit     word  `json:"EXIT_STATE"`
-	Module   word  `json:"Name"`
+	Module   word  `json:"Name"` // of linux.lsmod until 2.11
 	Size     word  `json:"Size"`
+	ModName  word  `json:"Module Name"` // from 2.26
+	CodeSize word  `json:"Code Size"`
 	Process  word  `json:"Process"`
 	Owner    word  `json:"Process Name"`
 	Time     word  `json:"CommandTime"`
@@ -120,6 +123,21 @@ type row struct {
 func (x row) process() Process {
 	return Process{PID: int(x.PID.number()), Parent: int(x.Parent.number()), Name: x.Name.short(), Created: x.Created.time()}
 }
+
+// unix is a Unix socket that has a name and waits for others; connections have none of their own, and come and go. Volatility tells
+// the inode as the port.
+func (x row) unix() (s Socket, ok bool) {
+	inode := x.LPort.number()
+	if x.Local == "" || inode <= 0 || x.State != "LISTEN" && x.State != "UNCONNECTED" {
+		return s, false
+	}
+	return Socket{
+		PID: int(x.PID.number()), Name: cmp.Or(x.Owner, x.Process).short(), Proto: protoUnix, Local: x.Local.short(), State: x.State.short(), NetNS: x.NetNS.number(), Inode: uint64(inode),
+	}, true
+}
+
+// protoUnix is the Proto of Unix sockets.
+const protoUnix = "unix"
 
 // eachRow reads a JSON array, element by element.
 func eachRow[T any](name string, each func(T) error) error {
@@ -218,10 +236,17 @@ func (r *Report) read(o Options) {
 	})
 	slices.SortStableFunc(r.Processes, func(a, b Process) int { return cmp.Compare(a.PID, b.PID) })
 	modules := r.table(o.Folder, Lsmod, func(x row) bool {
-		r.Modules = append(r.Modules, Module{x.Module.short(), x.Size.number()})
+		r.Modules = append(r.Modules, Module{cmp.Or(x.Module, x.ModName).short(), cmp.Or(x.Size, x.CodeSize).number()})
 		return true
 	})
 	sockets := r.table(o.Folder, Sockstat, func(x row) bool {
+		if x.Family == "AF_UNIX" {
+			s, ok := x.unix()
+			if ok {
+				r.Sockets = append(r.Sockets, s)
+			}
+			return ok
+		}
 		if x.Family != "AF_INET" && x.Family != "AF_INET6" {
 			return false
 		}

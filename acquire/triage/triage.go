@@ -135,7 +135,7 @@ type PluginResult struct {
 	Error  string        `json:"error,omitempty"` // why it is no result, or not all of one
 	// Without says which processes the plugin was run without, when it had failed on all of them; empty: on all.
 	Without string `json:"without,omitempty"`
-	Lacks   int    `json:"lacks,omitempty"` // how many of those are neither the capture's own nor threads of the kernel
+	Lacks   int    `json:"lacks,omitempty"` // how many of those were there before, and are neither the capture's own nor threads of the kernel
 
 	crashed bool // it ended by itself, with an error
 }

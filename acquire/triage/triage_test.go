@@ -32,8 +32,8 @@ case $plugin in
 linux.pslist.PsList) echo '[{"PID":1,"TID":1,"PPID":0,"COMM":"systemd","CREATION TIME":"2026-11-22T13:53:22.635847+00:00","__children":[]},{"PID":7,"PPID":1,"COMM":"<b>evil</b>","CREATION TIME":null}]' ;;
 linux.psaux.PsAux) echo '[{"PID":1,"ARGS":"/sbin/init"}]' ;;
 linux.psscan.PsScan) echo '[{"PID":1,"TID":1,"COMM":"systemd","EXIT_STATE":"TASK_RUNNING"},{"PID":9,"TID":9,"COMM":"dead","EXIT_STATE":"EXIT_DEAD"}]' ;;
-linux.lsmod.Lsmod) echo '[{"Name":"ext4","Size":20480}]' ;;
-linux.sockstat.Sockstat) echo '[{"Family":"AF_INET6","Proto":"TCP","Source Addr":"::","Source Port":"22","Destination Addr":"::","Destination Port":"0","State":"LISTEN","PID":1,"NetNS":4026531840,"Process Name":"systemd"},{"Family":"AF_UNIX","Proto":null}]' ;;
+linux.lsmod.Lsmod) echo '[{"Name":"ext4","Size":20480},{"Module Name":"xfs","Code Size":"0x10"}]' ;;
+linux.sockstat.Sockstat) echo '[{"Family":"AF_INET6","Proto":"TCP","Source Addr":"::","Source Port":"22","Destination Addr":"::","Destination Port":"0","State":"LISTEN","PID":1,"NetNS":4026531840,"Process Name":"systemd"},{"Family":"AF_UNIX","Proto":null},{"Family":"AF_UNIX","Source Addr":"/run/x","Source Port":"11","State":"LISTEN","PID":1},{"Family":"AF_UNIX","Source Addr":"/run/x","Source Port":"12","State":"ESTABLISHED"}]' ;;
 linux.bash.Bash) echo '[{"PID":7,"Process":"bash","CommandTime":"2026-11-22T13:53:22.000000+00:00","Command":"rm -rf /"}]' ;;
 fails.Plugin) echo "half" ; echo "ValueError: no" >&2; exit 1 ;;
 cut.Plugin) printf '[{"PID":1},{"PI' ;;
@@ -83,7 +83,7 @@ func TestRun(t *testing.T) {
 	if p := rep.Processes; len(p) != 3 || p[0].Args != "/sbin/init" || p[0].Created.IsZero() || p[1].Name != "<b>evil</b>" || !p[1].Created.IsZero() || !p[2].Scanned || p[2].State != "EXIT_DEAD" {
 		t.Errorf("%+v", p)
 	}
-	if len(rep.Modules) != 1 || len(rep.Sockets) != 1 || rep.Sockets[0].Local != "[::]:22" || len(rep.History) != 1 || rep.History[0].Command != "rm -rf /" {
+	if !slices.Equal(rep.Modules, []Module{{"ext4", 20480}, {"xfs", 16}}) || len(rep.Sockets) != 2 || rep.Sockets[0].Local != "[::]:22" || rep.Sockets[1].Inode != 11 || len(rep.History) != 1 || rep.History[0].Command != "rm -rf /" {
 		t.Errorf("%+v %+v %+v", rep.Modules, rep.Sockets, rep.History)
 	}
 	lines := strings.Split(strings.TrimSpace(calls()), "\n")
