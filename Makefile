@@ -11,7 +11,7 @@ FUZZTIME ?= 30s
 BENCH ?= .
 BENCHTIME ?= 3x
 
-.PHONY: build test race lint fuzz e2e demo lab bench dist lambda clean
+.PHONY: build test race lint fuzz e2e demo lab bench isf-compare dist lambda clean
 
 build: ## the program, for this machine
 	$(BUILD) -o shotglass ./cmd/shotglass
@@ -56,6 +56,10 @@ bench: setup ## the whole path beside its peers, and the pipeline alone; BENCH=C
 	e2e/bench/setup.sh
 	$(GO) test -run '^$$' -bench Fleet -benchtime 1x ./acquire
 	$(GO) test -tags e2e -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 60m ./e2e/bench $(if $(UPDATE),-update)
+
+isf-compare: ## our symbol files beside dwarf2json's, of one kernel: 283 MB to download, 4 GB of memory; UPDATE=1: into docs/symbols.md
+	e2e/lab/setup.sh
+	e2e/symbols.sh
 
 dist: ## reproducible static binaries with checksums
 	rm -rf dist && mkdir dist

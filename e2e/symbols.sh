@@ -1,28 +1,28 @@
 #!/bin/bash
-# Holds shotglass's symbol files against dwarf2json's: e2e/symbols.sh FOLDER. It downloads
-# the debug symbols of the lab's guest (283 MB) and dwarf2json's source, unless they
-# are in FOLDER already or $DWARF2JSON is the program, takes 5 GB there and 4 GB of memory.
+# Holds shotglass's symbol files against dwarf2json's, on one build of one kernel: that of the lab's guest.
+# It downloads the kernel's debug symbols (283 MB) and dwarf2json, unless $DWARF2JSON is that program, to a folder beside the lab's, or to $1, once, and takes 5 GB there and 4 GB of memory. The
+# folder gets all differences, and table.md, which UPDATE=1 puts into docs/symbols.md. See make isf-compare.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-readonly dir=${1:?usage: e2e/symbols.sh FOLDER}
-readonly commit=9f14607e0d339d463ea725fbd5c08aa7b7d40f75
-release=$(cat "${SHOTGLASS_CACHE:-$HOME/.cache/shotglass}/lab/guest/release")
+cache=${SHOTGLASS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shotglass}
+dir=$(realpath -m "${1:-$cache/isf}")
+readonly dir
+release=$(cat "$cache/lab/guest/release")
 vmlinux=$dir/usr/lib/debug/boot/vmlinux-$release
 mkdir -p "$dir"
 go build -o "$dir/shotglass" ./cmd/shotglass
+go build -o "$dir/isfdiff" ./e2e/isfdiff
+if [ -z "${DWARF2JSON:-}" ]; then
+	DWARF2JSON=$dir/dwarf2json
+	# Where there is no go.mod, and so none of ours.
+	[ -x "$DWARF2JSON" ] || (cd "$dir" && GOBIN=$dir go install github.com/volatilityfoundation/dwarf2json@v0.9.0)
+fi
+command -v xz >/dev/null || { echo "xz is missing: apt-get install xz-utils" >&2; exit 1; }
 if [ ! -e "$vmlinux" ]; then
 	(cd "$dir" && apt-get download -q "linux-image-$release-dbg")
 	dpkg-deb --fsys-tarfile "$dir"/linux-image-"$release"-dbg_*.deb | tar -x -C "$dir" --wildcards './usr/lib/debug/boot/*'
 fi
-if [ -z "${DWARF2JSON:-}" ]; then
-	DWARF2JSON=$dir/dwarf2json
-	if [ ! -x "$DWARF2JSON" ]; then
-		git clone -q https://github.com/volatilityfoundation/dwarf2json "$dir/source"
-		git -C "$dir/source" checkout -q "$commit"
-		(cd "$dir/source" && GOFLAGS=-mod=mod go build -o "$DWARF2JSON" .)
-	fi
-fi
-rm -rf "$dir"/bundle "$dir"/*.json.xz
+rm -rf "$dir"/bundle "$dir"/*.json "$dir"/*.json.xz "$dir"/*.cost
 mkdir "$dir/bundle"
 # shellcheck disable=SC2016
 go run ./e2e/lab/run -exec bash -c '
@@ -31,13 +31,17 @@ go run ./e2e/lab/run -exec bash -c '
 	$ssh cat /proc/kallsyms >"$0/kallsyms"
 	$ssh cat /proc/version >"$0/version"
 	$ssh head -c 65536 /proc/kcore >"$0/vmcoreinfo"' "$dir/bundle"
-timed() { /usr/bin/time -f '%e s, %M kB' "$@"; }
-timed "$DWARF2JSON" linux --elf "$vmlinux" >"$dir/dwarf2json.json"
-timed "$dir/shotglass" symbols --from "$dir/bundle" --output "$dir/btf.json.xz"
-timed "$dir/shotglass" symbols --vmlinux "$vmlinux" --output "$dir/dwarf.json.xz"
+measure() { "$dir/isfdiff" measure "$dir/$1.cost" "${@:2}"; }
+measure dwarf2json bash -c 'exec "$0" linux --elf "$1" >"$2"' "$DWARF2JSON" "$vmlinux" "$dir/dwarf2json.json"
+measure btf "$dir/shotglass" symbols --from "$dir/bundle" --output "$dir/btf.json.xz"
+measure dwarf "$dir/shotglass" symbols --vmlinux "$vmlinux" --output "$dir/dwarf.json.xz"
 for ours in btf dwarf; do
-	xz -dkf "$dir/$ours.json.xz"
-	go run ./e2e/isfdiff "$dir/$ours.json" "$dir/dwarf2json.json" >"$dir/$ours.diff"
-	grep -E '^(base_types|user_types|enums|symbols): ' "$dir/$ours.diff" | cut -c1-300
+	xz -dk "$dir/$ours.json.xz"
+	"$dir/isfdiff" diff "$dir/$ours.json" "$dir/dwarf2json.json" >"$dir/$ours.diff"
 done
+"$dir/isfdiff" table "$dir" | tee "$dir/table.md"
+if [ -n "${UPDATE:-}" ]; then
+	sed -i -e "/^<!-- isf-compare -->$/,/^<!-- end -->$/{/^<!-- isf-compare -->$/r $dir/table.md
+	/^<!-- /!d}" docs/symbols.md
+fi
 echo "all differences: $dir/btf.diff $dir/dwarf.diff"

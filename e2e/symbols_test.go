@@ -61,6 +61,12 @@ func (r *rig) opens(t *testing.T, image, raw string, before truth) {
 	p := start(t, nil, "symbols", "--from", filepath.Join(dir, "live"), "--output", filepath.Join(dir, "sym", "kernel.json.xz"))
 	p.want(0, time.Minute)
 	t.Logf("%s%s", p.stdout.String(), p.stderr.String())
+	// Beside the image it is the same, to the byte.
+	p = start(t, nil, "symbols", image)
+	p.want(0, time.Minute)
+	if a, b := sha256File(t, image+".isf.json.xz"), sha256File(t, filepath.Join(dir, "sym", "kernel.json.xz")); a != b || !strings.Contains(p.stdout.String(), "sha256:"+a) {
+		t.Errorf("beside the image %s, of what was unpacked %s, printed %q", a, b, p.stdout.String())
+	}
 	v := volatility{t, raw, filepath.Join(dir, "sym"), t.TempDir()}
 
 	has := func(what string, want, got []string) {

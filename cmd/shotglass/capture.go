@@ -130,6 +130,7 @@ func capture(ctx context.Context, c *console, o *captureOptions) error {
 		results = plan.Run(ctx)
 		code = worse(captureCode(results, context.Cause(ctx), o.unsearched()), o.gather.finish())
 	}
+	code = worse(code, o.symbols(ctx, c, log, w.say, results))
 	nerr := tell.end(ctx, results, code)
 	if nerr != nil {
 		code = worse(code, exitPartial)

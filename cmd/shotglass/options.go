@@ -41,6 +41,8 @@ type captureOptions struct {
 	Quiet    bool
 	Progress string // auto, bar, lines, none
 
+	Symbols bool // make symbol files of what was collected, in the end
+
 	Warnings    []string
 	LeftOut     []leftOut       // instances that are not captured
 	NotSearched []inventory.Gap // where selected instances may be that nobody could see
@@ -145,6 +147,9 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 	e.Dialer, e.Log = dialer, c.log()
 	if e.Recipients, err = readRecipients(ctx.StringSlice("recipient"), ctx.StringSlice("recipients-file")); err != nil {
 		return nil, usagef("%v", err).fix("%s", recipientHint)
+	}
+	if err := o.readSymbols(ctx); err != nil {
+		return nil, err
 	}
 	if err := o.readBudget(ctx); err != nil {
 		return nil, err

@@ -148,16 +148,7 @@ func writeNew(ctx context.Context, name string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	obj, err := disk.Create(ctx, filepath.Base(name))
-	if err != nil {
-		return err
-	}
-	if _, err = obj.Write(data); err == nil {
-		if _, err = obj.Commit(ctx); err == nil {
-			return nil
-		}
-	}
-	return errors.Join(err, obj.Abort(context.WithoutCancel(ctx)))
+	return storeNew(ctx, disk, filepath.Base(name), data)
 }
 
 // reportFiles are the manifests and audit logs of a place, or the one that is named, and the records of containments there.

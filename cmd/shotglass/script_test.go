@@ -170,23 +170,31 @@ func mkdebCmd(ts *testscript.TestScript, neg bool, args []string) {
 
 // mkbtfCmd makes what a small kernel tells of itself: mkbtf DIR.
 func mkbtfCmd(ts *testscript.TestScript, neg bool, args []string) {
+	files, err := smallKernel()
+	ts.Check(err)
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(dir, 0o700))
+	for file, name := range map[string]string{"sys/kernel/btf/vmlinux": "vmlinux.btf", "proc/kallsyms": "kallsyms", "proc/version": "version", "vmcoreinfo": "vmcoreinfo"} {
+		ts.Check(os.WriteFile(filepath.Join(dir, name), []byte(files[file]), 0o600))
+	}
+}
+
+// smallKernel is what a small kernel tells of itself, by the names in the archive of what is collected.
+func smallKernel() (map[string]string, error) {
 	task := &btf.Struct{Name: "task_struct", Size: 4, Members: []btf.Member{{Name: "pid", Type: &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}}}}
 	b, err := btf.NewBuilder([]btf.Type{task}, nil)
-	ts.Check(err)
+	if err != nil {
+		return nil, err
+	}
 	raw, err := b.Marshal(nil, nil)
-	ts.Check(err)
 	syms := "ffffffff9b000000 T _stext\nffffffff9b001000 D init_task\n"
 	for i := range 1000 {
 		syms += fmt.Sprintf("%x t filler_%d\n", 0xffffffff9b100000+uint64(i), i)
 	}
-	dir := ts.MkAbs(args[0])
-	ts.Check(os.MkdirAll(dir, 0o700))
-	for name, data := range map[string]string{
-		"vmlinux.btf": string(raw), "kallsyms": syms, "version": "Linux version 6.1.0/../x (a@b) #1\n",
+	return map[string]string{
+		"sys/kernel/btf/vmlinux": string(raw), "proc/kallsyms": syms, "proc/version": "Linux version 6.1.0/../x (a@b) #1\n",
 		"vmcoreinfo": "OSRELEASE=6.1.0/../x\nSYMBOL(_stext)=ffffffff9b000000\nKERNELOFFSET=1a000000\nNUMBER(pgtable_l5_enabled)=1\n",
-	} {
-		ts.Check(os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600))
-	}
+	}, err
 }
 
 // mklimeCmd makes an image of two ranges: mklime FILE raw|zstd|gzip. The first page

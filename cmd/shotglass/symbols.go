@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -22,6 +23,8 @@ import (
 const symbolsText = `Writes the symbol file that Volatility 3 needs to read the memory of one kernel: types, symbols and banner, JSON in xz. Nothing is
 downloaded, and no debug symbols are needed where the kernel has BTF.
 
+Of each IMAGE, which may be s3://bucket/key, it is made of what was collected beside it, and lies there as IMAGE.isf.json.xz.
+
 DIR holds what was collected from the host, by shotglass (unpacked by shotglass live), by UAC or by hand. Found by their usual names
 are /sys/kernel/btf/vmlinux (types), those of modules beside it, /proc/kallsyms or System.map (symbols), /proc/version (the banner) and the VMCOREINFO note.
 
@@ -34,8 +37,8 @@ Standard error tells what is missing and which plugins suffer. Exit code 1: ther
 func symbolsCommand(c *console) *cli.Command {
 	return &cli.Command{
 		Name: "symbols", Usage: "write the symbol file that Volatility 3 needs for a kernel",
-		ArgsUsage: " ", Description: symbolsText,
-		Flags: []cli.Flag{
+		ArgsUsage: "[IMAGE...]", Description: symbolsText,
+		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "from", TakesFile: true, Usage: "`DIR` with BTF, kallsyms, banner and VMCOREINFO of the kernel"},
 			&cli.StringFlag{Name: "vmlinux", TakesFile: true, Usage: "`FILE` of the kernel with its debug information, or the .deb, .ddeb or .rpm that holds it"},
 			&cli.BoolFlag{Name: "fetch", Usage: "get the package with the kernel's debug information from this machine's apt or dnf"},
@@ -46,15 +49,26 @@ func symbolsCommand(c *console) *cli.Command {
 			&cli.StringFlag{Name: "banner", TakesFile: true, Usage: "`FILE` with the banner, as /proc/version has it"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, TakesFile: true, Usage: "write to this new `FILE`", DefaultText: "RELEASE.json.xz"},
 			jsonFlag(),
-		},
+		}, identityFlags(), s3AccessFlags()),
 		Action: func(ctx *cli.Context) error {
 			c.json = ctx.Bool("json")
 			if ctx.NArg() > 0 {
-				return usagef("symbols takes no argument: %q", ctx.Args().First())
+				for _, f := range []string{"from", "vmlinux", "fetch", "release", "machine", "apt-sources", "system-map", "banner", "output"} {
+					if ctx.IsSet(f) {
+						return usagef("--%s goes with no IMAGE: of an image, its symbols are made of what was collected beside it, and lie there", f)
+					}
+				}
+				ids, err := readIdentities(c, ctx)
+				if err != nil {
+					return err
+				}
+				sctx, stop := catchSignals(ctx.Context, c.exit, func(string) {}, func() {})
+				defer stop()
+				return imagesSymbols(sctx, c, &imageSymbols{c, s3Access(ctx), ids}, ctx.Args().Slice())
 			}
 			switch {
 			case ctx.String("from") == "" && ctx.String("vmlinux") == "" && !ctx.Bool("fetch"):
-				return usagef("give --from DIR, --vmlinux FILE, or both; or --fetch")
+				return usagef("give IMAGE, --from DIR, --vmlinux FILE, the latter both, or --fetch")
 			case ctx.Bool("fetch") && ctx.String("vmlinux") != "":
 				return usagef("--vmlinux is there, so --fetch has nothing to get")
 			}
@@ -116,12 +130,21 @@ func writeSymbols(ctx context.Context, c *console, flags *cli.Context, d *debugS
 	for _, m := range rep.Missing {
 		c.warn("missing: %s; less from %s", m.Name, strings.Join(m.Plugins, ", "))
 	}
-	if c.json {
-		return c.message("symbols", symbolsMessage{out, found, rep})
+	m := &symbolsMessage{out, found, rep}
+	if err := m.print(c); err != nil || c.json {
+		return err
 	}
-	fmt.Fprintf(c, "%s  %s  %d types from %s  %d symbols  sha256:%s\n", out, printable(rep.Release), rep.UserTypes+rep.Enums, rep.Types, rep.Symbols, rep.SHA256)
 	c.info("vol --offline -s %s -f IMAGE linux.pslist", transport.Quote(filepath.Dir(out)))
 	return nil
+}
+
+// print prints a line about a symbol file.
+func (m *symbolsMessage) print(c *console) error {
+	if c.json {
+		return c.message("symbols", m)
+	}
+	_, err := fmt.Fprintf(c, "%s  %s  %d types from %s  %d symbols  sha256:%s\n", printable(m.File), printable(m.Release), m.UserTypes+m.Enums, m.Types, m.Symbols, m.SHA256)
+	return err
 }
 
 // symbolInputs reads what the flags name.

@@ -90,16 +90,12 @@ func (t *triageRun) load(ctx context.Context, scratch string, rep *triage.Report
 		return err
 	}
 	t.c.info("making symbols of what was collected")
-	var modules map[string][]byte
-	if raw := content["sys/kernel/btf-modules.tar"]; raw != nil {
-		if modules, err = live.ReadModulesTar(raw); err != nil {
-			t.c.warn("not all types of modules are in the symbols: %v", err)
-		}
+	in, err := symbols.Collected(func(file string) []byte { return content[file] })
+	if err != nil {
+		t.c.warn("%v", err)
 	}
-	_, err = symbols.Write(f, symbols.Inputs{
-		BTF: content["sys/kernel/btf/vmlinux"], ModuleBTF: modules, Kallsyms: content["proc/kallsyms"], SystemMap: content["boot/System.map"],
-		Banner: content["proc/version"], VMCoreInfo: content["vmcoreinfo"], Version: toolInfo().Version,
-	})
+	in.Version = toolInfo().Version
+	_, err = symbols.Write(f, in)
 	if err := errors.Join(err, f.Close()); err != nil {
 		return &hinted{fmt.Errorf("make symbols of what was collected: %w", err), "give a symbol file with --symbols"}
 	}

@@ -9,8 +9,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,8 +33,18 @@ func writeLive(t *testing.T, name, content string, stage live.Stage) []live.Item
 // writeLiveItem does so for any item, in a file of the archive.
 func writeLiveItem(t *testing.T, name, item, file, content string, stage live.Stage) []live.Item {
 	t.Helper()
-	sum := sha256.Sum256([]byte(content))
-	items := []live.Item{{Name: item, Stage: stage, File: file, Bytes: int64(len(content)), SHA256: hex.EncodeToString(sum[:])}}
+	return writeLiveItems(t, name, map[string]string{file: content}, func(it *live.Item) { it.Name, it.Stage = item, stage })
+}
+
+// writeLiveItems does so for several files; edit is called for each item.
+func writeLiveItems(t *testing.T, name string, files map[string]string, edit func(*live.Item)) []live.Item {
+	t.Helper()
+	var items []live.Item
+	for _, file := range slices.Sorted(maps.Keys(files)) {
+		sum := sha256.Sum256([]byte(files[file]))
+		items = append(items, live.Item{Name: file, Stage: live.After, File: file, Bytes: int64(len(files[file])), SHA256: hex.EncodeToString(sum[:])})
+		edit(&items[len(items)-1])
+	}
 	list, err := json.Marshal(items)
 	if err != nil {
 		t.Fatal(err)
@@ -43,13 +55,17 @@ func writeLiveItem(t *testing.T, name, item, file, content string, stage live.St
 		t.Fatal(err)
 	}
 	w := tar.NewWriter(z)
-	for _, f := range []struct{ name, content string }{{live.ListName, string(list)}, {file, content}} {
-		if err := w.WriteHeader(&tar.Header{Name: f.name, Size: int64(len(f.content)), Mode: 0o600, Typeflag: tar.TypeReg}); err != nil {
+	put := func(name, content string) {
+		if err := w.WriteHeader(&tar.Header{Name: name, Size: int64(len(content)), Mode: 0o600, Typeflag: tar.TypeReg}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.Write([]byte(f.content)); err != nil {
+		if _, err := w.Write([]byte(content)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	put(live.ListName, string(list))
+	for _, it := range items {
+		put(it.File, files[it.File])
 	}
 	if err := errors.Join(w.Close(), z.Close(), os.WriteFile(name, b.Bytes(), 0o600)); err != nil {
 		t.Fatal(err)

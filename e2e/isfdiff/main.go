@@ -1,96 +1,155 @@
-// Command isfdiff holds a symbol file of ours against dwarf2json's: isfdiff OURS THEIRS, both JSON, plain.
-// It prints counts and every difference in what both have. It is for e2e/symbols.sh and for people.
+// Command isfdiff is for `make isf-compare`, and for people.
+//
+//	isfdiff diff OURS THEIRS        every difference of two symbol files in plain JSON
+//	isfdiff measure FILE COMMAND... run a command; what it took, and its peak of memory, into FILE
+//	isfdiff table DIR               the table of docs/symbols.md, of what e2e/symbols.sh left in DIR
 package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
-	"maps"
 	"os"
-	"reflect"
-	"slices"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
+	"time"
+
+	"github.com/shotglass-ir/shotglass/e2e/isf"
 )
 
-type isf map[string]map[string]map[string]any
-
 func main() {
-	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: isfdiff OURS THEIRS")
-		os.Exit(64)
-	}
-	ours, theirs := read(os.Args[1]), read(os.Args[2])
-	for _, section := range []string{"base_types", "user_types", "enums", "symbols"} {
-		compare(section, ours[section], theirs[section])
-	}
-}
-
-func read(name string) isf {
-	raw, err := os.ReadFile(name)
-	var all map[string]json.RawMessage
-	if err == nil {
-		err = json.Unmarshal(raw, &all)
-	}
-	out := isf{}
-	for section, text := range all {
-		if section == "metadata" || err != nil {
-			continue
-		}
-		var m map[string]map[string]any
-		err = json.Unmarshal(text, &m)
-		out[section] = m
+	err := errors.New("usage: isfdiff diff OURS THEIRS | measure FILE COMMAND... | table DIR")
+	switch args := os.Args[1:]; {
+	case len(args) == 3 && args[0] == "diff":
+		err = diff(args[1], args[2])
+	case len(args) > 2 && args[0] == "measure":
+		err = measure(args[1], args[2:])
+	case len(args) == 2 && args[0] == "table":
+		err = table(args[1])
 	}
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		fmt.Fprintln(os.Stderr, "isfdiff:", err)
 		os.Exit(1)
 	}
-	return out
 }
 
-func compare(section string, ours, theirs map[string]map[string]any) {
-	equal, untyped, ourOnly, theirOnly := 0, 0, []string{}, []string{}
-	for _, name := range slices.Sorted(maps.Keys(ours)) {
-		o, t := ours[name], theirs[name]
-		switch {
-		case t == nil:
-			ourOnly = append(ourOnly, name)
-		case reflect.DeepEqual(o, t):
-			equal++
-		case section == "symbols" && o["address"] == t["address"] && void(o):
-			untyped++
-		default:
-			fmt.Printf("%s %s: %s\n", section, name, strings.Join(differences("", o, t), "; "))
-		}
+func diff(ours, theirs string) error {
+	all, err := compare(ours, theirs)
+	for _, d := range all {
+		fmt.Print(d.Text())
 	}
-	for name := range theirs {
-		if ours[name] == nil {
-			theirOnly = append(theirOnly, name)
-		}
-	}
-	slices.Sort(theirOnly)
-	fmt.Printf("%s: %d ours, %d theirs, %d equal, %d without a type, %d only ours %.20q, %d only theirs %.20q\n", section, len(ours), len(theirs), equal, untyped,
-		len(ourOnly), ourOnly[:min(len(ourOnly), 20)], len(theirOnly), theirOnly[:min(len(theirOnly), 20)])
+	return err
 }
 
-func void(symbol map[string]any) bool {
-	t, _ := symbol["type"].(map[string]any)
-	return t["name"] == "void"
+func compare(ours, theirs string) (out []isf.Diff, err error) {
+	o, err := isf.Read(ours)
+	if err != nil {
+		return nil, err
+	}
+	t, err := isf.Read(theirs)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range isf.Sections {
+		out = append(out, isf.Compare(s, o, t))
+	}
+	return out, nil
 }
 
-// differences lists the places where two values differ.
-func differences(at string, a, b any) (out []string) {
-	x, ok := a.(map[string]any)
-	y, same := b.(map[string]any)
-	if !ok || !same {
-		if reflect.DeepEqual(a, b) {
-			return nil
+// A cost is what a command took.
+type cost struct {
+	Seconds   float64 `json:"seconds"`
+	Processor float64 `json:"processor_seconds"`
+	Peak      int64   `json:"peak_bytes"`
+}
+
+func measure(to string, argv []string) error {
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	began := time.Now()
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w", argv[0], err)
+	}
+	c := cost{Seconds: time.Since(began).Seconds(), Processor: (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()}
+	c.Peak = cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss * 1024
+	out, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, out, 0o644)
+}
+
+// table prints Markdown.
+func table(dir string) error {
+	names := []string{"dwarf2json", "btf", "dwarf"}
+	var costs []cost
+	var sizes []string
+	for _, n := range names {
+		var c cost
+		raw, err := os.ReadFile(filepath.Join(dir, n+".cost"))
+		if err == nil {
+			err = json.Unmarshal(raw, &c)
 		}
-		return []string{fmt.Sprintf("%s is %v, theirs %v", at, a, b)}
+		if err != nil {
+			return err
+		}
+		costs = append(costs, c)
+		plain, err := os.Stat(filepath.Join(dir, n+".json"))
+		if err != nil {
+			return err
+		}
+		size := fmt.Sprintf("%.1f", float64(plain.Size())/1e6)
+		if packed, err := os.Stat(filepath.Join(dir, n+".json.xz")); err == nil {
+			size = fmt.Sprintf("%.1f (JSON %s)", float64(packed.Size())/1e6, size)
+		}
+		sizes = append(sizes, size)
 	}
-	all := maps.Clone(x)
-	maps.Copy(all, y)
-	for _, k := range slices.Sorted(maps.Keys(all)) {
-		out = append(out, differences(at+"."+k, x[k], y[k])...)
+	row := func(what string, cells ...string) { fmt.Printf("| %s | %s |\n", what, strings.Join(cells, " | ")) }
+	each := func(f func(cost) string) (out []string) {
+		for _, c := range costs {
+			out = append(out, f(c))
+		}
+		return out
 	}
-	return out
+	row("", "dwarf2json", "ours, BTF", "ours, DWARF")
+	row("---", "---", "---", "---")
+	row("seconds", each(func(c cost) string { return fmt.Sprintf("%.1f", c.Seconds) })...)
+	row("of processor time", each(func(c cost) string { return fmt.Sprintf("%.1f", c.Processor) })...)
+	row("memory, peak, MB", each(func(c cost) string { return fmt.Sprint(c.Peak / 1e6) })...)
+	row("file, MB", sizes...)
+	btf, err := compare(filepath.Join(dir, "btf.json"), filepath.Join(dir, "dwarf2json.json"))
+	if err != nil {
+		return err
+	}
+	dwarf, err := compare(filepath.Join(dir, "dwarf.json"), filepath.Join(dir, "dwarf2json.json"))
+	if err != nil {
+		return err
+	}
+	for i, what := range []string{"base types", "structs and unions", "enums", "symbols"} {
+		cell := func(d isf.Diff) string {
+			s := fmt.Sprintf("%d; both have %d, %d are equal", d.Ours, d.Both(), d.Equal+d.Untyped)
+			if d.Section == "symbols" {
+				return fmt.Sprintf("%d; both have %d, %d at the same address", d.Ours, d.Both(), d.Both()-moved(d))
+			}
+			return s
+		}
+		row(what, fmt.Sprint(btf[i].Theirs), cell(btf[i]), cell(dwarf[i]))
+	}
+	s := len(btf) - 1
+	row("symbols with a type", fmt.Sprint(btf[s].TheirTyped), fmt.Sprint(btf[s].Typed), fmt.Sprint(dwarf[s].Typed))
+	return nil
+}
+
+// moved counts symbols that both have at other addresses.
+func moved(d isf.Diff) (n int) {
+	for _, x := range d.Differ {
+		for _, p := range x.Places {
+			if strings.HasPrefix(p, ".address ") {
+				n++
+			}
+		}
+	}
+	return n
 }

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what modules are compiled with, for both machines: compilers, make, and the libraries
-# that Debian's kbuild programs need; and rpmbuild, which packs headers in the tests. It is no part of setup.sh, since a change there builds the
+# that Debian's kbuild programs need; and rpmbuild, which packs headers in the tests, and pahole, which makes BTF. It is no part of setup.sh, since a change there builds the
 # guest anew.
 set -euo pipefail
 export LC_ALL=C
@@ -10,7 +10,7 @@ amd64) other=aarch64-linux-gnu ;;
 arm64) other=x86-64-linux-gnu ;;
 esac
 missing=()
-for deb in gcc make libc6-dev libelf1 libssl3 rpm "gcc-$other"; do
+for deb in gcc make libc6-dev libelf1 libssl3 rpm pahole "gcc-$other"; do
 	[ "$(dpkg-query -W -f '${db:Status-Status}' "$deb" 2>/dev/null)" = installed ] || missing+=("$deb")
 done
 # The tests ask apt what there is, so its lists must be there.

@@ -88,6 +88,7 @@ _shotglass() {
 			'--compress-on-target[let the target compress what it sends, with what it has\: off|auto|zstd|lz4|gzip. For slow links\: it takes CPU time of the target and starts processes there]:value: ' \
 			'--swap[read the host’s swap areas, too, after its memory\: each becomes a file beside the image, in the same manifest]' \
 			'--collect[take this from the host beside its memory, for the analysis\: LIST of names with commas, or state (processes, sockets, ...), kernel (BTF, kallsyms, ...), all, none. Each item is optional, and none fails a capture; plan shows what each costs]:value: ' \
+			'--symbols[once the last host is done, make a symbol file for Volatility 3 beside each image, of what --collect took\: IMAGE.isf.json.xz. 2 seconds and 100 MB of memory for each, one after the other]' \
 			'--accept-unreadable[call an image complete although /proc/kcore did not give, or AVML left out, up to N of its pages, which are zeros in it. The manifest lists them]:value: ' \
 			'--avml[AVML’s program for Linux, version 0.20 or so\: FILE; auto takes it last of all]:file:_files' \
 			'*--avml-sha256[it has this digest]:value: ' \
@@ -225,6 +226,7 @@ _shotglass() {
 			'--compress-on-target[let the target compress what it sends, with what it has\: off|auto|zstd|lz4|gzip. For slow links\: it takes CPU time of the target and starts processes there]:value: ' \
 			'--swap[read the host’s swap areas, too, after its memory\: each becomes a file beside the image, in the same manifest]' \
 			'--collect[take this from the host beside its memory, for the analysis\: LIST of names with commas, or state (processes, sockets, ...), kernel (BTF, kallsyms, ...), all, none. Each item is optional, and none fails a capture; plan shows what each costs]:value: ' \
+			'--symbols[once the last host is done, make a symbol file for Volatility 3 beside each image, of what --collect took\: IMAGE.isf.json.xz. 2 seconds and 100 MB of memory for each, one after the other]' \
 			'--accept-unreadable[call an image complete although /proc/kcore did not give, or AVML left out, up to N of its pages, which are zeros in it. The manifest lists them]:value: ' \
 			'--avml[AVML’s program for Linux, version 0.20 or so\: FILE; auto takes it last of all]:file:_files' \
 			'*--avml-sha256[it has this digest]:value: ' \
@@ -550,6 +552,17 @@ _shotglass() {
 			'--output[write to this new FILE]:file:_files' \
 			'-o[write to this new FILE]:file:_files' \
 			'--json[print JSON Lines to standard output]' \
+			'*--identity[decrypt images with this FILE\: secret keys of age, also encrypted with a passphrase, or an SSH private key]:file:_files' \
+			'*-i[decrypt images with this FILE\: secret keys of age, also encrypted with a passphrase, or an SSH private key]:file:_files' \
+			'--identity-passphrase-file[read the passphrase of identities from the first line of FILE; or set SHOTGLASS_IDENTITY_PASSPHRASE; else it is asked for on the terminal]:file:_files' \
+			'--s3-region[REGION of the bucket]:value: ' \
+			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--s3-endpoint[another server than AWS]:value: ' \
+			'--s3-path-style[name the bucket in the path, as most other servers want]' \
+			'--s3-insecure-http[take an endpoint without TLS on another machine\: anybody in between can read and forge the evidence]' \
+			'--s3-role-arn[role to assume]:value: ' \
+			'--s3-external-id[external ID for that role]:value: ' \
+			'--s3-bucket-owner[ACCOUNT that must own the bucket]:value: ' \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
 			'*:argument: '
