@@ -143,14 +143,18 @@ func s3Capture(t *testing.T, srv *lab.S3) {
 	manifest := func(prefix, suffix string) *acquire.Manifest {
 		t.Helper()
 		m, keys := s3Manifest(t, srv, prefix, suffix)
-		if len(keys) != 6 { // with the audit log and its signature
-			t.Fatalf("not six objects: %q", keys)
+		want := 6 // with the audit log and its signature
+		if slices.Contains(keys, prefix+m.Image.Name+".isf.json.xz") {
+			want++
+		}
+		if len(keys) != want {
+			t.Fatalf("not %d objects: %q", want, keys)
 		}
 		return m
 	}
 
 	t.Run("complete", func(t *testing.T) {
-		p := start(t, srv.Env(), capture("whole/")...)
+		p := start(t, srv.Env(), capture("whole/", "--symbols")...)
 		p.want(0, 5*time.Minute, "versioning is on, Object Lock is on", "not proven")
 		r.clean(30 * time.Second)
 		m := manifest("whole/", "-mem.lime.zst.json")
@@ -160,6 +164,12 @@ func s3Capture(t *testing.T, srv *lab.S3) {
 		if !slices.ContainsFunc(m.Options, func(s acquire.Setting) bool { return s.Name == "s3-endpoint" && s.Value == srv.Endpoint }) {
 			t.Error("the manifest does not record the endpoint")
 		}
+		// The symbol file that the capture made is there, whole, and is not made again.
+		file, err := srv.Stored(t.Context(), "whole/"+m.Image.Name+".isf.json.xz")
+		if err != nil || len(file) < 1e6 || !strings.Contains(p.stderr.String(), ".isf.json.xz") {
+			t.Errorf("the symbol file: %d bytes, %v", len(file), err)
+		}
+		start(t, srv.Env(), read("symbols", m.Image.Location)...).want(1, time.Minute)
 		start(t, srv.Env(), read("verify", "--signers", r.signers(), m.Image.Location)...).want(0, time.Minute)
 		log := strings.TrimSuffix(m.Image.Location, m.Image.Name) + m.Previous.Name
 		start(t, srv.Env(), read("verify", "--signers", r.signers(), log)...).want(0, time.Minute)
@@ -200,6 +210,8 @@ func s3Capture(t *testing.T, srv *lab.S3) {
 		if err := cat.Run(); err != nil || hex.EncodeToString(sum.Sum(nil)) != m.Image.Raw.SHA256 {
 			t.Errorf("cat: %v, or not the image", err)
 		}
+		start(t, srv.Env(), read("symbols", m.Image.Location)...).want(1, time.Minute, "encrypted with age", "--identity FILE")
+		start(t, srv.Env(), read("symbols", "-i", key, m.Image.Location)...).want(0, time.Minute, "missing: ")
 		mountS3(t, srv, m, append([]string{"--identity", key, "--signers", r.signers()}, access...)...)
 		noUploads(t, srv)
 	})
