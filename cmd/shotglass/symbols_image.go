@@ -145,6 +145,9 @@ func (o *captureOptions) symbols(ctx context.Context, c *console, log *runLog, s
 	if !o.Symbols {
 		return exitOK
 	}
+	if o.Quiet || o.JSON {
+		say = func(string) {}
+	}
 	access := o.terms
 	access.Spill = ""
 	s := &imageSymbols{c: c, access: access}
