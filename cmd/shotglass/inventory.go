@@ -13,6 +13,7 @@ import (
 
 	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
 	"github.com/shotglass-ir/shotglass/cmd/internal/awsaccess"
+	"github.com/shotglass-ir/shotglass/cmd/internal/flowlogs"
 	"github.com/shotglass-ir/shotglass/cmd/internal/inventory"
 )
 
@@ -28,6 +29,7 @@ func inventoryCommand(c *console) *cli.Command {
 		Name: "inventory", Usage: "list EC2 instances and what matters to a responder", ArgsUsage: selectorArgs, Description: inventoryText,
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "related", Usage: "list the instances that share an AMI, an instance profile, a security group or a key pair with the one that this `SELECTOR` names", Category: groupEC2},
+			&cli.StringFlag{Name: "flows", Usage: "with --related: and those that talked to it since this `TIME`, by the flow logs of its VPC: 2006-01-02T15:04:05Z, or so long ago, as 24h or 7d", Category: groupEC2},
 			&cli.BoolFlag{Name: "wide", Usage: "say all about each instance, over several lines", Category: groupEC2, DisableDefaultText: true},
 		}, ec2SearchFlags(), accountFlags(), []cli.Flag{jsonFlag()}),
 		Action: func(ctx *cli.Context) error {
@@ -49,6 +51,9 @@ type inventoryRun struct {
 	regions   []string
 	accounts  []string
 	wide      bool
+	flows     time.Time // since then flow logs are read; zero: they are not
+	talk      *flowlogs.Talk
+	peers     []peerMessage
 }
 
 func readInventory(ctx *cli.Context) (*inventoryRun, error) {
@@ -69,6 +74,15 @@ func readInventory(ctx *cli.Context) (*inventoryRun, error) {
 			return nil, usagef("--related: %v", err)
 		}
 		o.related = &s
+	}
+	if text := ctx.String("flows"); text != "" {
+		var err error
+		if o.flows, err = parseMoment(text, time.Now()); err != nil {
+			return nil, usagef("--flows %v", err)
+		}
+		if o.related == nil {
+			return nil, usagef("--flows is for --related")
+		}
 	}
 	var err error
 	o.access, err = readAccount(ctx)
@@ -114,6 +128,11 @@ func (o *inventoryRun) relate(ctx context.Context, f *inventory.Finder, found *i
 		return nil, usagef("--related: %q names %d instances: %s, %s, ...", o.related.Text, n, targets.Instances[0].ID, targets.Instances[1].ID).fix("name one, by its id")
 	}
 	relations := inventory.Related(targets.Instances[0], found.Instances)
+	if !o.flows.IsZero() {
+		if relations, err = o.talked(ctx, f, targets.Instances[0], found.Instances, relations); err != nil {
+			return nil, err
+		}
+	}
 	found.Instances = nil
 	for _, r := range relations {
 		found.Instances = append(found.Instances, r.Instance)
@@ -159,7 +178,7 @@ func (o *inventoryRun) tell(c *console, found *inventory.Found, relations []inve
 	switch {
 	case blind > 0 && len(found.Places) == 0:
 		code = exitFailed
-	case blind > 0 || unknown > 0:
+	case blind > 0 || unknown > 0 || o.talk != nil && len(o.talk.Missing) > 0:
 		code = exitPartial
 	}
 	if c.json {
@@ -167,6 +186,9 @@ func (o *inventoryRun) tell(c *console, found *inventory.Found, relations []inve
 			if err := c.message("instance", m); err != nil {
 				return err
 			}
+		}
+		if err := o.tellFlows(c); err != nil {
+			return err
 		}
 		if err := c.message("summary", struct {
 			Code        int `json:"code"`
@@ -188,6 +210,9 @@ func (o *inventoryRun) tell(c *console, found *inventory.Found, relations []inve
 		}
 	} else {
 		printInstances(c, rows, o.related != nil)
+	}
+	if err := o.tellFlows(c); err != nil {
+		return err
 	}
 	if len(rows) == 0 {
 		c.info("shotglass: no instance; searched: %s", placesText(found.Places))

@@ -47,8 +47,9 @@ type Region struct {
 	// SnapshotLooks is how often DescribeSnapshots finds a snapshot pending before it is stored.
 	SnapshotLooks int `json:"-"`
 
-	Trail []TrailEvent `json:"-"` // what CloudTrail knows, the latest first
-	Keys  []*Key       `json:"-"` // of KMS
+	Logs  map[string][]LogLine `json:"-"` // of CloudWatch Logs, by group, the earliest first
+	Trail []TrailEvent         `json:"-"` // what CloudTrail knows, the latest first
+	Keys  []*Key               `json:"-"` // of KMS
 
 	functions map[string]*Function // of Lambda, by name
 	pushed    []PushedKey          // of EC2 Instance Connect, those that are not valid any more too

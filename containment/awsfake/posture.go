@@ -30,6 +30,7 @@ type FlowLog struct {
 	Status          string // default "ACTIVE"
 	Error           string // of delivery
 	Format          string
+	Group, Bucket   string // where it goes: a log group, or the ARN of a bucket
 }
 
 // A KMSKey is a key of KMS.

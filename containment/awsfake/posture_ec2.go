@@ -45,6 +45,12 @@ func describeFlowLogs(r *Request) (any, error) {
 			x[len(x)-1] = el("deliverLogsStatus", "FAILED")
 			x = append(x, el("deliverLogsErrorMessage", l.Error))
 		}
+		if l.Group != "" {
+			x = append(x, el("logDestinationType", "cloud-watch-logs"), el("logGroupName", l.Group))
+		}
+		if l.Bucket != "" {
+			x = append(x, el("logDestinationType", "s3"), el("logDestination", l.Bucket))
+		}
 		items = append(items, x)
 	}
 	return r.pages("flowLogSet", items)

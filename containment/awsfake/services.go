@@ -13,6 +13,7 @@ func (c *Cloud) allServices() map[string]*service {
 		"iam":                  with(c.iamService(), reportOps),
 		"kms":                  c.kmsService(),
 		"lambda":               c.lambdaService(),
+		"logs":                 logsService(),
 		"organizations":        organizationsService(),
 		"route53resolver":      resolverService(),
 		"s3":                   c.bucketService(),

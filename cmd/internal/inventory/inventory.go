@@ -40,6 +40,7 @@ type Instance struct {
 
 	VPC        string   `json:"vpc,omitempty"`
 	Subnets    []string `json:"subnets,omitempty"` // of its interfaces, the primary one's first
+	Interfaces []string `json:"interfaces,omitempty"`
 	Private    []string `json:"private_addresses,omitempty"`
 	Public     []string `json:"public_addresses,omitempty"`
 	IPv6       []string `json:"ipv6_addresses,omitempty"`

@@ -73,6 +73,7 @@ func (i *Instance) readAddresses(in *types.Instance) {
 			i.Created = a.AttachTime.UTC()
 		}
 		add(&i.Subnets, e.SubnetId)
+		add(&i.Interfaces, e.NetworkInterfaceId)
 		for _, p := range e.PrivateIpAddresses {
 			add(&i.Private, p.PrivateIpAddress)
 			if p.Association != nil {

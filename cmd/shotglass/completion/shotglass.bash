@@ -517,6 +517,7 @@ _shotglass() {
 	inventory)
 		case "$prev" in
 		--related) return ;;
+		--flows) return ;;
 		--ec2-region) return ;;
 		--ec2-account) return ;;
 		--aws-region) return ;;
@@ -526,7 +527,7 @@ _shotglass() {
 		--aws-external-id) return ;;
 		--aws-source-identity) return ;;
 		esac
-		flags="--related --wide --ec2-region --ec2-account --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --no-instance-metadata --json --help -h"
+		flags="--related --flows --wide --ec2-region --ec2-account --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --no-instance-metadata --json --help -h"
 		words=""
 		;;
 	key)
