@@ -31,6 +31,7 @@ func readyCommand(c *console) *cli.Command {
 			&cli.StringSliceFlag{Name: "check", Usage: "make this check alone: `ID`", Category: groupReady},
 			&cli.StringSliceFlag{Name: "skip", Usage: "leave out this check: `ID`", Category: groupReady},
 			&cli.StringFlag{Name: "min-severity", Usage: "make only checks that are as severe: `low|medium|high`", Category: groupReady, DefaultText: "low: all"},
+			&cli.StringFlag{Name: "bucket", EnvVars: env("EVIDENCE_BUCKET"), Usage: "see whether this `NAME` is a good evidence bucket, from the first account", Category: groupReady},
 			&cli.BoolFlag{Name: "allow-unknown", Usage: "exit with 0 also if something could not be read", Category: groupReady, DisableDefaultText: true},
 			&cli.BoolFlag{Name: "all", Usage: "list what passes and what does not apply, too", Category: groupReady, DisableDefaultText: true},
 			&cli.BoolFlag{Name: "list", Usage: "list the checks, and call nobody", Category: groupReady, DisableDefaultText: true},
@@ -74,6 +75,7 @@ func readReady(ctx *cli.Context) (*readyRun, error) {
 	if o.auditor.Checks, err = pickChecks(ctx.StringSlice("check"), ctx.StringSlice("skip"), ctx.String("min-severity")); err != nil {
 		return nil, err
 	}
+	o.auditor.Bucket = strings.Trim(strings.TrimPrefix(ctx.String("bucket"), "s3://"), "/")
 	o.auditor.Accounts, o.auditor.Regions = ctx.StringSlice("ec2-account"), ctx.StringSlice("ec2-region")
 	o.access, err = readAccount(ctx)
 	return o, err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
+	"strings"
 )
 
 // An X is an XML element: text, or others.
@@ -54,7 +55,8 @@ func (x X) write(b *bytes.Buffer) {
 	for _, k := range x.Kids {
 		k.write(b)
 	}
-	fmt.Fprintf(b, "</%s>", x.Name)
+	name, _, _ := strings.Cut(x.Name, " ") // attributes may follow it
+	fmt.Fprintf(b, "</%s>", name)
 }
 
 // answerXML writes an answer of a query protocol: out is nil or []X.

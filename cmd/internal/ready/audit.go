@@ -23,7 +23,7 @@ type Auditor struct {
 	Regions  []string
 	// Checks are those that are made.
 	Checks []*Check
-	// Bucket is the evidence bucket: its name. Empty: none.
+	// Bucket is the evidence bucket: its name. It is looked at from the first of the accounts. Empty: none.
 	Bucket string
 	// Parallel bounds the checks under way at once; 0: 16.
 	Parallel int
@@ -110,7 +110,7 @@ func (a *Auditor) sites(ctx context.Context, r *Report, f *inventory.Finder, pla
 		if p.Region == "" {
 			p.Region = cfg.Region
 		}
-		return &Site{Place: p, Config: cfg, Now: r.Time, Bucket: a.Bucket, finder: f}
+		return &Site{Place: p, Config: cfg, Now: r.Time, finder: f}
 	}
 	byAccount := map[string]*Site{}
 	for _, p := range places { // one call for each account, whose places need no more
@@ -119,6 +119,9 @@ func (a *Auditor) sites(ctx context.Context, r *Report, f *inventory.Finder, pla
 				accounts = append(accounts, byAccount[p.Account])
 			}
 		}
+	}
+	if len(accounts) > 0 {
+		accounts[0].Bucket = a.Bucket
 	}
 	found := make([]*Site, len(places))
 	var g errgroup.Group

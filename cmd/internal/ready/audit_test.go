@@ -84,6 +84,7 @@ func TestBadChecks(t *testing.T) {
 // Throttling that passes is waited out: it costs time and no result.
 func TestThrottled(t *testing.T) {
 	w := newWorld(t)
+	a := w.auditor(ready.Checks...)
 	throttled := 0
 	w.cloud.Fault = func(c *awsfake.Call) awsfake.Fault {
 		if c.Attempt < 3 && c.Operation != "GetCallerIdentity" {
@@ -92,7 +93,7 @@ func TestThrottled(t *testing.T) {
 		}
 		return awsfake.Fault{}
 	}
-	r := w.run(w.auditor(ready.Checks...))
+	r := w.run(a)
 	if r.Count(ready.Unknown)+r.Count(ready.Fail) > 0 || throttled < 20 {
 		t.Errorf("throttled %d times\n%s", throttled, describe(r))
 	}

@@ -2,6 +2,7 @@ package ready
 
 import (
 	"context"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -14,15 +15,27 @@ var bucketLogging = Check{
 	Fix:     `aws s3api put-bucket-logging --bucket {resource} --bucket-logging-status '{"LoggingEnabled":{"TargetBucket":"LOGS","TargetPrefix":"s3/"}}'`,
 	Actions: []string{"s3:ListAllMyBuckets", "s3:GetBucketLogging"},
 	Look: func(ctx context.Context, s *Site) ([]Finding, error) {
-		return s.perBucket(ctx, func(ctx context.Context, api *s3.Client, name string) Finding {
+		var mu sync.Mutex
+		targets := map[string]bool{}
+		list, err := s.perBucket(ctx, func(ctx context.Context, api *s3.Client, name string) Finding {
 			out, err := api.GetBucketLogging(ctx, &s3.GetBucketLoggingInput{Bucket: &name})
-			switch {
-			case err != nil:
+			if err != nil {
 				return unknown(name, err)
-			case out.LoggingEnabled != nil && aws.ToString(out.LoggingEnabled.TargetBucket) != "":
-				return pass(name, "to %s", aws.ToString(out.LoggingEnabled.TargetBucket))
 			}
-			return fail(name, "it is not")
+			if out.LoggingEnabled == nil || aws.ToString(out.LoggingEnabled.TargetBucket) == "" {
+				return fail(name, "it is not")
+			}
+			target := aws.ToString(out.LoggingEnabled.TargetBucket)
+			mu.Lock()
+			defer mu.Unlock()
+			targets[target] = true
+			return pass(name, "to %s", target)
 		})
+		for n, f := range list {
+			if f.State == Fail && targets[f.Resource] { // which would log its own logs
+				list[n] = without(f.Resource, "it takes the logs of others")
+			}
+		}
+		return list, err
 	},
 }

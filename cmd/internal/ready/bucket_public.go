@@ -46,25 +46,30 @@ func openBucket(ctx context.Context, api *s3.Client, name string) Finding {
 	if err != nil {
 		return unknown(name, err)
 	}
-	unblocked := func(what string) bool { return slices.Contains(open, what) || slices.Contains(open, "all four") }
-	if unblocked("RestrictPublicBuckets") {
-		out, err := api.GetBucketPolicyStatus(ctx, &s3.GetBucketPolicyStatusInput{Bucket: &name})
-		switch {
-		case awsconfig.Code(err) == "NoSuchBucketPolicy":
-		case err != nil:
-			return unknown(name, err)
-		case out.PolicyStatus != nil && aws.ToBool(out.PolicyStatus.IsPublic):
-			return fail(name, "its policy lets everybody in")
-		}
+	unblocked := func(what string) bool { return slices.Contains(open, what) || slices.Contains(open, allFour) }
+	var held []string
+	policy, err := api.GetBucketPolicyStatus(ctx, &s3.GetBucketPolicyStatusInput{Bucket: &name})
+	switch {
+	case awsconfig.Code(err) == "NoSuchBucketPolicy":
+	case err != nil:
+		return unknown(name, err)
+	case policy.PolicyStatus == nil || !aws.ToBool(policy.PolicyStatus.IsPublic):
+	case unblocked("RestrictPublicBuckets"):
+		return fail(name, "its policy lets everybody in")
+	default:
+		held = append(held, "policy")
 	}
-	if unblocked("IgnorePublicAcls") {
-		out, err := api.GetBucketAcl(ctx, &s3.GetBucketAclInput{Bucket: &name})
-		if err != nil {
-			return unknown(name, err)
-		}
-		if given := publicGrants(out.Grants); len(given) > 0 {
-			return fail(name, "its ACL gives everybody %s", strings.Join(given, ", "))
-		}
+	acl, err := api.GetBucketAcl(ctx, &s3.GetBucketAclInput{Bucket: &name})
+	if err != nil {
+		return unknown(name, err)
+	}
+	if given := publicGrants(acl.Grants); len(given) > 0 && unblocked("IgnorePublicAcls") {
+		return fail(name, "its ACL gives everybody %s", strings.Join(given, ", "))
+	} else if len(given) > 0 {
+		held = append(held, "ACL")
+	}
+	if len(held) > 0 {
+		return pass(name, "only the block of public access keeps everybody out: its %s would let them in", strings.Join(held, " and its "))
 	}
 	return pass(name, "it is not")
 }

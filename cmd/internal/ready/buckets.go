@@ -41,11 +41,14 @@ func (s *Site) perBucket(ctx context.Context, look func(context.Context, *s3.Cli
 	return each(ctx, all, func(ctx context.Context, b bucket) Finding { return look(ctx, s.s3(b.region), b.name) }), err
 }
 
+// allFour is what is open without a block.
+const allFour = "all four"
+
 // blocked says which of the four kinds of public access a bucket's own block leaves open.
 func blocked(ctx context.Context, api *s3.Client, name string) (open []string, err error) {
 	out, err := api.GetPublicAccessBlock(ctx, &s3.GetPublicAccessBlockInput{Bucket: &name})
 	if awsconfig.Code(err) == "NoSuchPublicAccessBlockConfiguration" {
-		return []string{"all four"}, nil
+		return []string{allFour}, nil
 	}
 	if err != nil {
 		return nil, err

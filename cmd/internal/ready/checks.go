@@ -4,9 +4,11 @@ package ready
 // are made of it by go test -update.
 var Checks = []*Check{
 	// What was done with the API.
-	&trailAllRegions, &trailLive, &trailValidation, &trailS3Events, &trailLambdaEvents,
+	&trailAllRegions, &trailLive, &trailValidation, &trailS3Events, &trailLambdaEvents, &trailBucketPublic, &trailBucketLock,
 	// What happened on the network, and what changed.
 	&flowLogs, &resolverLogs, &dnsFirewall, &balancerLogs, &guardDuty, &configRecorder, &sessionLogging,
+	// What is kept in buckets, evidence among it.
+	&evidenceBucket, &bucketPublic, &bucketBlock, &bucketVersioning, &bucketLogging,
 	// Who may do what.
 	&rootKeys, &rootMFA, &rootUnused, &userMFA, &userKeyAge, &userAdmin, &userPasswordAge, &userIdle,
 	// What can be taken from instances, and how they are reached and contained.

@@ -77,6 +77,38 @@ var faults = []fault{
 	{"session-logging", "neither a bucket nor a log group", func(w *world) {
 		w.us.Posture.Documents["SSM-SessionManagerRunShell"] = `{"inputs":{"s3BucketName":""}}`
 	}},
+	{"trail-bucket-public", "its policy lets everybody in", func(w *world) {
+		b := w.cloud.Bucket("trail-logs")
+		b.Policy, b.Settings["publicAccessBlock"] = open, ""
+	}},
+	{"trail-bucket-lock", "it has no Object Lock", func(w *world) { delete(w.cloud.Bucket("trail-logs").Settings, "object-lock") }},
+	{"trail-bucket-lock", "without a default", func(w *world) {
+		w.cloud.Bucket("trail-logs").Settings["object-lock"] = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>"
+	}},
+	{"s3-public", "its policy lets everybody in", func(w *world) {
+		b := w.cloud.Bucket("logs")
+		b.Policy, b.Settings["publicAccessBlock"] = open, ""
+	}},
+	{"s3-public", "its ACL gives everybody READ", func(w *world) {
+		b := w.cloud.Bucket("logs")
+		b.Open, b.Settings["publicAccessBlock"] = map[string]string{"global/AllUsers": "READ"}, ""
+	}},
+	{"s3-public", "its ACL gives everybody WRITE", func(w *world) {
+		b := w.cloud.Bucket("logs")
+		b.Open = map[string]string{"global/AuthenticatedUsers": "WRITE"}
+		b.Settings["publicAccessBlock"] = strings.Replace(allBlocked, "<IgnorePublicAcls>true", "<IgnorePublicAcls>false", 1)
+	}},
+	{"s3-public-block", "off: RestrictPublicBuckets", func(w *world) {
+		w.cloud.Bucket("logs").Settings["publicAccessBlock"] = strings.Replace(allBlocked, "<RestrictPublicBuckets>true", "<RestrictPublicBuckets>false", 1)
+	}},
+	{"s3-public-block", "off: all four", func(w *world) { delete(w.cloud.Bucket("logs").Settings, "publicAccessBlock") }},
+	{"s3-versioning", "it was never on", func(w *world) { delete(w.cloud.Bucket("logs").Settings, "versioning") }},
+	{"s3-versioning", "it is suspended", func(w *world) {
+		w.cloud.Bucket("logs").Settings["versioning"] = strings.Replace(versioned, "Enabled", "Suspended", 1)
+	}},
+	{"s3-logging", "it is not", func(w *world) { delete(w.cloud.Bucket("trail-logs").Settings, "logging") }},
+	{"evidence-bucket", "versioning: ", func(w *world) { w.makeEvidence(); delete(w.cloud.Bucket(evidence).Settings, "versioning") }},
+	{"evidence-bucket", "deny-delete: ", func(w *world) { w.makeEvidence(); w.cloud.Bucket(evidence).Policy = "" }},
 	{"root-keys", "it has an access key", func(w *world) { w.iam.Quotas["AccountAccessKeysPresent"] = 1 }},
 	{"root-mfa", "it has none", func(w *world) { w.iam.Quotas["AccountMFAEnabled"] = 0 }},
 	{"root-unused", "used 2 days ago", func(w *world) { w.iam.Report[0].PasswordUsed = awsfake.Start.Add(-2 * day) }},
@@ -199,6 +231,7 @@ func TestNothingPassesOnAnError(t *testing.T) {
 			for _, action := range c.Actions {
 				t.Run(b.name+"/"+c.ID+"/"+action, func(t *testing.T) {
 					w := newWorld(t)
+					a := w.auditor(c)
 					hit := map[string]bool{} // regions where it was called
 					w.cloud.Fault = func(call *awsfake.Call) awsfake.Fault {
 						if call.Action != action {
@@ -207,16 +240,20 @@ func TestNothingPassesOnAnError(t *testing.T) {
 						hit[call.Region] = true
 						return awsfake.Fault{Error: b.err(call)}
 					}
-					r := w.run(w.auditor(c))
+					r := w.run(a)
 					if len(hit) == 0 {
 						t.Fatalf("it was not called:\n%s", describe(r))
+					}
+					if action == "s3:GetBucketTagging" { // tags decide nothing
+						return
 					}
 					unknown := of(r, ready.Unknown)
 					if len(unknown) == 0 || len(of(r, ready.Fail)) > 0 {
 						t.Errorf("%s", describe(r))
 					}
 					for _, x := range unknown {
-						if x.Cause != b.cause || x.Detail == "" {
+						// The answer to HEAD has no code; the package of the evidence bucket keeps its errors to itself.
+						if x.Cause != b.cause && action != "s3:ListBucket" && c.ID != "evidence-bucket" || x.Cause == "" || x.Detail == "" {
 							t.Errorf("cause %q of %q", x.Cause, x.Detail)
 						}
 					}

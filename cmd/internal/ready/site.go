@@ -18,7 +18,7 @@ type Site struct {
 	inventory.Place
 	Config aws.Config
 	Now    time.Time
-	// Bucket is the evidence bucket; empty: none was named.
+	// Bucket is the evidence bucket; empty: none was named, or another account looks at it.
 	Bucket string
 
 	finder *inventory.Finder

@@ -1,9 +1,12 @@
 package ready_test
 
 import (
+	"context"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/shotglass-ir/shotglass/cmd/internal/evidencebucket"
 	"github.com/shotglass-ir/shotglass/cmd/internal/ready"
 	"github.com/shotglass-ir/shotglass/containment/awsconfig"
 	"github.com/shotglass-ir/shotglass/containment/awsfake"
@@ -17,6 +20,7 @@ const (
 	home      = "eu-west-1"
 	away      = "us-east-1"
 	vpc       = "vpc-00000001"
+	evidence  = "evidence"
 	admin     = "arn:aws:iam::aws:policy/AdministratorAccess"
 	day       = 24 * time.Hour
 )
@@ -31,6 +35,27 @@ type world struct {
 	trail    *awsfake.Trail
 	web      *awsfake.Instance
 	iam      *awsfake.IAM
+}
+
+const (
+	versioned  = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+	logged     = "<BucketLoggingStatus><LoggingEnabled><TargetBucket>logs</TargetBucket><TargetPrefix>s3/</TargetPrefix></LoggingEnabled></BucketLoggingStatus>"
+	allBlocked = "<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls><IgnorePublicAcls>true</IgnorePublicAcls><BlockPublicPolicy>true</BlockPublicPolicy><RestrictPublicBuckets>true</RestrictPublicBuckets></PublicAccessBlockConfiguration>"
+	open       = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"*"}]}`
+)
+
+// makeEvidence makes a bucket as shotglass bucket create does.
+func (w *world) makeEvidence() {
+	w.Helper()
+	m := &evidencebucket.Maker{Config: w.cloud.Config(responder, home), Terms: evidencebucket.Terms{Bucket: evidence, BreakGlass: []string{responder}}, Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }}
+	plan, err := m.Plan(w.Context())
+	if err == nil {
+		err = m.Apply(w.Context(), plan, func(evidencebucket.Step) {})
+	}
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.cloud.Reset()
 }
 
 // everything is what a trail records that misses nothing.
@@ -76,12 +101,21 @@ func newWorld(t *testing.T) *world {
 		{User: "ghost"},
 	}
 	account.AddUser("/", "alice")
+	account.AddRole("/", "responder")
+	logs := w.here.AddBucket("logs")
+	logs.Settings["versioning"], logs.Settings["publicAccessBlock"] = versioned, allBlocked
+	trail := w.us.AddBucket("trail-logs") // not where the trail is at home
+	trail.Settings["versioning"], trail.Settings["publicAccessBlock"], trail.Settings["logging"] = versioned, allBlocked, logged
+	trail.Settings["object-lock"] = `<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention><Mode>GOVERNANCE</Mode><Days>365</Days></DefaultRetention></Rule></ObjectLockConfiguration>`
 	return w
 }
 
 func (w *world) auditor(checks ...*ready.Check) *ready.Auditor {
+	if w.cloud.Bucket(evidence) == nil && slices.Contains(checks, w.check("evidence-bucket")) {
+		w.makeEvidence()
+	}
 	a := &awsconfig.Accounts{Base: w.cloud.Config(responder, home), Role: "responder", NoIMDS: true}
-	return &ready.Auditor{Config: a.Config, Regions: []string{home, away}, Checks: checks, Now: w.cloud.Now}
+	return &ready.Auditor{Config: a.Config, Regions: []string{home, away}, Checks: checks, Bucket: evidence, Now: w.cloud.Now}
 }
 
 func (w *world) run(a *ready.Auditor) *ready.Report {

@@ -641,6 +641,7 @@ complete -c shotglass -n __fish_use_subcommand -a ready -d 'say whether an AWS a
 complete -c shotglass -n '__fish_seen_subcommand_from ready' -l check -x -d 'make this check alone'
 complete -c shotglass -n '__fish_seen_subcommand_from ready' -l skip -x -d 'leave out this check'
 complete -c shotglass -n '__fish_seen_subcommand_from ready' -l min-severity -x -d 'make only checks that are as severe'
+complete -c shotglass -n '__fish_seen_subcommand_from ready' -l bucket -x -d 'see whether this NAME is a good evidence bucket, from the first account'
 complete -c shotglass -n '__fish_seen_subcommand_from ready' -l allow-unknown -d 'exit with 0 also if something could not be read'
 complete -c shotglass -n '__fish_seen_subcommand_from ready' -l all -d 'list what passes and what does not apply, too'
 complete -c shotglass -n '__fish_seen_subcommand_from ready' -l list -d 'list the checks, and call nobody'

@@ -786,6 +786,7 @@ _shotglass() {
 			'*--check[make this check alone]:value: ' \
 			'*--skip[leave out this check]:value: ' \
 			'--min-severity[make only checks that are as severe]:value: ' \
+			'--bucket[see whether this NAME is a good evidence bucket, from the first account]:value: ' \
 			'--allow-unknown[exit with 0 also if something could not be read]' \
 			'--all[list what passes and what does not apply, too]' \
 			'--list[list the checks, and call nobody]' \
