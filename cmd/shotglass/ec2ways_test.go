@@ -226,3 +226,32 @@ func TestEC2Lasts(t *testing.T) {
 		}
 	}
 }
+
+// Instances that are named beside a hosts file are contained if a gate is given, as the file's defaults say; other hosts there are not.
+func TestEC2ContainBeside(t *testing.T) {
+	newEC2Test(t)
+	file := writeHosts(t, "defaults: {containment: {mode: deny, untrack_wait: 2s}}\nhosts: [{addr: listed}]\n")
+	args := []string{"--unsigned", "-c", file, "--ec2", "tag:Case=42", "web9"}
+	if o := mustParse(t, args...); o.follow != nil {
+		t.Errorf("%+v", o.follow.hosts)
+	}
+	o := mustParse(t, append([]string{"--contain", "always"}, args...)...)
+	var got []string
+	for _, f := range o.follow.hosts {
+		for _, p := range f.targets {
+			got = append(got, strings.Join([]string{f.host, p.target.String(), f.spec.Gate, f.spec.Mode, f.spec.UntrackWait}, " "))
+		}
+	}
+	want := []string{"i-00000001 arn:aws:ec2:eu-west-1:111122223333:instance/i-00000001 always deny 2s", "i-00000002 arn:aws:ec2:eu-west-1:111122223333:instance/i-00000002 always deny 2s"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	for _, j := range o.Jobs {
+		if (j.After != nil) != strings.HasPrefix(hostOf(j), "i-") {
+			t.Errorf("%s", hostOf(j))
+		}
+	}
+	if o := mustParse(t, "--unsigned", "--contain", "complete", "i-00000001"); len(o.follow.hosts) != 1 {
+		t.Errorf("%+v", o.follow)
+	}
+}

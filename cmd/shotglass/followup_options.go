@@ -7,13 +7,14 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/shotglass-ir/shotglass/acquire"
 	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
 )
 
 // followUpFlags say what capture contains; the targets stand in the hosts file.
 func followUpFlags() []cli.Flag {
 	flags := []cli.Flag{
-		&cli.StringFlag{Name: "contain", EnvVars: env("CONTAIN"), Usage: "contain what the hosts file names under containment: `complete|always|never`, after a complete image, after any, or only plan it", Category: groupContain, DefaultText: "as the hosts file says, or complete"},
+		&cli.StringFlag{Name: "contain", EnvVars: env("CONTAIN"), Usage: "contain what the hosts file names under containment, and the EC2 instances that are named beside it: `complete|always|never`, after a complete image, after any, or only plan it", Category: groupContain, DefaultText: "as the hosts file says, or complete"},
 		&cli.BoolFlag{Name: "lock-first", EnvVars: env("LOCK_FIRST"), Usage: "lock credentials before the first byte of memory; if the capture fails they stay locked", Category: groupContain, DisableDefaultText: true},
 		&cli.BoolFlag{Name: "protect-first", EnvVars: env("PROTECT_FIRST"), Usage: "protect instances from termination and from Auto Scaling before the first byte", Category: groupContain, Value: true},
 		&cli.DurationFlag{Name: "watch", EnvVars: env("CONTAIN_WATCH"), Usage: "after containment see for this `TIME` whether someone undoes it, and do it again", Value: time.Minute, Category: groupContain},
@@ -28,6 +29,17 @@ func followUpFlags() []cli.Flag {
 	return slices.Concat(flags, awsFlags())
 }
 
+// containmentBeside is what is to be contained with a host that was named beside the file: an instance itself, as the file's defaults say, if a
+// gate was given; else nothing.
+func (o *captureOptions) containmentBeside(j *acquire.Job, file *hostsfile.File, gate string) hostsfile.Containment {
+	spec := hostsfile.Host{}.Over(file).Containment
+	spec.Targets = nil
+	if e := o.ec2[hostOf(*j)]; e != nil && gate != "" {
+		spec.There, spec.Targets = true, hostsfile.Strings{e.ARN}
+	}
+	return spec
+}
+
 // readFollowUps hangs containment on the jobs of hosts that the file has targets for. The jobs must be complete.
 func (o *captureOptions) readFollowUps(c *console, ctx *cli.Context, file *hostsfile.File) error {
 	gate := ctx.String("contain")
@@ -36,8 +48,12 @@ func (o *captureOptions) readFollowUps(c *console, ctx *cli.Context, file *hosts
 	}
 	all := &followUps{o: o, watch: ctx.Duration("watch"), denied: ctx.Bool("despite-denied"), verified: ctx.Bool("require-verified")}
 	var base awsAccess
-	for i, h := range file.Merged() {
-		spec := h.Containment
+	hosts := file.Merged()
+	for i := range o.Jobs {
+		spec := o.containmentBeside(&o.Jobs[i], file, gate)
+		if i < len(hosts) {
+			spec = hosts[i].Containment
+		}
 		if len(spec.Targets) == 0 {
 			continue
 		}
@@ -63,7 +79,7 @@ func (o *captureOptions) readFollowUps(c *console, ctx *cli.Context, file *hosts
 	}
 	if len(all.hosts) == 0 {
 		if gate == "complete" || gate == "always" || ctx.Bool("lock-first") {
-			return usagef("nothing to contain: no host has targets").fix("name them in the hosts file: containment: {targets: [i-...]}; or run shotglass contain")
+			return usagef("nothing to contain: no host has targets").fix("name them in the hosts file: containment: {targets: [i-...]}; or EC2 instances by --ec2; or run shotglass contain")
 		}
 		return nil
 	}

@@ -142,7 +142,7 @@ _shotglass() {
 			'--s3-lock[lock every object\: governance|compliance; needs --s3-retain]:value: ' \
 			'--s3-retain[lock for this TIME, such as 90d or 720h, or until this date, such as 2031-01-31]:value: ' \
 			'--s3-legal-hold[put a legal hold on every object]' \
-			'--contain[contain what the hosts file names under containment\: complete|always|never, after a complete image, after any, or only plan it]:value: ' \
+			'--contain[contain what the hosts file names under containment, and the EC2 instances that are named beside it\: complete|always|never, after a complete image, after any, or only plan it]:value: ' \
 			'--lock-first[lock credentials before the first byte of memory; if the capture fails they stay locked]' \
 			'--protect-first[protect instances from termination and from Auto Scaling before the first byte]' \
 			'--watch[after containment see for this TIME whether someone undoes it, and do it again]:value: ' \
@@ -280,7 +280,7 @@ _shotglass() {
 			'--s3-lock[lock every object\: governance|compliance; needs --s3-retain]:value: ' \
 			'--s3-retain[lock for this TIME, such as 90d or 720h, or until this date, such as 2031-01-31]:value: ' \
 			'--s3-legal-hold[put a legal hold on every object]' \
-			'--contain[contain what the hosts file names under containment\: complete|always|never, after a complete image, after any, or only plan it]:value: ' \
+			'--contain[contain what the hosts file names under containment, and the EC2 instances that are named beside it\: complete|always|never, after a complete image, after any, or only plan it]:value: ' \
 			'--lock-first[lock credentials before the first byte of memory; if the capture fails they stay locked]' \
 			'--protect-first[protect instances from termination and from Auto Scaling before the first byte]' \
 			'--watch[after containment see for this TIME whether someone undoes it, and do it again]:value: ' \
