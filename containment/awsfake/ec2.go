@@ -50,6 +50,9 @@ type Region struct {
 	Logs  map[string][]LogLine `json:"-"` // of CloudWatch Logs, by group, the earliest first
 	Trail []TrailEvent         `json:"-"` // what CloudTrail knows, the latest first
 	Keys  []*Key               `json:"-"` // of KMS
+	// Stacks are those of CloudFormation, StackParts what the next will be made of.
+	Stacks     []*Stack    `json:"-"`
+	StackParts []StackPart `json:"-"`
 
 	functions map[string]*Function // of Lambda, by name
 	pushed    []PushedKey          // of EC2 Instance Connect, those that are not valid any more too

@@ -4,9 +4,10 @@ package awsfake
 func (c *Cloud) allServices() map[string]*service {
 	return map[string]*service{
 		"autoscaling":          with(c.scalingService(), scalingGroupOps),
+		"cloudformation":       formationService(),
 		"cloudtrail":           with(trailService(), trailOps),
 		"config":               recorderService(),
-		"ec2":                  c.ec2Service(),
+		"ec2":                  with(c.ec2Service(), prefixListOps),
 		"ec2-instance-connect": connectService(),
 		"elasticloadbalancing": with(c.balancingService(), balancerOps),
 		"guardduty":            detectorService(),
