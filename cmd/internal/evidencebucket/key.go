@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/shotglass-ir/shotglass/containment/awsconfig"
 )
@@ -108,4 +109,31 @@ func keyPolicy(partition, account string, breakGlass []string) map[string]any {
 		{Sid: "ShotglassKeyStays", Effect: "Deny", Principal: map[string]string{"AWS": "*"}, Action: texts{"kms:DeleteAlias", "kms:DisableKey", "kms:PutKeyPolicy", "kms:ScheduleKeyDeletion"}, Resource: texts{"*"},
 			Condition: map[string]map[string]texts{"ArnNotLike": {principalKey: breakGlass}}},
 	}}
+}
+
+// DefaultKey is the ARN of the key that a bucket encrypts under by default; empty when that is none of the user's.
+func DefaultKey(ctx context.Context, cfg aws.Config, p Place) (string, error) {
+	region, found, err := p.find(ctx, cfg)
+	switch {
+	case !found:
+		return "", refuse("check its name", "there is no bucket %s", p.Bucket)
+	case err != nil:
+		return "", fmt.Errorf("look for bucket %s: %s", p.Bucket, short(err))
+	}
+	out, err := p.client(cfg, region).GetBucketEncryption(ctx, &s3.GetBucketEncryptionInput{Bucket: &p.Bucket, ExpectedBucketOwner: p.owner()})
+	if err != nil {
+		return "", fmt.Errorf("under which key %s encrypts could not be read: %s", p.Bucket, short(err))
+	}
+	if out.ServerSideEncryptionConfiguration == nil || len(out.ServerSideEncryptionConfiguration.Rules) == 0 {
+		return "", nil
+	}
+	id := keyOf(&out.ServerSideEncryptionConfiguration.Rules[0])
+	if id == "" {
+		return "", nil
+	}
+	k, err := describeKey(ctx, cfg, region, id)
+	if err != nil {
+		return "", fmt.Errorf("the key %q of %s could not be looked up: %s", id, p.Bucket, short(err))
+	}
+	return aws.ToString(k.Arn), nil
 }

@@ -1,0 +1,216 @@
+package workstation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
+
+	"github.com/shotglass-ir/shotglass/containment/awsconfig"
+)
+
+// How long a stack may take, and the longest pause between looks.
+const (
+	patience  = 30 * time.Minute
+	mostPause = 5 * time.Second
+)
+
+// Create makes the stack of a case, or waits for the one that an earlier run began, and tells what happens to its parts. A stack that could not be made is
+// rolled back by CloudFormation; the error says why, and wraps ErrBroken. Cancelling leaves the stack as it is, under way.
+func (s *Stacks) Create(ctx context.Context, t Terms, tell func(string)) (*Stack, error) {
+	name, err := StackName(t.Case)
+	if err != nil {
+		return nil, err
+	}
+	st, err := s.find(ctx, name)
+	switch {
+	case errors.Is(err, ErrNone):
+		if err := s.begin(ctx, name, t); err != nil {
+			return nil, err
+		}
+	case err != nil:
+		return nil, err
+	case st.Good():
+		return st, nil
+	case st.State != string(types.StackStatusCreateInProgress):
+		return st, fmt.Errorf("%w: its stack %s is %s: %s", ErrBroken, name, st.State, st.Why)
+	}
+	st, err = s.wait(ctx, name, tell, func(state string) bool {
+		return state == string(types.StackStatusCreateInProgress) || strings.HasSuffix(state, "ROLLBACK_IN_PROGRESS")
+	})
+	if err != nil {
+		return st, err
+	}
+	if !st.Good() {
+		return st, fmt.Errorf("%w: its stack %s is %s: %s", ErrBroken, name, st.State, s.why(ctx, st))
+	}
+	return st, nil
+}
+
+// begin asks for the stack.
+func (s *Stacks) begin(ctx context.Context, name string, t Terms) error {
+	list, err := s.prefixList(ctx)
+	if err != nil {
+		return err
+	}
+	values := [][2]string{{"Case", t.Case}, {"Bucket", t.Bucket}, {"Prefix", t.Prefix}, {"KmsKeyArn", t.KMSKey}, {"ExaminerCidr", t.ExaminerCIDR}, {"KeyName", t.KeyName}, {"S3PrefixList", list}, {"ToolSums", t.ToolSums}}
+	if t.InstanceType != "" {
+		values = append(values, [2]string{"InstanceType", t.InstanceType})
+	}
+	if t.RootGiB > 0 {
+		values = append(values, [2]string{"RootGiB", strconv.Itoa(t.RootGiB)})
+	}
+	for i, id := range t.Snapshots {
+		values = append(values, [2]string{fmt.Sprintf("Snapshot%d", i+1), id})
+	}
+	in := &cloudformation.CreateStackInput{
+		StackName: &name, TemplateBody: &Template, Capabilities: []types.Capability{types.CapabilityCapabilityIam}, OnFailure: types.OnFailureRollback, ClientRequestToken: &name,
+		Tags: []types.Tag{{Key: aws.String(TagKey), Value: aws.String(TagMade)}, {Key: aws.String(TagCase), Value: &t.Case}, {Key: aws.String(TagOwner), Value: &t.Owner}},
+	}
+	for _, v := range values {
+		in.Parameters = append(in.Parameters, types.Parameter{ParameterKey: aws.String(v[0]), ParameterValue: aws.String(v[1])})
+	}
+	_, err = s.api().CreateStack(ctx, in)
+	if awsconfig.Code(err) == "AlreadyExistsException" { // another run, just now, or this call's first attempt
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("make the stack %s: %w", name, awsconfig.Explain(err))
+	}
+	return nil
+}
+
+// wait looks at a stack until it is no longer in a state that passes.
+func (s *Stacks) wait(ctx context.Context, id string, tell func(string), passing func(string) bool) (st *Stack, err error) {
+	sleep := s.Sleep
+	if sleep == nil {
+		sleep = func(ctx context.Context, d time.Duration) error {
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-time.After(d):
+				return nil
+			}
+		}
+	}
+	for waited := time.Duration(0); ; {
+		if st, err = s.find(ctx, id); err != nil {
+			return st, err
+		}
+		s.events(ctx, id, tell)
+		if !passing(st.State) {
+			return st, nil
+		}
+		if waited >= patience {
+			return st, fmt.Errorf("the stack %s is %s for %s and more: it goes on by itself; run this again to wait on", st.Name, st.State, patience)
+		}
+		pause := min(mostPause, time.Second+waited/4)
+		if err := sleep(ctx, pause); err != nil {
+			return st, err
+		}
+		waited += pause
+	}
+}
+
+// events tells what happened to the stack's parts since the last look. That it cannot be read is no failure: the state is what counts.
+func (s *Stacks) events(ctx context.Context, id string, tell func(string)) {
+	out, err := s.api().DescribeStackEvents(ctx, &cloudformation.DescribeStackEventsInput{StackName: &id})
+	if err != nil {
+		return
+	}
+	if s.seen == nil {
+		s.seen = map[string]bool{}
+	}
+	for _, e := range slices.Backward(out.StackEvents) {
+		if k := aws.ToString(e.EventId); !s.seen[k] {
+			s.seen[k] = true
+			text := fmt.Sprintf("%s %s", aws.ToString(e.LogicalResourceId), e.ResourceStatus)
+			if why := aws.ToString(e.ResourceStatusReason); why != "" {
+				text += fmt.Sprintf(": %.300q", why)
+			}
+			tell(text)
+		}
+	}
+}
+
+// why is what failed first.
+func (s *Stacks) why(ctx context.Context, st *Stack) string {
+	out, err := s.api().DescribeStackEvents(ctx, &cloudformation.DescribeStackEventsInput{StackName: &st.ID})
+	if err != nil {
+		return st.Why
+	}
+	for _, e := range slices.Backward(out.StackEvents) {
+		if strings.HasSuffix(string(e.ResourceStatus), "_FAILED") {
+			return fmt.Sprintf("%s: %.300q", aws.ToString(e.LogicalResourceId), aws.ToString(e.ResourceStatusReason))
+		}
+	}
+	return st.Why
+}
+
+// A Left is something of a stack that is still there.
+type Left struct {
+	Name string `json:"name"` // in the template
+	Type string `json:"type"`
+	ID   string `json:"id"`
+	Why  string `json:"why,omitempty"`
+}
+
+// Destroy deletes the stack of a case, waits, and returns what of it is left. Nothing left and no error: all of it is gone. A stack that was gone
+// before is ErrNone. It can be repeated.
+func (s *Stacks) Destroy(ctx context.Context, caseID string, tell func(string)) ([]Left, error) {
+	name, err := StackName(caseID)
+	if err != nil {
+		return nil, err
+	}
+	st, err := s.find(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if st.Case != caseID {
+		return nil, fmt.Errorf("the stack %s is of case %q, not of %q: it is not touched", name, st.Case, caseID)
+	}
+	if st.State != string(types.StackStatusDeleteInProgress) {
+		if _, err := s.api().DeleteStack(ctx, &cloudformation.DeleteStackInput{StackName: &name}); err != nil {
+			return nil, fmt.Errorf("delete the stack %s: %w", name, awsconfig.Explain(err))
+		}
+	}
+	// By its id a deleted stack can still be described; by its name it is gone.
+	end, err := s.wait(ctx, st.ID, tell, func(state string) bool {
+		return state == string(types.StackStatusDeleteInProgress) || state == st.State && state != string(types.StackStatusDeleteFailed)
+	})
+	if err != nil && !errors.Is(err, ErrNone) {
+		return nil, err
+	}
+	left, err := s.left(ctx, st.ID)
+	if err != nil {
+		return nil, err
+	}
+	if end != nil && end.State != string(types.StackStatusDeleteComplete) && len(left) == 0 {
+		return nil, fmt.Errorf("the stack %s is %s: %s", name, end.State, end.Why)
+	}
+	return left, nil
+}
+
+// left are the resources of a stack that were not deleted.
+func (s *Stacks) left(ctx context.Context, id string) (list []Left, err error) {
+	out, err := s.api().DescribeStackResources(ctx, &cloudformation.DescribeStackResourcesInput{StackName: &id})
+	if err != nil {
+		if awsconfig.Code(err) == "ValidationError" {
+			return nil, nil // gone, with its records
+		}
+		return nil, fmt.Errorf("what is left of the stack could not be read: %w", awsconfig.Explain(err))
+	}
+	for _, r := range out.StackResources {
+		if r.ResourceStatus != types.ResourceStatusDeleteComplete && aws.ToString(r.PhysicalResourceId) != "" {
+			list = append(list, Left{aws.ToString(r.LogicalResourceId), aws.ToString(r.ResourceType), aws.ToString(r.PhysicalResourceId), aws.ToString(r.ResourceStatusReason)})
+		}
+	}
+	return list, nil
+}
