@@ -49,7 +49,7 @@ func TestTemplates(t *testing.T) {
 	if err != nil || len(templates) != 2 {
 		t.Fatalf("%v, %v", templates, err)
 	}
-	templates = append(templates, "../cmd/internal/evidencebucket/template.yaml")
+	templates = append(templates, "../cmd/internal/evidencebucket/template.yaml", "../cmd/internal/workstation/template.yaml")
 	if out, err := exec.Command(lint, templates...).CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

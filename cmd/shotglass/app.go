@@ -85,7 +85,7 @@ func newApp(c *console, args []string) *cli.App {
 		return usagef("no command").fix("the commands are %s; see shotglass --help", strings.Join(commandNames(app), ", "))
 	}
 	for _, cmd := range []*cli.Command{
-		captureCommand(c, args), planCommand(c, args), verifyCommand(c), reportCommand(c), catCommand(c), inspectCommand(c), convertCommand(c), mountCommand(c), serveImageCommand(c), liveCommand(c), triageCommand(c), symbolsCommand(c), uploadCommand(c), containCommand(c), statusCommand(c), releaseCommand(c), lockdownCommand(c), hostsCommand(c), inventoryCommand(c), keyCommand(c), readyCommand(c), gatherCommand(c, args), bucketCommand(c), modulesCommand(c),
+		captureCommand(c, args), planCommand(c, args), verifyCommand(c), reportCommand(c), catCommand(c), inspectCommand(c), convertCommand(c), mountCommand(c), serveImageCommand(c), liveCommand(c), triageCommand(c), symbolsCommand(c), uploadCommand(c), containCommand(c), statusCommand(c), releaseCommand(c), lockdownCommand(c), hostsCommand(c), inventoryCommand(c), keyCommand(c), readyCommand(c), gatherCommand(c, args), bucketCommand(c), workstationCommand(c), modulesCommand(c),
 		versionCommand(c), completionCommand(c), manCommand(c), helpCommand(c),
 	} {
 		app.Commands = append(app.Commands, command(c, cmd))

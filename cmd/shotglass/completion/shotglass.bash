@@ -4,7 +4,7 @@ _shotglass() {
 	local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" cmd="${COMP_WORDS[1]}"
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		COMPREPLY=($(compgen -W "capture plan verify report cat inspect convert mount serve-image live triage symbols upload contain status release lockdown hosts inventory key ready gather bucket modules version completion man help --help --version" -- "$cur"))
+		COMPREPLY=($(compgen -W "capture plan verify report cat inspect convert mount serve-image live triage symbols upload contain status release lockdown hosts inventory key ready gather bucket workstation modules version completion man help --help --version" -- "$cur"))
 		return
 	fi
 	local flags= words= files= hosts=
@@ -655,6 +655,28 @@ _shotglass() {
 		flags="--break-glass --kms-key --retain --lock --accept-compliance --log-bucket --no-access-log --abort-uploads-after --tag --adopt --accept-lock-out --dry-run --yes --template --s3-path-style --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --no-instance-metadata --json --s3-bucket-owner --help -h"
 		words="create check" files=1
 		;;
+	workstation)
+		case "$prev" in
+		--evidence) return ;;
+		--examiner) return ;;
+		--key-name) return ;;
+		--snapshot) return ;;
+		--tools) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--kms-key) return ;;
+		--instance-type) return ;;
+		--root-size) return ;;
+		--owner) return ;;
+		--aws-region) return ;;
+		--aws-profile) return ;;
+		--aws-endpoint) return ;;
+		--aws-role) return ;;
+		--aws-external-id) return ;;
+		--aws-source-identity) return ;;
+		--hourly-price) return ;;
+		esac
+		flags="--evidence --examiner --key-name --snapshot --tools --kms-key --instance-type --root-size --owner --yes --template --s3-path-style --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --no-instance-metadata --json --hourly-price --help -h"
+		words="create list destroy" files=1
+		;;
 	modules)
 		case "$prev" in
 		--module) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -714,7 +736,7 @@ _shotglass() {
 		case "$prev" in
 		esac
 		flags="--help -h"
-		words="capture plan verify report cat inspect convert mount serve-image live triage symbols upload contain status release lockdown hosts inventory key ready gather bucket modules version completion man help exit-codes environment secrets json evidence"
+		words="capture plan verify report cat inspect convert mount serve-image live triage symbols upload contain status release lockdown hosts inventory key ready gather bucket workstation modules version completion man help exit-codes environment secrets json evidence"
 		;;
 	*) return ;;
 	esac

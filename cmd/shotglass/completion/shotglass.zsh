@@ -28,6 +28,7 @@ _shotglass() {
 		'ready:say whether an AWS account is ready for an incident'
 		'gather:take what AWS knows of EC2 instances, and snapshots of their volumes'
 		'bucket:make an evidence bucket, or say what one lacks'
+		'workstation:make, list and destroy analysis instances in AWS'
 		'modules:list, fetch, check, build, add and publish LiME modules'
 		'version:print the version, the commit and the digest of this program'
 		'completion:print a completion script for a shell'
@@ -888,6 +889,33 @@ _shotglass() {
 			'-h[print this help to standard output]' \
 			'1:command:(create check)' '*:argument:_files'
 		;;
+	workstation)
+		_arguments -S \
+			'--evidence[where the case’s evidence lies, all that the instance may read]:value: ' \
+			'--examiner[let SSH in from this ADDRESS/32 and no other; without, only EC2 Instance Connect’s endpoint does]:value: ' \
+			'--key-name[key pair of EC2 for --examiner]:value: ' \
+			'*--snapshot[attach a volume of this snapshot, read-only; 4 at most]:value: ' \
+			'--tools[upload the files of DIR, to be installed there\: shotglass, and wheels of Volatility 3 with all that they need]:file:_files' \
+			'--kms-key[key that the evidence is encrypted under\: ARN; without, the bucket’s default one]:value: ' \
+			'--instance-type[TYPE, of x86_64 and Nitro]:value: ' \
+			'--root-size[size of its own volume, in GiB]:value: ' \
+			'--owner[NAME of who answers for it, as a tag]:value: ' \
+			'--yes[do not ask]' \
+			'--template[print CloudFormation’s template, and call nobody]' \
+			'--s3-path-style[name the bucket in the path, as most other servers want]' \
+			'--aws-region[REGION of targets that are not named by ARN]:value: ' \
+			'--aws-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--aws-endpoint[another server than AWS, such as an emulator]:value: ' \
+			'--aws-role[role to assume\: ARN, or the name of a role that each target’s account has]:value: ' \
+			'--aws-external-id[external ID for that role]:value: ' \
+			'--aws-source-identity[source identity of that role’s session, which CloudTrail shows]:value: ' \
+			'--no-instance-metadata[do not ask the instance metadata service which instance this is]' \
+			'--json[print JSON Lines to standard output]' \
+			'--hourly-price[what an hour of an instance costs]:value: ' \
+			'--help[print this help to standard output]' \
+			'-h[print this help to standard output]' \
+			'1:command:(create list destroy)' '*:argument:_files'
+		;;
 	modules)
 		_arguments -S \
 			'*--module[module, or folder with modules]:file:_files' \
@@ -961,7 +989,7 @@ _shotglass() {
 		_arguments -S \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
-			'*:argument:(capture plan verify report cat inspect convert mount serve-image live triage symbols upload contain status release lockdown hosts inventory key ready gather bucket modules version completion man help exit-codes environment secrets json evidence)'
+			'*:argument:(capture plan verify report cat inspect convert mount serve-image live triage symbols upload contain status release lockdown hosts inventory key ready gather bucket workstation modules version completion man help exit-codes environment secrets json evidence)'
 		;;
 	esac
 }
