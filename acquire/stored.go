@@ -2,6 +2,7 @@ package acquire
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -79,6 +80,9 @@ func (v *verification) vouched(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read manifest: %w", err)
 	}
+	if isConversion(data) {
+		return fmt.Errorf("%s is the record of a conversion: %w", v.paper, fs.ErrNotExist)
+	}
 	if err := v.signature(ctx, data); err != nil {
 		return err
 	}
@@ -88,6 +92,15 @@ func (v *verification) vouched(ctx context.Context) error {
 	}
 	v.claims()
 	return nil
+}
+
+// isConversion reports whether what lies in a manifest's place is the record that package convert writes there: it is no
+// manifest, and none that is wrong.
+func isConversion(data []byte) bool {
+	var head struct {
+		Type string `json:"type"`
+	}
+	return json.Unmarshal(data, &head) == nil && head.Type == "shotglass-conversion"
 }
 
 // A Voucher is the manifest that lies beside an image, and what it is worth.

@@ -137,6 +137,11 @@ func (o *object) find(ctx context.Context) error {
 func (o *object) placed(ctx context.Context) error {
 	head, err := o.s.head(ctx, o.api, o.name, few)
 	if e := (*Error)(nil); err != nil && (!errors.As(err, &e) || e.Status == 0) {
+		if len(o.parts) == 1 { // a small file: that it is another is told first
+			if _, lerr := o.load(o.parts[0]); errors.Is(lerr, ErrAltered) {
+				return &partError{o.parts[0].number, lerr}
+			}
+		}
 		return err
 	}
 	if err != nil || head.Metadata[idKey] != o.terms.id {
