@@ -51,4 +51,5 @@ hosts:
 	}
 	start(t, nil, "verify", "--signers", a.signers(), m.Image.Location, b.manifest().Image.Location).want(0, time.Minute)
 	t.Run("runbook", func(t *testing.T) { runbook(t, a, b) })
+	t.Run("ec2", func(t *testing.T) { instances(t, a, b) })
 }
