@@ -23,7 +23,8 @@ import (
 const symbolsText = `Writes the symbol file that Volatility 3 needs to read the memory of one kernel: types, symbols and banner, JSON in xz. Nothing is
 downloaded, and no debug symbols are needed where the kernel has BTF.
 
-Of each IMAGE, which may be s3://bucket/key, it is made of what was collected beside it, and lies there as IMAGE.isf.json.xz.
+Of each IMAGE, which may be s3://bucket/key, it is made of what was collected beside it, and lies there as IMAGE.isf.json.xz. That
+what was collected is as it was taken is for verify to say: run it first.
 
 DIR holds what was collected from the host, by shotglass (unpacked by shotglass live), by UAC or by hand. Found by their usual names
 are /sys/kernel/btf/vmlinux (types), those of modules beside it, /proc/kallsyms or System.map (symbols), /proc/version (the banner) and the VMCOREINFO note.
@@ -127,15 +128,20 @@ func writeSymbols(ctx context.Context, c *console, flags *cli.Context, d *debugS
 	if err := writeNew(ctx, out, file.Bytes()); err != nil {
 		return fmt.Errorf("%s: %w", out, err)
 	}
-	for _, m := range rep.Missing {
-		c.warn("missing: %s; less from %s", m.Name, strings.Join(m.Plugins, ", "))
-	}
 	m := &symbolsMessage{out, found, rep}
+	m.warnMissing(c)
 	if err := m.print(c); err != nil || c.json {
 		return err
 	}
 	c.info("vol --offline -s %s -f IMAGE linux.pslist", transport.Quote(filepath.Dir(out)))
 	return nil
+}
+
+// warnMissing tells what the symbol file lacks.
+func (m *symbolsMessage) warnMissing(c *console) {
+	for _, x := range m.Missing {
+		c.warn("missing: %s; less from %s", x.Name, strings.Join(x.Plugins, ", "))
+	}
 }
 
 // print prints a line about a symbol file.

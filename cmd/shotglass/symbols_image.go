@@ -58,7 +58,11 @@ func (s *imageSymbols) write(ctx context.Context, name string) (*symbolsMessage,
 	var file bytes.Buffer // a few megabytes
 	rep, err := symbols.Write(&file, in)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errNoKernel, err)
+		err = fmt.Errorf("%w: %w", errNoKernel, err)
+		if errors.Is(err, symbols.ErrNoTypes) {
+			err = &hinted{err, "shotglass live --output DIR IMAGE; shotglass symbols --from DIR --fetch"}
+		}
+		return nil, err
 	}
 	return &symbolsMessage{name + symbolsSuffix, []symbols.Found{}, rep}, storeNew(ctx, store, base+symbolsSuffix, file.Bytes())
 }
@@ -132,6 +136,10 @@ func imagesSymbols(ctx context.Context, c *console, s *imageSymbols, names []str
 			code = worse(code, exitCode(err))
 			continue
 		}
+		for _, n := range m.Notes {
+			c.warn("%s: %s", name, printable(n))
+		}
+		m.warnMissing(c)
 		if err := m.print(c); err != nil {
 			return err
 		}
@@ -174,7 +182,7 @@ func (o *captureOptions) symbols(ctx context.Context, c *console, log *runLog, s
 			continue
 		}
 		log.Add(audit.Entry{
-			Event: "symbols", Host: r.Host, Location: m.File, Image: r.Image.Name,
+			Event: "symbols", Host: r.Host, Location: m.File, Image: r.Image.Name, Notes: m.Notes,
 			Stored:  &audit.Digest{Digest: acquire.Digest{Bytes: m.Bytes, SHA256: m.SHA256}, Complete: true},
 			Message: fmt.Sprintf("%s: its symbol file is %s, of %d bytes, sha256 %s", r.Host, m.File, m.Bytes, m.SHA256),
 		})

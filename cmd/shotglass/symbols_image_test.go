@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -65,6 +66,10 @@ func TestImageSymbols(t *testing.T) {
 	delete(files, "sys/kernel/btf/vmlinux")
 	manifest(writeLiveItems(t, archive, files, func(*live.Item) {}))
 	fails("there are no types")
+	var h *hinted
+	if _, err := s.write(t.Context(), image); !errors.As(err, &h) || !strings.Contains(h.Hint(), "--fetch") {
+		t.Errorf("no hint: %v", err)
+	}
 	if _, err := os.Stat(rep.File); !os.IsNotExist(err) {
 		t.Errorf("what is left: %v", err)
 	}
