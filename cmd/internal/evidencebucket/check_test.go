@@ -145,3 +145,25 @@ func TestCheckOtherServers(t *testing.T) {
 		t.Errorf("a policy that is none: %v", s)
 	}
 }
+
+func TestDefaultKey(t *testing.T) {
+	w := newWorld(t)
+	w.must(evidencebucket.Terms{})
+	bare := w.cloud.Account(account).Region(region).AddBucket("bare")
+	key := w.cloud.Account(account).Region(region).Keys[0].ARN
+	ask := func(bucket string) (string, error) {
+		return evidencebucket.DefaultKey(t.Context(), w.cloud.Config(session, region), evidencebucket.Place{Bucket: bucket})
+	}
+	for bucket, want := range map[string]string{name: key, "bare": ""} {
+		if got, err := ask(bucket); err != nil || got != want {
+			t.Errorf("%s: %q, %v", bucket, got, err)
+		}
+	}
+	w.cloud.Edit(func() { delete(bare.Settings, "encryption") })
+	if got, err := ask("bare"); err != nil || got != "" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got, err := ask("nowhere"); err == nil {
+		t.Errorf("%q", got)
+	}
+}

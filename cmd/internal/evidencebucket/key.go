@@ -121,6 +121,9 @@ func DefaultKey(ctx context.Context, cfg aws.Config, p Place) (string, error) {
 		return "", fmt.Errorf("look for bucket %s: %s", p.Bucket, short(err))
 	}
 	out, err := p.client(cfg, region).GetBucketEncryption(ctx, &s3.GetBucketEncryptionInput{Bucket: &p.Bucket, ExpectedBucketOwner: p.owner()})
+	if awsconfig.Code(err) == "ServerSideEncryptionConfigurationNotFoundError" { // other servers, and old buckets
+		return "", nil
+	}
 	if err != nil {
 		return "", fmt.Errorf("under which key %s encrypts could not be read: %s", p.Bucket, short(err))
 	}
