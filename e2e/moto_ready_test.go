@@ -1,0 +1,92 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	cloudtrailtypes "github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
+	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/shotglass-ir/shotglass/e2e/lab"
+)
+
+// Checks of readiness on an emulator that someone else wrote: each fails while nothing is set, the right way round, and passes once what it
+// asks for is.
+func TestMotoReady(t *testing.T) {
+	moto, err := parts.StartMoto(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { moto.Close() })
+	cfg := moto.Config("eu-west-1")
+	objects := s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })
+	network, trails := awsec2.NewFromConfig(cfg), cloudtrail.NewFromConfig(cfg)
+	for _, name := range []string{"data", "logs"} {
+		got(objects.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name, CreateBucketConfiguration: &s3types.CreateBucketConfiguration{LocationConstraint: "eu-west-1"}}))(t)
+	}
+	web := runMoto(t, cfg, 1, "Env=prod")[0]
+
+	states := func(code int, checks ...string) map[string]string {
+		t.Helper()
+		args := []string{"ready", "--json", "--ec2-region", "eu-west-1"}
+		for _, c := range checks {
+			args = append(args, "--check", c)
+		}
+		r := start(t, moto.Env("eu-west-1"), args...)
+		r.want(code, 2*time.Minute)
+		found := map[string]string{}
+		for line := range strings.Lines(r.stdout.String()) {
+			var m struct{ Message_type, Check, State, Cause, Resource, Detail string } //nolint:revive,staticcheck // as JSON has it
+			if err := json.Unmarshal([]byte(line), &m); err != nil {
+				t.Fatal(err)
+			}
+			if m.Message_type == "ready" {
+				found[m.Check+" "+m.Resource] = m.State
+			}
+		}
+		return found
+	}
+	want := func(have map[string]string, state string, keys ...string) {
+		t.Helper()
+		for _, k := range keys {
+			if have[k] != state {
+				t.Errorf("%s: %q, want %s", k, have[k], state)
+			}
+		}
+	}
+	checks := []string{"trail-all-regions", "trail-validation", "s3-versioning", "s3-logging", "s3-public-block", "flow-logs", "ebs-encryption", "root-mfa", "root-keys", "imdsv2", "user-admin"}
+	const partial = 3
+	account := lab.MotoAccount
+	before := states(partial, checks...)
+	want(before, "FAIL", "trail-all-regions "+account, "s3-versioning data", "s3-logging data", "s3-public-block data", "flow-logs "+*web.VpcId, "ebs-encryption eu-west-1")
+	want(before, "NOT APPLICABLE", "trail-validation ")
+
+	enabled := s3types.BucketVersioningStatusEnabled
+	got(objects.PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{Bucket: aws.String("data"), VersioningConfiguration: &s3types.VersioningConfiguration{Status: enabled}}))(t)
+	got(objects.PutPublicAccessBlock(t.Context(), &s3.PutPublicAccessBlockInput{Bucket: aws.String("data"), PublicAccessBlockConfiguration: &s3types.PublicAccessBlockConfiguration{
+		BlockPublicAcls: aws.Bool(true), IgnorePublicAcls: aws.Bool(true), BlockPublicPolicy: aws.Bool(true), RestrictPublicBuckets: aws.Bool(true)}}))(t)
+	got(network.EnableEbsEncryptionByDefault(t.Context(), &awsec2.EnableEbsEncryptionByDefaultInput{}))(t)
+	got(network.CreateFlowLogs(t.Context(), &awsec2.CreateFlowLogsInput{ResourceIds: []string{*web.VpcId}, ResourceType: ec2types.FlowLogsResourceTypeVpc, TrafficType: ec2types.TrafficTypeAll,
+		LogDestinationType: ec2types.LogDestinationTypeS3, LogDestination: aws.String("arn:aws:s3:::logs")}))(t)
+	trail := got(trails.CreateTrail(t.Context(), &cloudtrail.CreateTrailInput{Name: aws.String("all"), S3BucketName: aws.String("logs"), IsMultiRegionTrail: aws.Bool(true), EnableLogFileValidation: aws.Bool(true)}))(t)
+	got(trails.PutEventSelectors(t.Context(), &cloudtrail.PutEventSelectorsInput{TrailName: trail.TrailARN, EventSelectors: []cloudtrailtypes.EventSelector{
+		{IncludeManagementEvents: aws.Bool(true), ReadWriteType: cloudtrailtypes.ReadWriteTypeAll}}}))(t) // AWS's default, which the emulator does not tell
+	got(trails.StartLogging(t.Context(), &cloudtrail.StartLoggingInput{Name: trail.TrailARN}))(t)
+	after := states(partial, checks...)
+	want(after, "PASS", "trail-all-regions "+account, "trail-validation "+*trail.TrailARN, "s3-versioning data", "s3-public-block data", "flow-logs "+*web.VpcId, "ebs-encryption eu-west-1")
+	want(after, "FAIL", "s3-versioning logs", "s3-public-block logs")
+	for k, state := range after {
+		if state == "UNKNOWN" {
+			t.Errorf("%s is not known", k)
+		}
+	}
+}
