@@ -21,6 +21,8 @@ import (
 	"testing"
 	"time"
 
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+
 	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/frame"
 	"github.com/shotglass-ir/shotglass/e2e/lab"
@@ -278,18 +280,88 @@ func (r *rig) serveImage(t *testing.T, m *acquire.Manifest, raw string) {
 	}
 }
 
-// mountS3 shows an encrypted image in S3.
+// mountS3 shows an encrypted image in S3, while the server dies, hangs, and gets another object in the image's place.
 func mountS3(t *testing.T, srv *lab.S3, m *acquire.Manifest, flags ...string) {
-	s := mount(t, srv.Env(), append(flags, "--cache", "4MiB", m.Image.Location)...)
-	sum := sha256.New()
+	const patience = 5 * time.Second
+	flags = append(flags, "--cache", "4MiB", "--read-timeout", patience.String(), m.Image.Location)
+	s := mount(t, srv.Env(), flags...)
 	f, err := os.Open(s.file(".lime"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
+	page := make([]byte, 4096)
+	read := func(what string, off int64, want error) {
+		t.Helper()
+		begin := time.Now()
+		_, err := f.ReadAt(page, off)
+		if took := time.Since(begin); !errors.Is(err, want) || took > 3*patience {
+			t.Errorf("%s: %v after %s, want %v", what, err, took.Round(time.Millisecond), want)
+		}
+	}
+	read("before", 0, nil)
+	srv.Kill()
+	read("the server is dead", m.Image.Raw.Bytes/2, syscall.EIO)
+	if err := srv.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	read("it is back", m.Image.Raw.Bytes/2, nil)
+	if err := srv.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	read("it hangs", m.Image.Raw.Bytes/4*3, syscall.EIO)
+	if err := srv.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second) // the kernel asks twice, and is told the same at once
+	read("it goes on", m.Image.Raw.Bytes/4*3, nil)
+
+	// Another object takes the image's place: what was opened is read on.
+	key := strings.TrimPrefix(m.Image.Location, "s3://"+srv.Bucket+"/")
+	other, err := srv.Client.PutObject(t.Context(), &awss3.PutObjectInput{Bucket: &srv.Bucket, Key: &key, Body: bytes.NewReader(page)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.New()
 	if _, err := io.Copy(sum, f); err != nil || hex.EncodeToString(sum.Sum(nil)) != m.Image.Raw.SHA256 {
 		t.Errorf("read through the mount: %v, or not the image", err)
 	}
 	f.Close()
 	s.end(0)
+	for _, text := range []string{"connection refused", "no answer within", "reading goes on with version " + m.Image.VersionID} {
+		if !strings.Contains(s.stderr.String(), text) {
+			t.Errorf("it does not say %q: %s", text, s.stderr.String())
+		}
+	}
+	if _, err := srv.Client.DeleteObject(t.Context(), &awss3.DeleteObjectInput{Bucket: &srv.Bucket, Key: &key, VersionId: other.VersionId}); err != nil {
+		t.Fatal(err)
+	}
+
+	// Unmounting waits for no server.
+	s = mount(t, srv.Env(), flags...)
+	if f, err = os.Open(s.file(".lime")); err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error, 1)
+	go func() {
+		_, err := f.ReadAt(make([]byte, 4096), m.Image.Raw.Bytes/2)
+		failed <- err
+	}()
+	s.cmd.Process.Signal(syscall.SIGINT)
+	s.want(0, 4*patience)
+	if err := srv.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-failed:
+		if err == nil {
+			t.Error("a read succeeded without a server")
+		}
+	case <-time.After(4 * patience):
+		t.Error("a read hangs after unmounting")
+	}
+	f.Close()
 }

@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -122,8 +123,27 @@ func (s *S3) Kill() {
 	s.m = nil
 }
 
-// Freeze makes the server hang: it takes connections, and answers nothing, until Thaw.
-func (s *S3) Freeze() error { return s.m.cmd.Process.Signal(syscall.SIGSTOP) }
+// Freeze makes the server hang: it takes connections, and answers nothing, until Thaw. When it returns, no thread runs: the signal
+// takes effect when one of them is scheduled, and until then the others answer.
+func (s *S3) Freeze() error {
+	if err := s.m.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.m.cmd.Process.Pid))
+		if err != nil {
+			return err
+		}
+		if len(tasks) > 0 && !slices.ContainsFunc(tasks, func(task string) bool {
+			stat, err := os.ReadFile(task)
+			_, state, _ := strings.Cut(string(stat), ") ")
+			return err != nil || !strings.HasPrefix(state, "T")
+		}) {
+			return nil
+		}
+	}
+	return errors.New("versitygw does not stop")
+}
 
 // Thaw lets a server that hangs go on.
 func (s *S3) Thaw() error { return s.m.cmd.Process.Signal(syscall.SIGCONT) }
