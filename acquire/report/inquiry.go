@@ -19,6 +19,7 @@ type Inquiry struct {
 
 	Title        string
 	State, Class string // of the whole, in a word; and good, warn or bad
+	Incomplete   bool   // something that was asked for is missing: the alerts say what
 	Alerts       []Notice
 	About        []Fact
 	Tables       []Table
@@ -49,6 +50,8 @@ func (q *Inquiry) verdict() string {
 		return acquire.VerdictMismatch
 	case !q.Signature.Trusted:
 		return acquire.VerdictUntrusted
+	case q.Incomplete:
+		return acquire.VerdictPartial
 	}
 	return acquire.VerdictOK
 }

@@ -16,12 +16,13 @@ import (
 
 	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/report"
+	"github.com/shotglass-ir/shotglass/cmd/internal/cloudevidence"
 	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/sink/s3"
 )
 
 const reportText = `Makes one HTML page of a case: every capture with its state, timeline, rate, digests, checks, anomalies, what was left on the
-host and how to remove it, what was contained with it and what stays open, who vouches for it, the audit logs, what an access key did, and how to check all of that without shotglass. The page needs nothing
+host and how to remove it, what was contained with it and what stays open, who vouches for it, the audit logs, what an access key did, what AWS had of instances, and how to check all of that without shotglass. The page needs nothing
 else, runs no script, and prints.
 
 PLACE is a folder, s3://bucket/prefix/, a manifest, an audit log or a record of a key. Signatures and chains are checked against --signers. Images are
@@ -82,6 +83,17 @@ func makeReport(ctx context.Context, c *console, places []string, access s3.Opti
 		}
 		files = append(files, more...)
 		for _, f := range records {
+			if isGathered(f.Name) {
+				list, err := readGathered(ctx, f, o)
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+				if err != nil {
+					unread = append(unread, f.Name+": "+err.Error())
+				}
+				o.Inquiries = append(o.Inquiries, list...)
+				continue
+			}
 			if strings.HasSuffix(f.Name, keySuffix) {
 				q, err := readKeyRecord(ctx, f, o)
 				if ctx.Err() != nil {
@@ -182,7 +194,7 @@ func reportFiles(ctx context.Context, name string, access s3.Options) (files, re
 		switch {
 		case report.Belongs(l.Name):
 			files = append(files, file(l.Name))
-		case strings.HasSuffix(l.Name, recordSuffix), strings.HasSuffix(l.Name, keySuffix):
+		case strings.HasSuffix(l.Name, recordSuffix), strings.HasSuffix(l.Name, keySuffix), strings.HasSuffix(l.Name, cloudevidence.Suffix):
 			records = append(records, file(l.Name))
 		}
 	}

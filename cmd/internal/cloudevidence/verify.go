@@ -43,7 +43,10 @@ func ParseRecord(data []byte) (*Record, error) {
 	if a := r.Archive; a != nil && sink.ValidName(a.Name) != nil {
 		return nil, fmt.Errorf("%.100q is no name of an archive", a.Name)
 	}
-	return r, r.Snapshots.check()
+	if err := r.Snapshots.check(); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // ParseSnapshots reads a record of snapshots, whoever wrote it.
@@ -55,7 +58,10 @@ func ParseSnapshots(data []byte) (*SnapshotRecord, error) {
 	if r.Snapshots == nil {
 		return nil, errors.New("it has no snapshots")
 	}
-	return r, errors.Join(r.About.check(), r.Snapshots.check())
+	if err := errors.Join(r.About.check(), r.Snapshots.check()); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 func (a About) check() error {
@@ -98,9 +104,11 @@ type Verification struct {
 	Bytes     int64                   `json:"bytes"`
 	Signature acquire.SignatureState  `json:"signature"`
 	Later     *acquire.SignatureState `json:"snapshots_signature,omitempty"` // of the record of the snapshots
-	Record    *Record                 `json:"record,omitempty"`
-	Snapshots *SnapshotRecord         `json:"snapshots,omitempty"`
-	Problems  []string                `json:"problems,omitempty"`
+	// LaterDigest is that of the record of the snapshots.
+	LaterDigest acquire.Digest  `json:"snapshots_digest,omitzero"`
+	Record      *Record         `json:"record,omitempty"`
+	Snapshots   *SnapshotRecord `json:"snapshots,omitempty"`
+	Problems    []string        `json:"problems,omitempty"`
 	// NotChecked says what could not be: an archive without its key.
 	NotChecked []string `json:"not_checked,omitempty"`
 	// Reasons say what is missing of what was asked for, by the records.
@@ -232,7 +240,7 @@ func (v *Verification) later(ctx context.Context, where sink.Opener, name string
 	if err != nil {
 		return err
 	}
-	v.Later = &sig
+	v.Later, v.LaterDigest = &sig, DigestOf(data)
 	if v.Snapshots, err = ParseSnapshots(data); err != nil {
 		v.problem("%s: %v", other, err)
 		return nil
