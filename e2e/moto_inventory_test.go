@@ -105,8 +105,6 @@ func TestMotoInventory(t *testing.T) {
 		}
 	}
 
-	gatherMoto(t, moto.Config("eu-west-1"), env)
-
 	hosts := filepath.Join(t.TempDir(), "hosts.yml")
 	text := fmt.Sprintf("hosts:\n- ec2: tag:Case=42\n  ec2_region: all\n  username: root\n  proxy_command: \"false\"\n- {ec2: %s, proxy_command: \"false\"}\n", *db[0].InstanceId)
 	if err := os.WriteFile(hosts, []byte(text), 0o600); err != nil {
