@@ -82,7 +82,7 @@ func TestCapture(t *testing.T) {
 		start(t, nil, "verify", "--signers", other+".signers", image).want(4, time.Minute)
 	})
 	t.Run("collected", func(t *testing.T) { collected(t, r, m) })
-	t.Run("triage", func(t *testing.T) { triaged(t, r, m, work) })
+	t.Run("triage", func(t *testing.T) { triaged(t, r, m, work, triaging{read: "in place"}) })
 	t.Run("ssh-keygen", func(t *testing.T) {
 		data, err := os.Open(image + ".json")
 		if err != nil {
@@ -149,7 +149,15 @@ func TestCapture(t *testing.T) {
 			t.Error("the marker is not in the image")
 		}
 	})
-	t.Run("symbols", func(t *testing.T) { r.opens(t, image, raw, before) })
+	t.Run("plugins", func(t *testing.T) {
+		symbols, after := r.symbols(t, image), r.truth()
+		plain := lookInto(t, raw, symbols, nil)
+		plain.agrees(before, after, work.hidden)
+		s := mount(t, nil, "--signers", r.signers(), image)
+		lookInto(t, s.file(".lime"), symbols, nil).same(plain)
+		s.end(0)
+	})
+	t.Run("kcore, encrypted in S3", func(t *testing.T) { r.kcoreInS3(t, work) })
 	t.Run("inspect", func(t *testing.T) {
 		p := start(t, nil, "inspect", image)
 		p.want(0, time.Minute)

@@ -82,7 +82,11 @@ type taken struct {
 // guest and has QEMU dump its memory.
 func (r *rig) take(args ...string) taken {
 	r.t.Helper()
-	start(r.t, nil, args...).want(0, 8*time.Minute)
+	var env []string
+	if r.collect != "" {
+		env = append(env, "SHOTGLASS_COLLECT="+r.collect)
+	}
+	start(r.t, env, args...).want(0, 8*time.Minute)
 	return r.took()
 }
 

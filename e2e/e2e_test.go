@@ -62,7 +62,8 @@ type rig struct {
 	dir   string // of the evidence
 	home  string // known_hosts, keys
 
-	module string // that capture names; empty: parts.Module
+	module  string // that capture names; empty: parts.Module
+	collect string // what take collects beside memory; empty: nothing
 }
 
 // newRig boots a guest; it is gone when the test ends.

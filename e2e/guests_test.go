@@ -15,12 +15,13 @@ import (
 
 // bothWays captures an idle guest through kcore and with LiME, and holds the images against each
 // other, against QEMU and against Volatility 3.
-func (r *rig) bothWays() (k, l taken) {
+func (r *rig) bothWays(more ...string) (k, l taken) {
 	r.t.Helper()
-	k = r.take(r.kcore("ops", "--connections", "2")...)
+	k = r.take(r.kcore("ops", append(more, "--connections", "2")...)...)
 	r.noReaders(time.Second)
 	other := rigOf(r.t, r.guest)
-	l = other.take(other.capture("ops")...)
+	other.collect = r.collect
+	l = other.take(other.capture("ops", "--sign-key", r.signKey())...)
 	r.clean(time.Second)
 	if k.manifest.Method.Source != acquire.MethodKcore || l.manifest.Method.Source != acquire.MethodLime {
 		r.t.Errorf("methods %s and %s", k.manifest.Method.Source, l.manifest.Method.Source)
@@ -31,31 +32,47 @@ func (r *rig) bothWays() (k, l taken) {
 	return k, l
 }
 
-// TestDebian13: a kernel of 2024, on a processor with five-level page tables, and a module that
-// is packed as Debian 13 packs its own.
+// TestDebian13: a kernel of 2024, and a module that is packed as Debian 13 packs its own. What goes on there is found
+// in the image of either method, one as it is and one through the mount.
 func TestDebian13(t *testing.T) {
 	t.Parallel()
 	l, err := parts.Debian13()
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := bootRig(t, l, lab.Options{FiveLevel: true})
-	k, _ := r.bothWays()
-	f := k.manifest.Target.Facts
-	if !f.LA57 || !strings.Contains(f.OS, "trixie") || !strings.HasPrefix(f.Kernel, "6.12.") {
+	r := bootRig(t, l, lab.Options{})
+	r.workload()
+	work := r.work()
+	before := r.truth()
+	r.collect = "all"
+	k, lime := r.bothWays("--compress", "none")
+	after := r.truth()
+	if f := k.manifest.Target.Facts; f.LA57 || !strings.Contains(f.OS, "trixie") || !strings.HasPrefix(f.Kernel, "6.12.") {
 		t.Errorf("la57 %t, %s, %s", f.LA57, f.OS, f.Kernel)
 	}
-	if !strings.Contains(strings.Join(k.manifest.Anomalies, "\n"), "la57") {
-		t.Errorf("anomalies %q", k.manifest.Anomalies)
-	}
+	symbols := r.symbols(t, k.manifest.Image.Location)
+	t.Run("kcore", func(t *testing.T) {
+		lookInto(t, k.manifest.Image.Location, symbols, before.shells()).agrees(before, after, work.hidden)
+		triaged(t, r, k.manifest, work, triaging{newer: true, read: "as it is stored"})
+	})
+	t.Run("lime", func(t *testing.T) {
+		s := mount(t, nil, "--signers", r.signers(), lime.manifest.Image.Location)
+		lookInto(t, s.file(".lime"), symbols, nil).agrees(before, after, work.hidden)
+		s.end(0)
+		triaged(t, r, lime.manifest, work, triaging{newer: true, read: "in place"})
+	})
 }
 
-// TestHole: RAM below a hole of 3.9 GiB and above it, as every machine with more than 4 GiB has.
+// TestHole: RAM below a hole of 3.9 GiB and above it, as every machine with more than 4 GiB has, on a processor
+// with five-level page tables.
 func TestHole(t *testing.T) {
 	t.Parallel()
 	// The kernel would keep half of the low memory for devices that reach no other.
-	r := bootRig(t, parts, lab.Options{MemoryMiB: 224, LowMiB: 128, KernelArgs: "swiotlb=1024"})
+	r := bootRig(t, parts, lab.Options{MemoryMiB: 224, LowMiB: 128, KernelArgs: "swiotlb=1024", FiveLevel: true})
 	k, _ := r.bothWays()
+	if m := k.manifest; !m.Target.Facts.LA57 || !strings.Contains(strings.Join(m.Anomalies, "\n"), "la57") {
+		t.Errorf("la57 %t, anomalies %q", m.Target.Facts.LA57, m.Anomalies)
+	}
 	var low, high uint64
 	for _, m := range k.manifest.RAM {
 		if m.Start < 4<<30 {

@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -106,6 +107,32 @@ func TestKcore(t *testing.T) {
 	}
 	agree(t, ours, theirs)
 	t.Run("avml", func(t *testing.T) { rigOf(t, r.guest).avml(ours.image) })
+}
+
+// kcoreInS3 takes the guest's memory once more, through /proc/kcore, compressed and encrypted straight into S3, and has
+// Volatility read it there through the mount, which agrees with the guest.
+func (r *rig) kcoreInS3(t *testing.T, work workload) {
+	srv := startS3(t)
+	key, recipient := ageKeygen(t, r.home)
+	access := []string{"--s3-endpoint", srv.Endpoint, "--s3-path-style"}
+	read := append([]string{"--identity", key, "--signers", r.signers()}, access...)
+	before := r.truth()
+	args := r.kcore("ops", slices.Concat(access, []string{"--recipient", recipient, "--to", "s3://" + srv.Bucket + "/kcore/"})...)
+	i := slices.Index(args, "--output")
+	start(t, append(srv.Env(), "SHOTGLASS_COLLECT=all"), slices.Delete(args, i, i+2)...).want(0, 8*time.Minute)
+	after := r.truth()
+	m, _ := s3Manifest(t, srv, "kcore/", "-mem.lime.zst.age.json")
+	if !m.Complete || m.Method.Source != acquire.MethodKcore || m.Image.Encryption != "age" {
+		t.Fatalf("complete %t, method %s, image %+v", m.Complete, m.Method.Source, m.Image)
+	}
+	live := filepath.Join(t.TempDir(), "live")
+	start(t, srv.Env(), slices.Concat([]string{"live", "--identity", key, "--output", live}, access, []string{m.Image.Location})...).want(0, time.Minute)
+	symbols := filepath.Join(t.TempDir(), "symbols")
+	start(t, nil, "symbols", "--from", live, "--output", filepath.Join(symbols, "kernel.json.xz")).want(0, time.Minute)
+	s := mount(t, srv.Env(), append(read, m.Image.Location)...)
+	lookInto(t, s.file(".lime"), symbols, before.shells()).agrees(before, after, work.hidden)
+	s.end(0)
+	triaged(t, r, m, work, triaging{env: srv.Env(), flags: append([]string{"--identity", key}, access...), newer: true, read: "in place"})
 }
 
 // TestKcoreKilled: nobody is there to clean. What reads on the target ends by itself.

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs the programs of strangers that the tests hold ours against, and that nothing is built
-# with: age, gpg, xz, lz4, clients of NBD, the helper that mounts for users, gdb, drgn, and snappy, which Volatility 3 reads AVML with. They are no part of setup.sh, since a change there builds the guest anew.
+# with: age, gpg, xz, lz4, clients of NBD, the helper that mounts for users, gdb, drgn, a second Volatility 3, and snappy, which Volatility 3 reads AVML with. They are no part of setup.sh, since a change there builds the guest anew.
 set -euo pipefail
 export LC_ALL=C
 
@@ -15,15 +15,16 @@ command -v nbdcopy >/dev/null || missing+=(libnbd-bin)
 command -v gdb >/dev/null || missing+=(gdb)
 dpkg -s libsnappy1v5 >/dev/null 2>&1 || missing+=(libsnappy1v5)
 
-# drgn comes from PyPI, into a folder of its own beside the lab's.
-drgn=0.3.0
-venv=${SHOTGLASS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shotglass}/lab/drgn-$drgn
-if [ ! -e "$venv/ready" ]; then
+# These come from PyPI, each into a folder of its own beside the lab's: drgn, and the Volatility 3 whose linux.pstree and linux.mountinfo
+# work with all guests' kernels; setup.sh has 2.11.0.
+for package in drgn-0.3.0 volatility3-2.28.0; do
+	venv=${SHOTGLASS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shotglass}/lab/$package
+	[ ! -e "$venv/ready" ] || continue
 	rm -rf "$venv"
 	/usr/bin/python3 -m venv "$venv"
-	"$venv/bin/python" -m pip install -q --disable-pip-version-check "drgn==$drgn"
+	"$venv/bin/python" -m pip install -q --disable-pip-version-check "${package/-/==}"
 	touch "$venv/ready"
-fi
+done
 
 [ ${#missing[@]} -gt 0 ] || exit 0
 if [ "$(id -u)" != 0 ]; then
