@@ -63,6 +63,7 @@ func TestRun(t *testing.T) {
 		Image: "/x/image.lime", Symbols: "/x/symbols", Folder: folder, Volatility: program, Parallel: 3, Timeout: 3 * time.Second,
 		Plugins: []string{"fails.Plugin", PsList, PsScan, PsAux, Lsmod, Sockstat, Bash, "cut.Plugin", "hangs.Plugin", "quiet.Plugin", "../evil"},
 	}
+	o.Unread = func() []string { return []string{"1 damaged part"} }
 	rep := new(Report)
 	begin := time.Now()
 	if err := Run(t.Context(), o, rep); err != nil {
@@ -109,7 +110,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	again, err := ParseReport(data)
-	if err != nil || len(again.Processes) != 3 || again.Volatility != "2.11.0" {
+	if err != nil || !slices.Equal(again.Unread, []string{"1 damaged part"}) || len(again.Processes) != 3 || again.Volatility != "2.11.0" {
 		t.Errorf("%v, %+v", err, again)
 	}
 	// Nothing is overwritten.

@@ -69,7 +69,7 @@ func TestNagger(t *testing.T) {
 	if got := stderr.String(); got != want {
 		t.Errorf("told:\n%s", got)
 	}
-	if n.damages() != 1 {
-		t.Errorf("%d damages", n.damages())
+	if n.damages() != 1 || n.failures() != 6 {
+		t.Errorf("%d damages, %d failures", n.damages(), n.failures())
 	}
 }

@@ -142,8 +142,8 @@ func TestPrintLive(t *testing.T) {
 // TestPrintTriageCut: what the lists leave out is told.
 func TestPrintTriageCut(t *testing.T) {
 	var b bytes.Buffer
-	printTriage(&b, triage.Options{}, &triage.Report{Cut: []string{"the first 1 of 2 modules\x1b are listed"}})
-	if !strings.Contains(b.String(), "the first 1 of 2 modules") || strings.Contains(b.String(), "\x1b") {
+	printTriage(&b, triage.Options{}, &triage.Report{Cut: []string{"the first 1 of 2 modules\x1b are listed"}, Unread: []string{"3 reads that failed"}, Plugins: []triage.PluginResult{{Name: "linux.bash.Bash", Without: "without 1 \x1b"}}})
+	if !strings.Contains(b.String(), "the first 1 of 2 modules") || !strings.Contains(b.String(), "could not be read: 3 reads that failed") || !strings.Contains(b.String(), "linux.bash.Bash: without 1 ") || strings.Contains(b.String(), "\x1b") {
 		t.Errorf("%q", b.String())
 	}
 }
