@@ -184,6 +184,10 @@ func agoText(t time.Time) string {
 // printUse prints the sums.
 func printUse(out io.Writer, f *keytrail.Found) {
 	u := f.Use
+	if u.Events == 0 && f.Blindness() > 0 {
+		fmt.Fprintln(out, "  WHAT IT DID IS NOT KNOWN: no event was found, and not all could be looked at")
+		return
+	}
 	if u.Events == 0 {
 		fmt.Fprintf(out, "  did nothing that CloudTrail's management events have since %s\n", clock(f.Since))
 		return
