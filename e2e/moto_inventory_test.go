@@ -28,7 +28,7 @@ import (
 )
 
 // Instances over regions and accounts, by selectors, on an emulator that someone else wrote. It knows neither endpoints of EC2 Instance
-// Connect nor Systems Manager's agents: those two calls are refused before they reach it, as without the permission.
+// Connect nor Systems Manager's agents, neither pictures of consoles nor CloudTrail's events, nor simulations of policies: those calls are refused before they reach it, as without the permission.
 func TestMotoInventory(t *testing.T) {
 	moto, err := parts.StartMoto(t.Context())
 	if err != nil {
@@ -36,7 +36,7 @@ func TestMotoInventory(t *testing.T) {
 	}
 	t.Cleanup(func() { moto.Close() })
 	env := moto.Env("eu-west-1")
-	front := httptest.NewServer(refuseTwo(t, moto.Endpoint))
+	front := httptest.NewServer(refuseUnknown(t, moto.Endpoint))
 	t.Cleanup(front.Close)
 	for i, kv := range env {
 		if strings.HasPrefix(kv, "AWS_ENDPOINT_URL=") {
@@ -105,6 +105,9 @@ func TestMotoInventory(t *testing.T) {
 		}
 	}
 
+	t.Run("gather", func(t *testing.T) { gatherMoto(t, moto.Config("eu-west-1"), env) })
+	t.Run("key", func(t *testing.T) { keyMoto(t, moto.Config("eu-west-1"), env) })
+
 	hosts := filepath.Join(t.TempDir(), "hosts.yml")
 	text := fmt.Sprintf("hosts:\n- ec2: tag:Case=42\n  ec2_region: all\n  username: root\n  proxy_command: \"false\"\n- {ec2: %s, proxy_command: \"false\"}\n", *db[0].InstanceId)
 	if err := os.WriteFile(hosts, []byte(text), 0o600); err != nil {
@@ -122,8 +125,8 @@ func TestMotoInventory(t *testing.T) {
 	}
 }
 
-// refuseTwo passes calls on, but for two, which it denies.
-func refuseTwo(t *testing.T, to string) http.Handler {
+// refuseUnknown passes calls on, but for those that moto does not know, which it denies.
+func refuseUnknown(t *testing.T, to string) http.Handler {
 	u, err := url.Parse(to)
 	if err != nil {
 		t.Fatal(err)
@@ -134,12 +137,14 @@ func refuseTwo(t *testing.T, to string) http.Handler {
 		if err != nil {
 			return // the client is gone
 		}
+		target := r.Header.Get("X-Amz-Target")
+		action := func(name string) bool { return bytes.Contains(body, []byte("Action="+name+"&")) }
 		switch {
-		case strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".DescribeInstanceInformation"):
+		case strings.HasSuffix(target, ".DescribeInstanceInformation"), strings.HasSuffix(target, ".LookupEvents"):
 			w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 			w.WriteHeader(http.StatusBadRequest)
 			io.WriteString(w, `{"__type":"AccessDeniedException","message":"not here"}`)
-		case bytes.Contains(body, []byte("Action=DescribeInstanceConnectEndpoints")):
+		case action("DescribeInstanceConnectEndpoints"), action("GetConsoleScreenshot"), action("SimulatePrincipalPolicy"), action("ListServiceSpecificCredentials"):
 			w.WriteHeader(http.StatusForbidden)
 			io.WriteString(w, `<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>not here</Message></Error></Errors></Response>`)
 		default:
