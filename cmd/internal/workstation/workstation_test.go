@@ -2,7 +2,6 @@ package workstation_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -250,18 +249,8 @@ func TestTools(t *testing.T) {
 // TestPolicy does everything with docs/workstation-policy.json alone. What CloudFormation calls on behalf of who runs it is in that
 // policy too, and no fake can tell it: those statements begin with another word.
 func TestPolicy(t *testing.T) {
-	doc, err := os.ReadFile("../../../docs/workstation-policy.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var p awsfake.Policy
-	if err := json.Unmarshal(doc, &p); err != nil {
-		t.Fatal(err)
-	}
 	w := newWorld(t)
-	if err := w.cloud.Restrict(responder, doc); err != nil {
-		t.Fatal(err)
-	}
+	exact := w.cloud.RestrictTo(t, "../../../docs/workstation-policy.json", responder)
 	if _, err := w.stacks.Create(t.Context(), terms, w.tell); err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +260,5 @@ func TestPolicy(t *testing.T) {
 	if _, err := w.stacks.Destroy(t.Context(), "case-42", w.tell); err != nil {
 		t.Fatal(err)
 	}
-	if missing, unused := p.Sum("Workstation", w.cloud.Calls()); len(missing)+len(unused) > 0 {
-		t.Errorf("missing %q, unused %q", missing, unused)
-	}
+	exact("Workstation")
 }
