@@ -36,7 +36,8 @@ type containRun struct {
 	risks                                 []string // accepted
 
 	doors doors
-	also  int // an exit code of what was done before
+	// apart says that a target that cannot be planned does not keep the others from being contained.
+	apart bool
 }
 
 // containParallel bounds the targets under way at once: each waits more than a minute for flows.
@@ -164,6 +165,18 @@ type planned struct {
 }
 
 func (o *containRun) run(ctx context.Context, c *console) error {
+	sum, err := o.contain(ctx, c)
+	if err != nil {
+		return err
+	}
+	return endContain(c, sum.code, sum.good, sum.bad)
+}
+
+// A containSum is how it went with several targets.
+type containSum struct{ code, good, bad int }
+
+// contain does what the command does, but for its last words. The error is that it was broken off: what was said until then stands.
+func (o *containRun) contain(ctx context.Context, c *console) (containSum, error) {
 	sctx, stop := catchSignals(ctx, c.exit, func(name string) {
 		c.line("shotglass: " + name + ": finishing the call under way; press Ctrl-C again to leave at once")
 	}, func() {
@@ -174,37 +187,47 @@ func (o *containRun) run(ctx context.Context, c *console) error {
 	defer stop()
 	all := o.plan(sctx, c)
 	if sctx.Err() != nil {
-		return context.Cause(sctx)
+		return containSum{}, context.Cause(sctx)
 	}
-	code, failed := exitOK, 0
+	var ready []*planned
+	var sum containSum
 	for _, p := range all {
 		if p.err != nil {
-			failed++
-			c.fail("", p.err)
+			c.fail("", o.leftOut(p))
 			continue
 		}
 		if err := tellContainmentPlan(c, p.plan, o.dryRun); err != nil {
-			return err
+			return sum, err
 		}
 		if len(p.plan.Missing) > 0 && !o.denied && !o.dryRun {
-			failed++
 			c.fail("", &usageError{Msg: fmt.Sprintf("%s: not contained: permissions are missing, see the plan", p.target),
 				Fix: "call as a role that has them (docs/containment.md has the policy), or begin all the same with --despite-denied"})
-		} else if len(p.plan.Missing) > 0 {
-			code = exitContainment
+			continue
 		}
+		if len(p.plan.Missing) > 0 {
+			sum.code = exitContainment
+		}
+		ready = append(ready, p)
 	}
-	// All or nothing, before the first change: a person who must decide sees the whole.
-	if failed > 0 {
-		code = exitFailed
+	// All or nothing, before the first change: a person who must decide sees the whole. But what an attacker chose must not save the rest.
+	if sum.bad = len(all) - len(ready); sum.bad > 0 {
+		sum.code = exitFailed
 	}
-	if failed > 0 || o.dryRun {
-		return endContain(c, worse(code, o.also), 0, failed)
+	if o.dryRun || sum.bad > 0 && !o.apart || len(ready) == 0 {
+		return sum, nil
 	}
-	if err := o.ask(sctx, c, all); err != nil {
-		return err
+	if err := o.ask(sctx, c, ready); err != nil {
+		return sum, err
 	}
-	return o.make(sctx, c, all)
+	return o.make(sctx, c, ready, sum)
+}
+
+// leftOut says why a target is not contained.
+func (o *containRun) leftOut(p *planned) error {
+	if !o.apart {
+		return p.err
+	}
+	return fmt.Errorf("%s: NOT CONTAINED: %w", p.target, p.err)
 }
 
 // plan plans all targets at once.
@@ -256,10 +279,9 @@ func oneJournal(ctx context.Context, e *containment.Engine, t containment.Target
 	return names[0], nil
 }
 
-// make applies all plans, several at once.
-func (o *containRun) make(ctx context.Context, c *console, all []*planned) error {
+// make applies all plans, several at once, and adds how that went.
+func (o *containRun) make(ctx context.Context, c *console, all []*planned, sum containSum) (containSum, error) {
 	var mu sync.Mutex
-	code, good, bad := exitOK, 0, 0
 	var g errgroup.Group
 	g.SetLimit(containParallel)
 	for _, p := range all {
@@ -279,18 +301,15 @@ func (o *containRun) make(ctx context.Context, c *console, all []*planned) error
 			}
 			one := containCode(r, err, o.verified)
 			if one == exitOK {
-				good++
+				sum.good++
 			} else {
-				bad++
+				sum.bad++
 			}
-			code = worse(code, one)
+			sum.code = worse(sum.code, one)
 			return tellContained(c, r)
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	return endContain(c, worse(code, o.also), good, bad)
+	return sum, g.Wait()
 }
 
 // containCode is the exit code of one target.

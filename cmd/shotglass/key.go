@@ -168,27 +168,30 @@ func parseMoment(text string, now time.Time) (time.Time, error) {
 }
 
 func (o *keyRun) run(ctx context.Context, c *console) error {
+	if o.asked {
+		c.info("%s: contained after the trace, which may take minutes: shotglass contain does it at once, and the trace can follow", o.target)
+	}
 	found, who, err := o.trace(ctx, c)
 	if err != nil {
 		return err
 	}
-	if err := o.tell(c, found); err != nil {
-		return err
-	}
 	code := keyCode(found)
+	told := o.tell(c, found)
 	if o.output == "" {
 		c.info("shotglass: nothing of this is kept: -o DIR --sign-key FILE keeps a signed record and the events")
 	} else if err := o.keep(ctx, c, found, who); err != nil {
-		return fmt.Errorf("keep the record: %w", err)
+		// Neither a full disk nor a closed pipe keeps the key from being contained.
+		c.fail("", fmt.Errorf("keep the record: %w", err))
+		code = worse(code, exitFailed)
+	}
+	if told != nil {
+		c.fail("", told)
+		code = worse(code, exitFailed)
 	}
 	if !o.asked {
 		return o.end(c, code, found)
 	}
-	if err := o.targets(found); err != nil {
-		return err
-	}
-	o.contain.also = code
-	return o.contain.run(ctx, c)
+	return o.lock(ctx, c, found, code)
 }
 
 // testOnlyPace, if set, is the time between two calls to CloudTrail in a region.
@@ -224,24 +227,4 @@ func keyCode(f *keytrail.Found) int {
 		return exitFailed
 	}
 	return exitPartial
-}
-
-// targets are what is contained: the key's owner, who is found by the key, and what was made. The session of a role is contained by its role.
-func (o *keyRun) targets(f *keytrail.Found) error {
-	t := f.Target
-	if f.Account != "" {
-		t.Account = f.Account
-	}
-	if t.Kind == containment.AccessKey && strings.HasPrefix(t.Name, "ASIA") {
-		owner, ok := containment.PrincipalOf(f.Owner.ARN)
-		if !ok {
-			return &exitError{Code: exitContainment, Err: fmt.Errorf("%s: NOT CONTAINED: a temporary key is contained by whom it was issued to, and that is not known", t)}
-		}
-		t = owner
-	}
-	o.contain.targets = []containment.Target{t}
-	if o.made {
-		o.contain.targets = append(o.contain.targets, f.Made()...)
-	}
-	return nil
 }
