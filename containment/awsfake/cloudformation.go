@@ -83,6 +83,11 @@ func createStack(r *Request) (any, error) {
 	}
 	s := &Stack{Name: name, ID: r.stackARN(name) + strconv.Itoa(len(r.Region.Stacks)), State: "CREATE_IN_PROGRESS", Template: r.Form.Get("TemplateBody"),
 		Parameters: pairs(r, "Parameters", "ParameterKey", "ParameterValue"), Tags: pairs(r, "Tags", "Key", "Value")}
+	for k, v := range s.Tags {
+		if k == "" || v == "" {
+			return nil, fail("ValidationError", "1 validation error detected: Value '%s' at 'tags.1.member.value' failed to satisfy constraint: Member must have length greater than or equal to 1", v)
+		}
+	}
 	for _, p := range r.Region.StackParts {
 		p.ID = r.Region.id(strings.ToLower(p.Name) + "-")
 		s.Parts = append(s.Parts, &p)

@@ -72,7 +72,10 @@ func (s *Stacks) begin(ctx context.Context, name string, t Terms) error {
 	}
 	in := &cloudformation.CreateStackInput{
 		StackName: &name, TemplateBody: &Template, Capabilities: []types.Capability{types.CapabilityCapabilityIam}, OnFailure: types.OnFailureRollback, ClientRequestToken: &name,
-		Tags: []types.Tag{{Key: aws.String(TagKey), Value: aws.String(TagMade)}, {Key: aws.String(TagCase), Value: &t.Case}, {Key: aws.String(TagOwner), Value: &t.Owner}},
+		Tags: []types.Tag{{Key: aws.String(TagKey), Value: aws.String(TagMade)}, {Key: aws.String(TagCase), Value: &t.Case}},
+	}
+	if t.Owner != "" { // an empty tag is refused
+		in.Tags = append(in.Tags, types.Tag{Key: aws.String(TagOwner), Value: &t.Owner})
 	}
 	for _, v := range values {
 		in.Parameters = append(in.Parameters, types.Parameter{ParameterKey: aws.String(v[0]), ParameterValue: aws.String(v[1])})
