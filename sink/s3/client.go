@@ -14,7 +14,9 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
@@ -39,6 +41,9 @@ func (o *Options) config(ctx context.Context) (aws.Config, error) {
 	if err != nil {
 		return cfg, err
 	}
+	if cfg.Region == "" && aws.IsCredentialsProvider(cfg.Credentials, (*ec2rolecreds.Provider)(nil)) {
+		cfg.Region = machineRegion(ctx, cfg)
+	}
 	if cfg.Region == "" {
 		cfg.Region = "us-east-1" // until the bucket says otherwise
 	}
@@ -49,6 +54,18 @@ func (o *Options) config(ctx context.Context) (aws.Config, error) {
 		cfg.Credentials = aws.NewCredentialsCache(role, func(c *aws.CredentialsCacheOptions) { c.ExpiryWindow = 5 * time.Minute })
 	}
 	return cfg, nil
+}
+
+// machineRegion is the region of the EC2 instance that this runs on; empty if its metadata service does not answer within a second. It is asked only where
+// credentials come from it too. Such a machine may reach S3 of its own region and no other, so that no bucket could say where it is.
+func machineRegion(ctx context.Context, cfg aws.Config) string {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	out, err := imds.NewFromConfig(cfg, func(o *imds.Options) { o.Retryer = aws.NopRetryer{} }).GetRegion(ctx, nil)
+	if err != nil {
+		return ""
+	}
+	return out.Region
 }
 
 // client returns the API, in the region of the bucket.

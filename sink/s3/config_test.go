@@ -2,8 +2,10 @@ package s3
 
 import (
 	"encoding/json"
+	"io"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
@@ -26,6 +28,48 @@ func TestRegion(t *testing.T) {
 	region, err := s.region(t.Context(), s.newClient("eu-central-1"))
 	if region != "ap-south-1" || err != nil {
 		t.Errorf("region %q, %v", region, err)
+	}
+}
+
+// An instance whose role gives the credentials asks S3 of its own region first; nobody else asks the metadata service.
+func TestMachineRegion(t *testing.T) {
+	isolate(t)
+	asked := 0
+	machine := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		switch r.URL.Path {
+		case "/latest/api/token":
+			w.Header().Set("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", "60")
+			io.WriteString(w, "token") //nolint:errcheck // the client sees it
+		case "/latest/dynamic/instance-identity/document":
+			io.WriteString(w, `{"region": "ap-south-1"}`) //nolint:errcheck // the client sees it
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer machine.Close()
+	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", machine.URL)
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "")
+	region := func() string {
+		t.Helper()
+		s, err := New(t.Context(), Options{Bucket: bucket})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.cfg.Region
+	}
+	t.Setenv("AWS_REGION", "")
+	if r := region(); r != "us-east-1" || asked > 0 {
+		t.Errorf("with a key of the environment: %s, %d requests", r, asked)
+	}
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
+	if r := region(); r != "ap-south-1" {
+		t.Errorf("with the role of the instance: %s", r)
+	}
+	machine.Close()
+	if r := region(); r != "us-east-1" {
+		t.Errorf("no metadata service: %s", r)
 	}
 }
 
