@@ -19,7 +19,7 @@ const (
 	blockSize  = 1 << 20 // of what is kept: who jumps about wants little at each place
 	runBlocks  = 4       // of one request, at most; larger ones are no faster, with readAhead
 	readAhead  = 12      // blocks, for who reads in sequence
-	keptBlocks = 64      // in memory for each reader: 64 MiB
+	keptBlocks = 64      // in memory for each reader: 64 MiB; more only while more than that is waited for, runBlocks by each who waits
 )
 
 // Open opens an object for reading, by stream or by range. What is read stays the same
@@ -160,9 +160,8 @@ func (r *reader) block(i, last int64) (*block, error) {
 		return nil, fs.ErrClosed
 	}
 	last = min(last, i+runBlocks-1)
-	r.want(i, last)
-	b := r.blocks[i]
-	if n := r.ahead.next(i, last); n > 0 {
+	b := r.want(i, last)
+	if n := min(r.ahead.next(i, last), r.room()); n > 0 {
 		from, to, end := last+1, last+n, (r.size-1)/blockSize
 		for r.blocks[from] != nil {
 			from++
@@ -180,21 +179,28 @@ func (r *reader) block(i, last int64) (*block, error) {
 	return b, b.err
 }
 
-// want has blocks from to to, with it, fetched if need be, neighbours by one request. r.mu is held.
-func (r *reader) want(from, to int64) {
+// want has blocks from to to, with it, fetched if need be, neighbours by one request, and returns the first: room for
+// the others may be made at its cost. r.mu is held.
+func (r *reader) want(from, to int64) (first *block) {
 	for i := from; i <= to; i++ {
 		r.clock++
-		if b := r.blocks[i]; b != nil {
+		b := r.blocks[i]
+		if b != nil {
 			b.used = r.clock
-			continue
+		} else {
+			b = r.add(i)
+			run := []*block{b}
+			for len(run) < runBlocks && i < to && r.blocks[i+1] == nil {
+				i++
+				run = append(run, r.add(i))
+			}
+			r.wg.Go(func() { r.load(run) })
 		}
-		run := []*block{r.add(i)}
-		for len(run) < runBlocks && i < to && r.blocks[i+1] == nil {
-			i++
-			run = append(run, r.add(i))
+		if first == nil {
+			first = b
 		}
-		r.wg.Go(func() { r.load(run) })
 	}
+	return first
 }
 
 func (r *reader) add(i int64) *block {
@@ -247,17 +253,12 @@ func (f *filling) filled(n int) {
 	}
 }
 
-// evict forgets the block that was not used for longest. r.mu is held.
+// evict forgets the blocks that were not used for longest, but none that is under way. r.mu is held.
 func (r *reader) evict() {
 	for len(r.blocks) >= keptBlocks {
 		oldest := int64(-1)
 		for i, b := range r.blocks {
-			select {
-			case <-b.ready:
-			default:
-				continue
-			}
-			if oldest < 0 || b.used < r.blocks[oldest].used {
+			if b.there() && (oldest < 0 || b.used < r.blocks[oldest].used) {
 				oldest = i
 			}
 		}
@@ -265,5 +266,25 @@ func (r *reader) evict() {
 			return
 		}
 		delete(r.blocks, oldest)
+	}
+}
+
+// room is how many blocks may be fetched before anybody waits for them. r.mu is held.
+func (r *reader) room() int64 {
+	room := int64(keptBlocks)
+	for _, b := range r.blocks {
+		if !b.there() {
+			room--
+		}
+	}
+	return room
+}
+
+func (b *block) there() bool {
+	select {
+	case <-b.ready:
+		return true
+	default:
+		return false
 	}
 }

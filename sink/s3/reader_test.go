@@ -117,3 +117,21 @@ func TestReadPattern(t *testing.T) {
 		t.Errorf("%d blocks are kept", len(several.blocks))
 	}
 }
+
+// While as much is under way as is kept, what is there is still given out, and nothing is fetched ahead.
+func TestReadCrowded(t *testing.T) {
+	for last, ahead := range []sequence{{next: 0, steps: 9, used: 1}, {}} { // in sequence; to a block that is not there
+		r := &reader{s: &Sink{}, life: t.Context(), size: 1000 * blockSize, blocks: map[int64]*block{}}
+		r.ahead.slots[0] = ahead
+		for i := range int64(keptBlocks - 1) {
+			r.blocks[100+i] = &block{i: 100 + i, ready: make(chan struct{})}
+		}
+		there := &block{ready: make(chan struct{})}
+		close(there.ready)
+		r.blocks[0] = there
+		if got, err := r.block(0, int64(last)); got != there || err != nil || len(r.blocks) != keptBlocks {
+			t.Errorf("of blocks 0 to %d: %v, %v; %d are kept", last, got, err, len(r.blocks))
+		}
+		r.wg.Wait()
+	}
+}
