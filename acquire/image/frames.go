@@ -191,7 +191,7 @@ func (f *frames) load(h *held) {
 	} else {
 		delete(f.known, h.i)
 		f.used -= int64(cap(h.buf))
-		if first = damage(h.err) && !f.bad[h.i]; first {
+		if first = Damage(h.err) && !f.bad[h.i]; first {
 			f.bad[h.i] = true
 		}
 	}
@@ -201,8 +201,8 @@ func (f *frames) load(h *held) {
 	}
 }
 
-// damage reports whether an error is about the image, and not about reading it.
-func damage(err error) bool {
+// Damage reports whether an error of reading is about the image, and not about reading it.
+func Damage(err error) bool {
 	return errors.Is(err, frame.ErrDigest) || errors.Is(err, frame.ErrDecode) || errors.Is(err, frame.ErrMissing)
 }
 

@@ -38,7 +38,7 @@ func (i *Image) walk() error {
 		}
 		n, err := i.raw.ReadContext(i.life, header[:min(lime.HeaderSize, i.size-at)], at)
 		if err != nil && !(err == io.EOF && n > 0) {
-			if !damage(err) {
+			if !Damage(err) {
 				return fmt.Errorf("read records: %w", err)
 			}
 			i.defect = fmt.Errorf("header of a record at offset %d: %w", at, err)

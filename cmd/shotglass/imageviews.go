@@ -269,7 +269,7 @@ func (n *nagger) failures() int {
 
 // failed is told of a read that failed. Damage has been told.
 func (n *nagger) failed(file string, off int64, err error) {
-	if errors.Is(err, frame.ErrDigest) || errors.Is(err, frame.ErrDecode) || errors.Is(err, frame.ErrMissing) {
+	if memory.Damage(err) {
 		return
 	}
 	n.mu.Lock()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	memory "github.com/shotglass-ir/shotglass/acquire/image"
 	"github.com/shotglass-ir/shotglass/cmd/internal/fusefs"
 	"github.com/shotglass-ir/shotglass/transport"
 )
@@ -80,7 +81,7 @@ func (v *viewed) mount(ctx context.Context, c *console, name, dir string, others
 	for _, w := range v.views {
 		files = append(files, fusefs.File{Name: w.Name, Source: w.View, Time: created})
 	}
-	m, err := fusefs.New(dir, files, fusefs.Options{Name: "shotglass", AllowOther: others, Patience: v.patience, Failed: v.say.failed})
+	m, err := fusefs.New(dir, files, fusefs.Options{Name: "shotglass", AllowOther: others, Patience: v.patience, Failed: v.say.failed, Damage: memory.Damage})
 	if err != nil {
 		return mountError(dir, err)
 	}

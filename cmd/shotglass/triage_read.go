@@ -94,7 +94,7 @@ func (t *triageRun) inPlace(ctx context.Context, scratch string) (stop func(), e
 		shut()
 		return nil, err
 	}
-	mounted, err := fusefs.New(dir, []fusefs.File{{Name: "image.lime", Source: img.Lime(), Time: time.Now()}}, fusefs.Options{Name: "shotglass", Patience: triagePatience, Failed: say.failed})
+	mounted, err := fusefs.New(dir, []fusefs.File{{Name: "image.lime", Source: img.Lime(), Time: time.Now()}}, fusefs.Options{Name: "shotglass", Patience: triagePatience, Failed: say.failed, Damage: memory.Damage})
 	if err != nil {
 		shut()
 		return nil, &notInPlace{fmt.Errorf("it cannot be mounted here: %w", err)}

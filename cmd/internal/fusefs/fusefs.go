@@ -13,7 +13,7 @@ import (
 // A Source is the content of a file. It is safe for concurrent use.
 type Source interface {
 	Size() int64
-	// ReadContext reads as io.ReaderAt does, until ctx ends.
+	// ReadContext reads as io.ReaderAt does, until ctx ends. Before an error, what lies before it has been read.
 	ReadContext(ctx context.Context, p []byte, off int64) (int, error)
 	// Data returns the next stretch at or after off that is not a hole; ok is false where there is none.
 	Data(off int64) (from, to int64, ok bool)
@@ -33,6 +33,8 @@ type Options struct {
 	Patience   time.Duration // how long a read may take; 0: 30 s
 	// Failed is told of reads that fail, from any goroutine.
 	Failed func(file string, off int64, err error)
+	// Damage tells errors that lie in what is read: what follows may be good, and trying costs no waiting. nil: none do.
+	Damage func(error) bool
 }
 
 func (o Options) withDefaults() Options {
@@ -41,6 +43,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Failed == nil {
 		o.Failed = func(string, int64, error) {}
+	}
+	if o.Damage == nil {
+		o.Damage = func(error) bool { return false }
 	}
 	return o
 }
@@ -76,7 +81,8 @@ func (b Bytes) Data(off int64) (from, to int64, ok bool) {
 	return off, int64(len(b)), off < int64(len(b))
 }
 
-// read fills p from off of f as far as the file goes. An error means that nothing of it is to be shown.
+// read fills p from off of f as far as the file goes. An error means that nothing of it is to be shown, though n bytes
+// of it are good.
 func read(ctx context.Context, f File, p []byte, off int64, patience time.Duration) (int, error) {
 	if off >= f.Size() {
 		return 0, nil
@@ -88,7 +94,7 @@ func read(ctx context.Context, f File, p []byte, off int64, patience time.Durati
 		if err == nil {
 			err = errors.New("short read")
 		}
-		return 0, err
+		return n, err
 	}
 	return len(p), nil
 }

@@ -135,8 +135,11 @@ type failure struct {
 }
 
 // again is how long a read that fails fails again at once. What it reads ahead, the kernel asks for once more, a page at a time,
-// if that fails: whoever waits would wait twice.
+// if that fails: whoever waits would wait twice. Of damage, those pages are what tells the bad from the good.
 const again = 50 * time.Millisecond
+
+// pageSize is what the kernel reads at least; those of every system that we know are multiples of it.
+const pageSize = 4096
 
 var (
 	_ fs.NodeGetattrer = (*node)(nil)
@@ -182,9 +185,11 @@ func (n *node) Read(ctx context.Context, _ fs.FileHandle, dest []byte, off int64
 	}
 	got, err := read(context.WithoutCancel(ctx), n.f, dest, off, n.o.Patience)
 	if err != nil {
-		n.mu.Lock()
-		n.last = failure{off, off + int64(len(dest)), time.Now().Add(again)}
-		n.mu.Unlock()
+		if !n.o.Damage(err) {
+			n.mu.Lock()
+			n.last = failure{off + int64(got/pageSize*pageSize), off + int64(len(dest)), time.Now().Add(again)}
+			n.mu.Unlock()
+		}
 		n.o.Failed(n.f.Name, off, err)
 		return nil, syscall.EIO
 	}

@@ -96,3 +96,31 @@ func TestFailsAgain(t *testing.T) {
 		}
 	})
 }
+
+// Only damaged pages fail, though the kernel asked for many at once. Of a server that is away, what it did not give fails.
+func TestFailsWhereItIsBad(t *testing.T) {
+	const size, bad = 16 * 4096, 5 * 4096
+	broken := errors.New("broken")
+	for damage, want := range map[bool]int{true: 1, false: 11} {
+		n := &node{o: Options{Damage: func(err error) bool { return damage && err == broken }}.withDefaults(), f: File{Source: source{make(Bytes, size), func(_ context.Context, p []byte, off int64) (int, error) {
+			if off <= bad && bad < off+int64(len(p)) {
+				return int(bad - off), broken
+			}
+			return len(p), nil
+		}}}}
+		synctest.Test(t, func(t *testing.T) {
+			if _, errno := n.Read(t.Context(), nil, make([]byte, size), 0); errno != syscall.EIO {
+				t.Errorf("all: %v", errno)
+			}
+			failed := 0
+			for off := int64(0); off < size; off += 4096 {
+				if _, errno := n.Read(t.Context(), nil, make([]byte, 4096), off); errno != 0 {
+					failed++
+				}
+			}
+			if failed != want {
+				t.Errorf("damage %t: %d pages failed, want %d", damage, failed, want)
+			}
+		})
+	}
+}
