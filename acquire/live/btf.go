@@ -72,10 +72,11 @@ func ModulesTar(modules []ModuleBTF) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// ReadModulesTar reads what ModulesTar wrote. The archive may be hostile; its size bounds what comes of it.
+// ReadModulesTar reads what ModulesTar wrote. The archive may be hostile: all that comes of it together is no larger than it.
 func ReadModulesTar(raw []byte) (map[string][]byte, error) {
 	out := map[string][]byte{}
 	t := tar.NewReader(bytes.NewReader(raw))
+	left := int64(len(raw)) // a sparse file is larger than what is stored of it
 	for {
 		h, err := t.Next()
 		if err == io.EOF {
@@ -84,7 +85,8 @@ func ReadModulesTar(raw []byte) (map[string][]byte, error) {
 		if err != nil {
 			return out, fmt.Errorf("the archive of modules' BTF: %w", err)
 		}
-		if h.Typeflag != tar.TypeReg || !safeName(h.Name) || h.Size > int64(len(raw)) || len(out) == maxModules {
+		_, twice := out[h.Name]
+		if h.Typeflag != tar.TypeReg || !safeName(h.Name) || twice || h.Size > left || len(out) == maxModules {
 			return out, fmt.Errorf("the archive of modules' BTF holds %.100q, which is none", h.Name)
 		}
 		data, err := io.ReadAll(t)
@@ -92,5 +94,6 @@ func ReadModulesTar(raw []byte) (map[string][]byte, error) {
 			return out, fmt.Errorf("the archive of modules' BTF: %s: %w", h.Name, err)
 		}
 		out[h.Name] = data
+		left -= int64(len(data))
 	}
 }

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"archive/tar"
 	"bytes"
 	"fmt"
 	"maps"
@@ -8,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -109,6 +111,44 @@ func TestModulesBTFHostile(t *testing.T) {
 	}
 }
 
+// TestModulesTarHostile: files that are larger than what is stored of them, or come twice.
+func TestModulesTarHostile(t *testing.T) {
+	const files = 8
+	sparse := func(size int) []byte {
+		var out bytes.Buffer
+		w := tar.NewWriter(&out)
+		for i := range files {
+			err := w.WriteHeader(&tar.Header{Name: fmt.Sprint("m", i), Typeflag: tar.TypeReg, Mode: 0o600, PAXRecords: map[string]string{
+				// Writer refuses to write what these become.
+				"XXX.sparse.major": "0", "XXX.sparse.minor": "1", "XXX.sparse.numblocks": "1",
+				"XXX.sparse.size": strconv.Itoa(size), "XXX.sparse.map": fmt.Sprintf("%d,0", size),
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return bytes.ReplaceAll(out.Bytes(), []byte("XXX."), []byte("GNU."))
+	}
+	raw := sparse(100)
+	if got, err := ReadModulesTar(raw); err != nil || len(got) != files || len(got["m1"]) != 100 {
+		t.Fatalf("sparse files: %d, %v", len(got), err)
+	}
+	raw = sparse(len(raw) / 2)
+	if got, err := ReadModulesTar(raw); err == nil || len(got) > 2 {
+		t.Errorf("sparse files of half of it: %d, %v", len(got), err)
+	}
+	raw, err := ModulesTar([]ModuleBTF{{"a", moduleBTF(8, 0)}, {"a", moduleBTF(8, 1)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := ReadModulesTar(raw); err == nil || len(got) != 1 || !bytes.Equal(got["a"], moduleBTF(8, 0)) {
+		t.Errorf("one twice: %d, %v", len(got), err)
+	}
+}
+
 func FuzzModulesBTF(f *testing.F) {
 	f.Add([]byte("-r--r--r-- 1 0 0 8 Nov 22 10:00 a\n\n\x9f\xeb\x01\x00aaaa"))
 	tar, _ := ModulesTar([]ModuleBTF{{"a", moduleBTF(8, 0)}})
@@ -123,6 +163,13 @@ func FuzzModulesBTF(f *testing.F) {
 		if terr != nil || len(got) != len(modules) {
 			t.Fatalf("%d of %d: %v", len(got), len(modules), terr)
 		}
-		ReadModulesTar(raw)
+		got, _ = ReadModulesTar(raw)
+		size := 0
+		for _, data := range got {
+			size += len(data)
+		}
+		if size > len(raw) {
+			t.Fatalf("%d bytes came of %d", size, len(raw))
+		}
 	})
 }
