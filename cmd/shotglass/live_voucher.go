@@ -63,19 +63,23 @@ func vouchLive(ctx context.Context, c *console, cc *cli.Context, name string) (*
 	case len(v.Problems) > 0:
 		return nil, viewError(&memory.MismatchError{Problems: v.Problems})
 	}
-	if o.Signers != nil && !v.Signature.Trusted {
-		why := v.Signature.Detail
-		if v.Manifest == nil {
+	m, sig := v.Manifest, v.Signature
+	before := m != nil && m.Interim != "" && m.Live.Archive(m.Image.Name) == ""
+	if o.Signers != nil && (before || !sig.Trusted) {
+		why := sig.Detail
+		switch {
+		case m == nil:
 			why = "there is no manifest"
+		case before:
+			why = "the manifest was written before this was collected"
 		}
 		return nil, viewError(fmt.Errorf("%s: %w: %s", name, memory.ErrUntrusted, why))
 	}
-	m, sig := v.Manifest, v.Signature
 	switch {
 	case m == nil:
 		c.warn("%s: there is no manifest: nothing vouches for what was collected", name)
 		return nil, nil
-	case m.Interim != "" && m.Live.Archive(m.Image.Name) == "":
+	case before:
 		c.warn("%s: the manifest was written before this was collected: nothing vouches for it", name)
 		return nil, nil
 	case !sig.Present:

@@ -54,6 +54,7 @@ func TestLiveVouched(t *testing.T) {
 		"planted, by name":     {archive: nonced, lists: true, by: ours, file: usual, planted: true, code: exitMismatch, says: "does not know it"},
 		"not listed":           {archive: usual, by: ours, code: exitFailed, says: "lists nothing stored"},
 		"interim":              {archive: usual, by: ours, interim: true, says: "written before this was collected", unpacked: true},
+		"interim, signers":     {archive: usual, by: ours, interim: true, args: []string{"--signers", "signers"}, code: exitMismatch, says: "written before this was collected"},
 		"by the manifest":      {archive: usual, lists: true, by: ours, file: image + ".json", vouched: true, unpacked: true},
 	} {
 		t.Run(name, func(t *testing.T) {
