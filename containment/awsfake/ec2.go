@@ -47,9 +47,11 @@ type Region struct {
 	// SnapshotLooks is how often DescribeSnapshots finds a snapshot pending before it is stored.
 	SnapshotLooks int `json:"-"`
 
-	Logs  map[string][]LogLine `json:"-"` // of CloudWatch Logs, by group, the earliest first
-	Trail []TrailEvent         `json:"-"` // what CloudTrail knows, the latest first
-	Keys  []*Key               `json:"-"` // of KMS
+	Logs map[string][]LogLine `json:"-"` // of CloudWatch Logs, by group, the earliest first
+	// LogGroups are settings of those groups.
+	LogGroups map[string]LogGroup `json:"-"`
+	Trail     []TrailEvent        `json:"-"` // what CloudTrail knows, the latest first
+	Keys      []*Key              `json:"-"` // of KMS
 	// Stacks are those of CloudFormation, StackParts what the next will be made of.
 	Stacks     []*Stack    `json:"-"`
 	StackParts []StackPart `json:"-"`

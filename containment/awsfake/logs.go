@@ -14,9 +14,47 @@ type LogLine struct {
 	Message string
 }
 
+// describeLogGroups answers groups of a year before the start, kept for ever, unless Region.LogGroups says otherwise.
+func describeLogGroups(r *Request) (any, error) {
+	var in struct{ LogGroupNamePrefix string }
+	if err := json.Unmarshal(r.Body, &in); err != nil {
+		return nil, fail("SerializationException", "%v", err)
+	}
+	all := []map[string]any{}
+	for _, name := range sorted(r.Region.Logs) {
+		if !strings.HasPrefix(name, in.LogGroupNamePrefix) {
+			continue
+		}
+		g := r.Region.LogGroups[name]
+		if g.Made.IsZero() {
+			g.Made = Start.AddDate(-1, 0, 0)
+		}
+		one := map[string]any{"logGroupName": name, "creationTime": g.Made.UnixMilli()}
+		if g.Days > 0 {
+			one["retentionInDays"] = g.Days
+		}
+		all = append(all, one)
+	}
+	page, next, err := jsonPage(r, all, "limit", "nextToken")
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]any{"logGroups": page}
+	if next != "" {
+		out["nextToken"] = next
+	}
+	return out, nil
+}
+
+// A LogGroup is what is set of a log group.
+type LogGroup struct {
+	Made time.Time // zero: a year before the start
+	Days int       // that lines are kept; 0: for ever
+}
+
 // logsService is CloudWatch Logs.
 func logsService() *service {
-	return &service{prefix: "logs", proto: targetJSON, ops: map[string]operation{"FilterLogEvents": {do: filterLogEvents, on: func(r *Request) []string {
+	return &service{prefix: "logs", proto: targetJSON, ops: map[string]operation{"DescribeLogGroups": {do: describeLogGroups}, "FilterLogEvents": {do: filterLogEvents, on: func(r *Request) []string {
 		var in struct{ LogGroupName string }
 		json.Unmarshal(r.Body, &in) //nolint:errcheck // the operation says so
 		return []string{"arn:" + r.Account.partition() + ":logs:" + r.Region.Name + ":" + r.Account.ID + ":log-group:" + in.LogGroupName + ":*"}

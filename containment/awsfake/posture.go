@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"strconv"
+	"time"
 )
 
 // A Posture is what a region records and lets be shared, beside its instances. Its zero value is a region where nobody has
@@ -30,7 +31,10 @@ type FlowLog struct {
 	Status          string // default "ACTIVE"
 	Error           string // of delivery
 	Format          string
-	Group, Bucket   string // where it goes: a log group, or the ARN of a bucket
+	Group, Bucket   string    // where it goes: a log group, or the ARN of a bucket
+	Made            time.Time // zero: a year before the start
+	// Of a log in a bucket.
+	Parquet, Hive, Hourly bool
 }
 
 // A KMSKey is a key of KMS.

@@ -41,15 +41,24 @@ func describeFlowLogs(r *Request) (any, error) {
 		}
 		x := []X{el("flowLogId", l.ID), el("resourceId", l.On), el("trafficType", l.Traffic), el("flowLogStatus", cmp.Or(l.Status, "ACTIVE")),
 			el("logFormat", cmp.Or(l.Format, "${srcaddr} ${dstaddr} ${pkt-srcaddr} ${tcp-flags}")), el("deliverLogsStatus", "SUCCESS")}
+		if l.Made.IsZero() {
+			l.Made = Start.AddDate(-1, 0, 0)
+		}
+		x = append(x, el("creationTime", stamp(l.Made)))
 		if l.Error != "" {
-			x[len(x)-1] = el("deliverLogsStatus", "FAILED")
+			x[len(x)-2] = el("deliverLogsStatus", "FAILED")
 			x = append(x, el("deliverLogsErrorMessage", l.Error))
 		}
 		if l.Group != "" {
 			x = append(x, el("logDestinationType", "cloud-watch-logs"), el("logGroupName", l.Group))
 		}
 		if l.Bucket != "" {
-			x = append(x, el("logDestinationType", "s3"), el("logDestination", l.Bucket))
+			kind := "plain-text"
+			if l.Parquet {
+				kind = "parquet"
+			}
+			x = append(x, el("logDestinationType", "s3"), el("logDestination", l.Bucket),
+				el("destinationOptions", []X{el("fileFormat", kind), el("hiveCompatiblePartitions", l.Hive), el("perHourPartition", l.Hourly)}))
 		}
 		items = append(items, x)
 	}

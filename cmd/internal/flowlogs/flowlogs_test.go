@@ -41,18 +41,24 @@ func newWorld(t *testing.T) *world {
 	for id, e := range w.r.Interfaces {
 		w.eni, e.PrivateIP = id, "10.0.0.1"
 	}
+	w.find()
+	w.r.Logs = map[string][]awsfake.LogLine{}
+	return w
+}
+
+// find has the target as it is told now.
+func (w *world) find() {
+	w.Helper()
 	a := w.accounts()
 	s, err := hosts.ParseSelector("i-00000001")
 	if err != nil {
-		t.Fatal(err)
+		w.Fatal(err)
 	}
-	found, err := (&inventory.Finder{Config: a.Config}).Find(t.Context(), []hosts.Selector{s})
+	found, err := (&inventory.Finder{Config: a.Config}).Find(w.Context(), []hosts.Selector{s})
 	if err != nil || len(found.Instances) != 1 {
-		t.Fatal(found, err)
+		w.Fatal(found, err)
 	}
 	w.target = found.Instances[0]
-	w.r.Logs = map[string][]awsfake.LogLine{}
-	return w
 }
 
 func (w *world) accounts() *awsconfig.Accounts {
@@ -96,7 +102,7 @@ func TestPeers(t *testing.T) {
 		line("10.0.0.1", "10.0.0.2", 40000, 443, 300, at, "ACCEPT"),
 		line("203.0.113.5", "10.0.0.1", 50000, 23, 99, at, "REJECT"),
 		line("10.0.0.8", "10.0.0.9", 1, 2, 77, at, "ACCEPT"),
-		"2 "+own+" eni-x - - - - - - - 1 2 - NODATA", "rubbish", strings.Repeat("x", 5000))
+		"2 "+own+" eni-x - - - - - - - 1 2 - NODATA", "rubbish", strings.Repeat("x", 5000), "2 "+own+" eni-x - - - - - - - 1 2 - SKIPDATA")
 	w.cloud.Edit(func() {
 		w.r.Logs["flows"] = append(w.r.Logs["flows"], awsfake.LogLine{Stream: "eni-other-all", Time: at, Message: line("192.0.2.1", "10.0.0.1", 1, 2, 5, at, "ACCEPT")})
 		w.cloud.PageSize = 3
@@ -112,8 +118,8 @@ func TestPeers(t *testing.T) {
 	}, peers); diff != "" {
 		t.Error(diff)
 	}
-	if len(got.Missing) > 0 || got.Logs[0].Lines != 8 {
-		t.Errorf("%+v", got)
+	if diff := cmp.Diff([]string{"fl-1: of 9 lines 1 are SKIPDATA: AWS lost flows", "fl-1: of 9 lines 2 cannot be read by its format"}, got.Missing); diff != "" || got.Logs[0].Lines != 9 {
+		t.Errorf("%+v\n%s", got.Logs, diff)
 	}
 	if late := w.read(flowlogs.Reader{Since: awsfake.Start}); len(late.Peers) > 0 {
 		t.Errorf("%+v", late.Peers)
@@ -124,9 +130,10 @@ func TestPeers(t *testing.T) {
 func TestFormats(t *testing.T) {
 	w := newWorld(t)
 	w.log(awsfake.FlowLog{ID: "fl-1", On: "vpc-00000001", Traffic: "ACCEPT", Group: "flows", Format: "${bytes} ${pkt-dstaddr} ${dstaddr} ${srcaddr} ${pkt-srcaddr} ${flow-direction} ${new-one}"},
-		"55 10.0.0.1 10.0.0.1 10.0.0.254 2001:db8::1 ingress ?", "7 - 10.0.0.1 10.0.0.3 - ingress", "short")
+		"55 10.0.0.1 10.0.0.1 10.0.0.254 2001:db8::1 ingress ?", "7 - 10.0.0.1 10.0.0.3 - ingress", "5 - - - - - -")
 	got := w.read(flowlogs.Reader{})
-	if len(got.Peers) != 2 || got.Peers[0].Address.String() != "2001:db8::1" || got.Peers[0].In != 55 || got.Peers[1].Address.String() != "10.0.0.3" || len(got.Missing) > 0 {
+	if len(got.Peers) != 2 || got.Peers[0].Address.String() != "2001:db8::1" || got.Peers[0].In != 55 || got.Peers[1].Address.String() != "10.0.0.3" ||
+		len(got.Missing) != 1 || !strings.Contains(got.Missing[0], "of 3 lines 1 have no flow, and its format has no log-status") {
 		t.Errorf("%+v", got)
 	}
 }
@@ -147,6 +154,8 @@ func TestMissing(t *testing.T) {
 		"delivery":  {[]awsfake.FlowLog{{ID: "fl-1", On: "vpc-00000001", Traffic: "ALL", Group: "flows", Error: "Access error"}}, flowlogs.Reader{}, "", "not delivered whole: Access error"},
 		"bytes":     {[]awsfake.FlowLog{{ID: "fl-1", On: "vpc-00000001", Traffic: "ALL", Group: "flows"}}, flowlogs.Reader{Bytes: 10}, "", "more than 10 bytes"},
 		"time":      {[]awsfake.FlowLog{{ID: "fl-1", On: "vpc-00000001", Traffic: "ALL", Group: "flows"}}, flowlogs.Reader{Time: time.Nanosecond}, "", "took more than 1ns"},
+		"action":    {[]awsfake.FlowLog{{ID: "fl-1", On: "vpc-00000001", Traffic: "ALL", Group: "flows"}}, flowlogs.Reader{}, "", "fl-1 does not record what was rejected"},
+		"retention": {[]awsfake.FlowLog{{ID: "fl-1", On: "vpc-00000001", Traffic: "ALL", Group: "flows"}}, flowlogs.Reader{}, "logs:DescribeLogGroups", "how long flows keeps lines: permission missing"},
 		"denied":    {nil, flowlogs.Reader{}, "ec2:DescribeFlowLogs", "which flow logs there are: permission missing"},
 		"no lines":  {[]awsfake.FlowLog{{ID: "fl-1", On: "vpc-00000001", Traffic: "ALL", Group: "flows"}}, flowlogs.Reader{}, "logs:FilterLogEvents", "fl-1: permission missing"},
 	} {
@@ -178,7 +187,7 @@ func TestPolicy(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := newWorld(t)
-	w.log(awsfake.FlowLog{ID: "fl-1", On: "vpc-00000001", Traffic: "ALL", Group: "flows"}, "x")
+	w.log(awsfake.FlowLog{ID: "fl-1", On: "vpc-00000001", Traffic: "ALL", Group: "flows", Format: flowlogs.DefaultFormat}, line("192.0.2.1", "10.0.0.1", 1, 2, 5, awsfake.Start, "ACCEPT"))
 	if err := w.cloud.Restrict(responder, doc); err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ func FuzzLine(f *testing.F) {
 		}
 		p := &peers{own: []netip.Addr{netip.MustParseAddr("10.0.0.1")}, by: map[netip.Addr]*Peer{}}
 		for range 3 {
-			if x, ok := form.parse(line); ok {
+			if x, k := form.parse(line); k == aFlow {
 				p.add(x)
 			}
 		}

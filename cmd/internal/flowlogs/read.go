@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -45,10 +44,16 @@ type Talk struct {
 
 // A Log is a flow log that records an instance's traffic.
 type Log struct {
-	ID    string `json:"id"`
-	On    string `json:"on"` // the VPC, subnet or interface
-	To    string `json:"to"` // the log group or the bucket
-	Lines int    `json:"lines"`
+	ID string `json:"id"`
+	On string `json:"on"` // the VPC, subnet or interface
+	To string `json:"to"` // the log group or the bucket
+	// From is since when it can have lines: when it or its log group was made, or as far back as that keeps them.
+	From  time.Time `json:"from,omitzero"`
+	Lines int       `json:"lines"` // that were read
+	// Of the lines: those that stand for flows that AWS lost, those without a flow whose format does not tell whether it lost some, those that are none.
+	Skipped int `json:"skipdata,omitempty"`
+	Silent  int `json:"silent,omitempty"`
+	Bad     int `json:"unreadable,omitempty"`
 }
 
 // An ec2API and a logsAPI are what is called: reads, and nothing else.
@@ -58,6 +63,7 @@ type ec2API interface {
 
 type logsAPI interface {
 	FilterLogEvents(context.Context, *cloudwatchlogs.FilterLogEventsInput, ...func(*cloudwatchlogs.Options)) (*cloudwatchlogs.FilterLogEventsOutput, error)
+	DescribeLogGroups(context.Context, *cloudwatchlogs.DescribeLogGroupsInput, ...func(*cloudwatchlogs.Options)) (*cloudwatchlogs.DescribeLogGroupsOutput, error)
 }
 
 var (
@@ -68,10 +74,13 @@ var (
 // Of says who talked to an instance. An error is only that ctx ended.
 func (r *Reader) Of(ctx context.Context, i *inventory.Instance) (*Talk, error) {
 	t := &Talk{}
-	missed := func(format string, v ...any) { t.Missing = append(t.Missing, fmt.Sprintf(format, v...)) }
+	if i.VPC == "" {
+		t.missed("the VPC of %s is not known (it is %s): its flow logs may well be there, and were not looked for; its event RunInstances in CloudTrail names its subnet and interfaces", i.ID, cmp.Or(i.State, "in no known state"))
+		return t, nil
+	}
 	cfg, err := r.Config(ctx, inventory.Place{Account: i.Account, Region: i.Region}.Target())
 	if err != nil {
-		missed("flow logs: %v", err)
+		t.missed("flow logs: %v", err)
 		return t, nil
 	}
 	found, err := logsOf(ctx, ec2.NewFromConfig(cfg), i)
@@ -79,72 +88,41 @@ func (r *Reader) Of(ctx context.Context, i *inventory.Instance) (*Talk, error) {
 		return nil, context.Cause(ctx)
 	}
 	if err != nil {
-		missed("which flow logs there are: %v", awsconfig.Explain(err))
+		t.missed("which flow logs there are: %v", awsconfig.Explain(err))
 		return t, nil
 	}
 	if len(found) == 0 {
-		missed("there is no flow log of %s, its subnets or its interfaces: who talked to it is on record nowhere", i.VPC)
+		t.missed("there is no flow log of %s, its subnets or its interfaces: who talked to it is on record nowhere", i.VPC)
 		return t, nil
 	}
-	sums := &peers{by: map[netip.Addr]*Peer{}}
+	w := &work{Reader: r, Talk: t, i: i, cfg: cfg, left: cmp.Or(r.Bytes, defaultBytes), since: r.Since}
+	if i.Created.After(w.since) {
+		w.since = i.Created // before, there was nothing to record
+	}
 	for _, a := range slices.Concat(i.Private, i.Public, i.IPv6) {
 		if addr, err := netip.ParseAddr(a); err == nil {
-			sums.own = append(sums.own, addr)
+			w.own = append(w.own, addr)
 		}
 	}
 	lctx, cancel := context.WithTimeoutCause(ctx, cmp.Or(r.Time, defaultTime), fmt.Errorf("reading took more than %s", cmp.Or(r.Time, defaultTime)))
 	defer cancel()
-	left := cmp.Or(r.Bytes, defaultBytes)
-	read := false
 	for _, l := range found {
-		one := Log{ID: aws.ToString(l.FlowLogId), On: aws.ToString(l.ResourceId), To: cmp.Or(aws.ToString(l.LogGroupName), aws.ToString(l.LogDestination), string(l.LogDestinationType))}
-		f := parseFormat(aws.ToString(l.LogFormat))
-		switch {
-		case l.TrafficType == types.TrafficTypeReject:
-			missed("%s records what was rejected alone", one.ID)
-		case f == nil:
-			missed("%s does not record who talked to whom: its format is %q", one.ID, aws.ToString(l.LogFormat))
-		case read && len(sums.own) > 0 && covered(t.Logs, one):
-			missed("%s was not read: another on %s records the same", one.ID, one.On)
-		case l.LogDestinationType != types.LogDestinationTypeCloudWatchLogs && l.LogDestinationType != "":
-			missed("%s was not read: it goes to %s (%s), and only those in CloudWatch Logs are read", one.ID, l.LogDestinationType, one.To)
-		default:
-			err := r.group(lctx, cloudwatchlogs.NewFromConfig(cfg), aws.ToString(l.LogGroupName), i.Interfaces, f, sums, &one, &left)
-			if ctx.Err() != nil {
-				return nil, context.Cause(ctx)
-			}
-			if err != nil {
-				missed("%s: %v", one.ID, awsconfig.Explain(err))
-			}
-			read = true
+		w.read(lctx, l)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
 		}
-		if e := aws.ToString(l.DeliverLogsErrorMessage); e != "" {
-			missed("%s is not delivered whole: %s", one.ID, e)
-		}
-		t.Logs = append(t.Logs, one)
 	}
-	if sums.cut {
-		missed("there are more than %d peers", maxPeers)
-	}
-	for _, p := range sums.by {
-		t.Peers = append(t.Peers, *p)
-	}
-	slices.SortFunc(t.Peers, func(a, b Peer) int { return cmp.Or(cmp.Compare(b.In+b.Out, a.In+a.Out), a.Address.Compare(b.Address)) })
+	w.finish()
 	return t, nil
 }
 
-// covered reports whether a log on the same thing was read.
-func covered(logs []Log, l Log) bool {
-	return slices.ContainsFunc(logs, func(have Log) bool { return have.On == l.On && have.Lines > 0 })
+func (t *Talk) missed(format string, v ...any) {
+	t.Missing = append(t.Missing, fmt.Sprintf(format, v...))
 }
 
-// logsOf are the flow logs that record an instance's traffic.
+// logsOf are the flow logs that record an instance's traffic: those of the VPC first, then of subnets, of one thing the oldest first.
 func logsOf(ctx context.Context, api ec2API, i *inventory.Instance) (list []types.FlowLog, err error) {
 	on := slices.Concat([]string{i.VPC}, i.Subnets, i.Interfaces)
-	on = slices.DeleteFunc(on, func(s string) bool { return s == "" })
-	if len(on) == 0 {
-		return nil, nil
-	}
 	pages := ec2.NewDescribeFlowLogsPaginator(api, &ec2.DescribeFlowLogsInput{Filter: []types.Filter{{Name: aws.String("resource-id"), Values: on}}})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
@@ -153,35 +131,9 @@ func logsOf(ctx context.Context, api ec2API, i *inventory.Instance) (list []type
 		}
 		list = append(list, page.FlowLogs...)
 	}
+	rank := func(l types.FlowLog) int { return slices.Index(on, aws.ToString(l.ResourceId)) }
+	slices.SortStableFunc(list, func(a, b types.FlowLog) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), aws.ToTime(a.CreationTime).Compare(aws.ToTime(b.CreationTime)))
+	})
 	return list, nil
-}
-
-// group reads a log group: the streams of the instance's interfaces, whose names begin with theirs.
-func (r *Reader) group(ctx context.Context, api logsAPI, group string, interfaces []string, f format, sums *peers, l *Log, left *int64) error {
-	for _, e := range interfaces {
-		in := &cloudwatchlogs.FilterLogEventsInput{LogGroupName: &group, LogStreamNamePrefix: aws.String(e + "-"), StartTime: aws.Int64(r.Since.UnixMilli())}
-		if !r.Until.IsZero() {
-			in.EndTime = aws.Int64(r.Until.UnixMilli())
-		}
-		for pages := cloudwatchlogs.NewFilterLogEventsPaginator(api, in); pages.HasMorePages(); {
-			page, err := pages.NextPage(ctx)
-			if ctx.Err() != nil {
-				return fmt.Errorf("after %d lines: %w", l.Lines, context.Cause(ctx))
-			}
-			if err != nil {
-				return err
-			}
-			for _, event := range page.Events {
-				line := aws.ToString(event.Message)
-				if *left -= int64(len(line)); *left < 0 {
-					return fmt.Errorf("more than %d bytes: the rest was not read, after %d lines", cmp.Or(r.Bytes, defaultBytes), l.Lines)
-				}
-				l.Lines++
-				if x, ok := f.parse(strings.TrimSpace(line)); ok {
-					sums.add(x)
-				}
-			}
-		}
-	}
-	return nil
 }

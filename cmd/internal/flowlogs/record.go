@@ -42,6 +42,17 @@ func parseFormat(text string) format {
 	return f
 }
 
+// A kind is what a line is.
+type kind int
+
+const (
+	aFlow  kind = iota
+	quiet       // NODATA: there was no traffic
+	lost        // SKIPDATA: AWS lost flows
+	silent      // no flow, and the format does not record which of the two
+	bad         // none that can be read
+)
+
 // A flow is one line.
 type flow struct {
 	from, to         netip.Addr
@@ -58,11 +69,10 @@ const maxLine = 4096
 // maxBytes bounds the bytes of a flow, more than any minute's: sums of whoever's lines do not overflow.
 const maxBytes = 1 << 40
 
-// parse reads a line; ok is false for one without a flow: NODATA, SKIPDATA, a head, or what is none. Where the packet's own addresses are recorded,
-// which a NAT gateway or a load balancer on the way changes, they count.
-func (f format) parse(line string) (x flow, ok bool) {
+// parse reads a line. Where the packet's own addresses are recorded, which a NAT gateway or a load balancer on the way changes, they count.
+func (f format) parse(line string) (x flow, k kind) {
 	if len(line) > maxLine {
-		return x, false
+		return x, bad
 	}
 	words := strings.Fields(line)
 	get := func(name string) string {
@@ -80,9 +90,18 @@ func (f format) parse(line string) (x flow, ok bool) {
 		}
 		return netip.Addr{}
 	}
+	switch get("log-status") {
+	case "NODATA":
+		return x, quiet
+	case "SKIPDATA":
+		return x, lost
+	}
 	x.from, x.to = address("pkt-srcaddr", "srcaddr"), address("pkt-dstaddr", "dstaddr")
 	if !x.from.IsValid() || !x.to.IsValid() {
-		return x, false
+		if f.dashed(words) {
+			return x, silent
+		}
+		return x, bad
 	}
 	port := func(name string) uint16 {
 		n, _ := strconv.ParseUint(get(name), 10, 16)
@@ -101,96 +120,30 @@ func (f format) parse(line string) (x flow, ok bool) {
 		x.bytes = min(n, maxBytes)
 	}
 	x.fromPort, x.toPort, x.start, x.end, x.action = port("srcport"), port("dstport"), second("start"), second("end"), get("action")
-	return x, true
+	return x, aFlow
 }
 
-// A Peer is an address that talked to the instance.
-type Peer struct {
-	Address netip.Addr `json:"address"`
-	Own     []string   `json:"own_addresses"` // of the instance
-	First   time.Time  `json:"first,omitzero"`
-	Last    time.Time  `json:"last,omitzero"`
-	Flows   int        `json:"flows"`
-	In      int64      `json:"in_bytes"`
-	Out     int64      `json:"out_bytes"`
-	// Ports are "tcp/443 of it", "tcp/22 of the instance": the lower one of each flow, which is mostly that of the service.
-	Ports []string `json:"ports,omitempty"`
-}
-
-// maxPorts bounds the ports of a peer, maxPeers the peers: a scan has thousands.
-const (
-	maxPorts = 20
-	maxPeers = 20000
-)
-
-// peers sums flows up.
-type peers struct {
-	own  []netip.Addr
-	by   map[netip.Addr]*Peer
-	cut  bool
-	seen int // flows
-}
-
-func (p *peers) add(x flow) {
-	out := slices.Contains(p.own, x.from)
-	if !out && !slices.Contains(p.own, x.to) || out && slices.Contains(p.own, x.to) || x.action != "" && x.action != "ACCEPT" {
-		return
+// dashed reports whether a line has a dash for each address, and no log-status.
+func (f format) dashed(words []string) bool {
+	if _, tells := f["log-status"]; tells {
+		return false
 	}
-	p.seen++
-	own, other, ownPort, otherPort := x.to, x.from, x.toPort, x.fromPort
-	if out {
-		own, other, ownPort, otherPort = x.from, x.to, x.fromPort, x.toPort
-	}
-	n := p.by[other]
-	if n == nil {
-		if len(p.by) >= maxPeers {
-			p.cut = true
-			return
+	for _, name := range []string{"srcaddr", "dstaddr", "pkt-srcaddr", "pkt-dstaddr"} {
+		if i, there := f[name]; there && (i >= len(words) || words[i] != "-") {
+			return false
 		}
-		n = &Peer{Address: other, First: x.start}
-		p.by[other] = n
 	}
-	n.Flows++
-	if out {
-		n.Out += x.bytes
-	} else {
-		n.In += x.bytes
-	}
-	if !x.start.IsZero() && (n.First.IsZero() || x.start.Before(n.First)) {
-		n.First = x.start
-	}
-	if x.end.After(n.Last) {
-		n.Last = x.end
-	}
-	if s := own.String(); !slices.Contains(n.Own, s) {
-		n.Own = append(n.Own, s)
-	}
-	port := ""
-	switch name := protocol(x.proto); {
-	case ownPort == 0 && otherPort == 0:
-		port = name
-	case otherPort == 0 || ownPort != 0 && ownPort <= otherPort:
-		port = name + "/" + strconv.Itoa(int(ownPort)) + " of the instance"
-	default:
-		port = name + "/" + strconv.Itoa(int(otherPort)) + " of it"
-	}
-	if port != "" && len(n.Ports) < maxPorts && !slices.Contains(n.Ports, port) {
-		n.Ports = append(n.Ports, port)
-	}
+	return true
 }
 
-func protocol(n uint8) string {
-	switch n {
-	case 0:
-		return ""
-	case 1:
-		return "icmp"
-	case 6:
-		return "tcp"
-	case 17:
-		return "udp"
-	case 58:
-		return "icmpv6"
-	}
-	return "protocol " + strconv.Itoa(int(n))
+// tells are the fields that are read.
+var tells = []string{"srcaddr", "dstaddr", "pkt-srcaddr", "pkt-dstaddr", "srcport", "dstport", "protocol", "bytes", "start", "end", "action", "log-status"}
+
+// hasAll reports whether a format has all that is read of another.
+func (f format) hasAll(other format) bool {
+	return !slices.ContainsFunc(tells, func(name string) bool {
+		_, here := f[name]
+		_, there := other[name]
+		return there && !here
+	})
 }

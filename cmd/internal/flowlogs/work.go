@@ -1,0 +1,171 @@
+package flowlogs
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/shotglass-ir/shotglass/cmd/internal/inventory"
+	"github.com/shotglass-ir/shotglass/containment/awsconfig"
+)
+
+// A work is the reading of the logs of an instance.
+type work struct {
+	*Reader
+	*Talk
+	i     *inventory.Instance
+	cfg   aws.Config
+	own   []netip.Addr
+	since time.Time // from then on a log should have lines
+	left  int64     // bytes that may still be read
+	scans []*scan   // that were read
+	gaps  []gap
+}
+
+// A scan is a log as it is read.
+type scan struct {
+	*Log
+	group string // of CloudWatch Logs
+	form  format
+	sums  *peers
+	whole bool // all that it should have was read, and nothing is missing
+}
+
+// A gap is what a log does not have. It does not matter if another log that was read whole has it.
+type gap struct{ on, why string }
+
+// read reads a log, as far as it tells anything.
+func (w *work) read(ctx context.Context, l types.FlowLog) {
+	s := &scan{Log: logOf(l), group: aws.ToString(l.LogGroupName), form: parseFormat(aws.ToString(l.LogFormat)), sums: &peers{own: w.own, by: map[netip.Addr]*Peer{}}}
+	defer func() { w.Logs = append(w.Logs, *s.Log) }()
+	before := len(w.Missing)
+	if e := aws.ToString(l.DeliverLogsErrorMessage); e != "" {
+		w.missed("%s is not delivered whole: %s", s.ID, e)
+	}
+	switch {
+	case s.form == nil:
+		w.gap(s, "%s does not record who talked to whom: its format is %q", s.ID, aws.ToString(l.LogFormat))
+		return
+	case l.TrafficType == types.TrafficTypeReject:
+		w.gap(s, "%s records what was rejected alone", s.ID)
+		return
+	case l.LogDestinationType != types.LogDestinationTypeCloudWatchLogs && l.LogDestinationType != "":
+		w.gap(s, "%s was not read: it goes to %s (%s), and only those in CloudWatch Logs are read", s.ID, l.LogDestinationType, s.To)
+		return
+	}
+	if k := slices.IndexFunc(w.scans, func(have *scan) bool { return have.group == s.group }); k >= 0 {
+		w.missed("%s and %s write to the same streams of %s: lines of both were counted, and bytes and flows may be twice what they were", w.scans[k].ID, s.ID, s.group)
+		return
+	}
+	if slices.ContainsFunc(w.scans, func(have *scan) bool { return have.whole && w.covers(have, s.On) && have.form.hasAll(s.form) }) {
+		return // it has nothing more
+	}
+	w.scans = append(w.scans, s)
+	if err := w.readGroup(ctx, cloudwatchlogs.NewFromConfig(w.cfg), s); err != nil {
+		w.missed("%s: %v", s.ID, awsconfig.Explain(err))
+	}
+	w.tell(s, l)
+	s.whole = len(w.Missing) == before && !s.From.After(w.since)
+}
+
+// tell says what the lines of a log leave open.
+func (w *work) tell(s *scan, l types.FlowLog) {
+	if s.From.After(w.since) {
+		w.gap(s, "%s has nothing of before %s", s.ID, s.From.Format(time.RFC3339))
+	}
+	if s.Skipped > 0 {
+		w.missed("%s: of %d lines %d are SKIPDATA: AWS lost flows", s.ID, s.Lines, s.Skipped)
+	}
+	if s.Silent > 0 {
+		w.missed("%s: of %d lines %d have no flow, and its format has no log-status: there was no traffic, or AWS lost flows", s.ID, s.Lines, s.Silent)
+	}
+	if s.Bad > 0 {
+		w.missed("%s: of %d lines %d cannot be read by its format", s.ID, s.Lines, s.Bad)
+	}
+	if _, tells := s.form["action"]; !tells && l.TrafficType != types.TrafficTypeAccept {
+		w.missed("%s does not record what was rejected: its flows were counted as if they had been let through", s.ID)
+	}
+}
+
+// covers reports whether a log of one thing records all traffic of another.
+func (w *work) covers(s *scan, on string) bool { return s.On == on || s.On == w.i.VPC }
+
+// gap keeps what a log does not have until it is known whether another has it.
+func (w *work) gap(s *scan, format string, v ...any) {
+	w.gaps = append(w.gaps, gap{s.On, fmt.Sprintf(format, v...)})
+}
+
+// line counts a line of a log.
+func (w *work) line(s *scan, text string) error {
+	if w.left -= int64(len(text)); w.left < 0 {
+		return fmt.Errorf("more than %d bytes: the rest was not read, after %d lines", cmp.Or(w.Bytes, defaultBytes), s.Lines)
+	}
+	s.Lines++
+	switch x, k := s.form.parse(text); k {
+	case aFlow:
+		s.sums.add(x)
+	case lost:
+		s.Skipped++
+	case silent:
+		s.Silent++
+	case bad:
+		s.Bad++
+	}
+	return nil
+}
+
+// finish adds the logs up. Those of the VPC, its subnets and its interfaces record the same flows, as do two of one thing; those of two subnets, or two interfaces, do not.
+func (w *work) finish() {
+	for _, g := range w.gaps {
+		if !slices.ContainsFunc(w.scans, func(s *scan) bool { return s.whole && w.covers(s, g.on) }) {
+			w.missed("%s", g.why)
+		}
+	}
+	on := map[string]*peers{}
+	for _, s := range w.scans {
+		sumOf(on, s.On).join(s.sums, false)
+	}
+	levels := map[string]*peers{}
+	for name, p := range on {
+		level := "interfaces"
+		switch {
+		case name == w.i.VPC:
+			level = "VPC"
+		case slices.Contains(w.i.Subnets, name):
+			level = "subnets"
+		}
+		sumOf(levels, level).join(p, true)
+	}
+	all := sumOf(map[string]*peers{}, "")
+	for _, p := range levels {
+		all.join(p, false)
+	}
+	if all.cut {
+		w.missed("there are more than %d peers", maxPeers)
+	}
+	for _, p := range all.by {
+		w.Peers = append(w.Peers, *p)
+	}
+	slices.SortFunc(w.Peers, func(a, b Peer) int { return cmp.Or(cmp.Compare(b.In+b.Out, a.In+a.Out), a.Address.Compare(b.Address)) })
+}
+
+func sumOf(by map[string]*peers, name string) *peers {
+	if by[name] == nil {
+		by[name] = &peers{by: map[netip.Addr]*Peer{}}
+	}
+	return by[name]
+}
+
+func logOf(l types.FlowLog) *Log {
+	return &Log{
+		ID: aws.ToString(l.FlowLogId), On: aws.ToString(l.ResourceId), From: aws.ToTime(l.CreationTime).UTC(),
+		To: cmp.Or(aws.ToString(l.LogGroupName), aws.ToString(l.LogDestination), string(l.LogDestinationType)),
+	}
+}
