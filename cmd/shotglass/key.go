@@ -78,6 +78,7 @@ func keyFlags() []cli.Flag {
 		&cli.StringFlag{Name: "until", EnvVars: env("KEY_UNTIL"), Usage: "and until this `TIME`", DefaultText: "now", Category: groupKey},
 		&cli.StringSliceFlag{Name: "trail-region", EnvVars: env("TRAIL_REGION"), Usage: "ask the event history of this `REGION` alone", DefaultText: "all that the account has enabled", Category: groupKey},
 		&cli.StringFlag{Name: "trail", EnvVars: env("TRAIL"), Usage: "read CloudTrail's log files in this folder, too: `DIR`", TakesFile: true, Category: groupKey},
+		&cli.StringSliceFlag{Name: "account", EnvVars: env("KEY_ACCOUNT"), Usage: "follow into this `ACCOUNT`, and contain there, too, by --aws-role", DefaultText: "the key's and your own", Category: groupKey},
 		number("depth", "KEY_DEPTH", "follow identities that were made or taken for `N` steps", 4),
 		number("identities", "KEY_IDENTITIES", "follow `N` identities at most", 60),
 		number("pages", "KEY_PAGES", "read `N` pages of 50 events at most for each identity and region", 200),
@@ -113,7 +114,13 @@ func readKey(c *console, ctx *cli.Context, now time.Time) (*keyRun, error) {
 	if err != nil {
 		return nil, usagef("--since %v", err)
 	}
-	o.tracer = keytrail.Tracer{Since: since, Regions: ctx.StringSlice("trail-region"), Pages: ctx.Int("pages"), Depth: ctx.Int("depth"), Most: ctx.Int("identities")}
+	o.tracer = keytrail.Tracer{Since: since, Regions: ctx.StringSlice("trail-region"), Pages: ctx.Int("pages"), Depth: ctx.Int("depth"), Most: ctx.Int("identities"),
+		Accounts: ctx.StringSlice("account")}
+	for _, a := range o.tracer.Accounts {
+		if err := hostsfile.CheckAccount(a); err != nil {
+			return nil, usagef("--account: %v", err)
+		}
+	}
 	if text := ctx.String("until"); text != "" {
 		if o.tracer.Until, err = parseMoment(text, now); err != nil {
 			return nil, usagef("--until %v", err)
@@ -209,6 +216,7 @@ func (o *keyRun) trace(ctx context.Context, c *console) (*keytrail.Found, contai
 	if who, err = accounts.Caller(sctx); err != nil {
 		return nil, who, err
 	}
+	o.tracer.Accounts = append(o.tracer.Accounts, who.Account)
 	o.tracer.Config, o.tracer.History = accounts.Config, &trail.History{Config: accounts.Config, Pace: testOnlyPace}
 	o.tracer.Tell = func(text string) { c.info("%s: %s", o.target, printable(text)) }
 	if back := time.Since(o.tracer.Since); back > trail.Kept+time.Hour && o.tracer.Logs == nil {

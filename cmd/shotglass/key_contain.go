@@ -4,15 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/shotglass-ir/shotglass/cmd/internal/keytrail"
+	"github.com/shotglass-ir/shotglass/cmd/internal/trail"
 	"github.com/shotglass-ir/shotglass/containment"
 )
 
 // lock contains the owner, alone, and then what was made, each as far as it can be: which identities those are, the attacker chose, and none of
 // them may keep another from being contained. code is how the trace ended.
 func (o *keyRun) lock(ctx context.Context, c *console, f *keytrail.Found, code int) error {
+	o.contain.access.Allow = func(account string) error { return o.allowed(f, account) }
 	var all containSum
 	add := func(targets []containment.Target) error {
 		o.contain.targets, o.contain.apart = targets, true
@@ -33,7 +36,12 @@ func (o *keyRun) lock(ctx context.Context, c *console, f *keytrail.Found, code i
 		c.fail("", err)
 		all.code = worse(all.code, exitContainment)
 	}
-	if made := o.others(f, owner); len(made) > 0 && all.code != exitInterrupted {
+	made, unnamed := o.others(f, owner)
+	for _, what := range unnamed {
+		c.fail("", fmt.Errorf("%s: NOT CONTAINED: no user or role contains it", what))
+		all.code, all.bad = worse(all.code, exitContainment), all.bad+1
+	}
+	if len(made) > 0 && all.code != exitInterrupted {
 		if err := add(made); err != nil {
 			if interrupted(ctx, err) {
 				return err
@@ -91,15 +99,24 @@ func (o *keyRun) owner(f *keytrail.Found) (containment.Target, error) {
 	return t, nil
 }
 
-// others are what else is contained.
-func (o *keyRun) others(f *keytrail.Found, owner containment.Target) (list []containment.Target) {
+// others are what else is contained, and in words what cannot be.
+func (o *keyRun) others(f *keytrail.Found, owner containment.Target) (list []containment.Target, unnamed []string) {
 	if !o.made {
-		return nil
+		return nil, nil
 	}
-	for _, t := range f.Made() {
+	made, unnamed := f.Made()
+	for _, t := range made {
 		if t.Account != owner.Account || t.Short() != owner.Short() {
 			list = append(list, t)
 		}
 	}
-	return list
+	return list, unnamed
+}
+
+// allowed says why a role is not assumed in an account: credentials, and an external id, go where the investigator said, not where an attacker's events lead.
+func (o *keyRun) allowed(f *keytrail.Found, account string) error {
+	if account == f.Account || account == f.Target.Account || account == trail.AccountOf(o.contain.access.Role) || slices.Contains(o.tracer.Accounts, account) {
+		return nil
+	}
+	return keytrail.NotEntered(account)
 }

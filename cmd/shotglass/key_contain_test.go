@@ -27,10 +27,15 @@ func TestKeyContainDespite(t *testing.T) {
 	c.keyDid("a", "CreateUser", `{"userName":"ghost"}`, `{"user":{"arn":"arn:aws:iam::111122223333:user/ghost"}}`)
 	c.keyDid("b", "PutRolePolicy", `{"roleName":"responder"}`, `null`)
 	c.keyDid("c", "AssumeRole", `{"roleArn":"arn:aws:iam::999988887777:role/x"}`, `{"credentials":{"accessKeyId":"ASIAAAAAAAAAAAAAAAA3"}}`)
-	out, errs := c.run(exitContainment, "key", "--json", "--contain", "--contain-made", "--yes", c.key.ID)
+	c.keyDid("d", "GetSessionToken", `{}`, `null`)
+	c.keyDid("e", "AssumeRoot", `{"targetPrincipal":"999988887777"}`, `{"credentials":{"accessKeyId":"ASIAAAAAAAAAAAAAAAA4"}}`)
+	out, errs := c.run(exitContainment, "key", "--json", "--contain", "--contain-made", "--yes", "--aws-role", "responder", c.key.ID)
 	c.want(true, true, true)
-	c.has("the result", out, `"message_type":"summary","code":5,"targets":6,"failed":3`)
-	c.has("the story", errs, "user/ghost: NOT CONTAINED", "role/responder: NOT CONTAINED", "role/x: NOT CONTAINED")
+	c.has("the result", out, `"message_type":"summary","code":5,"targets":7,"failed":4`)
+	c.has("the story", errs, "user/ghost: NOT CONTAINED", "role/responder: NOT CONTAINED", "role/x: NOT CONTAINED", "what iam:GetSessionToken of "+c.key.ID+" gave", "ASIAAAAAAAAAAAAAAAA4 of arn:aws:iam::999988887777:root: NOT CONTAINED", "account 999988887777 is not entered")
+	if strings.Contains(errs, "assume arn:aws:iam::999988887777") {
+		t.Error(errs)
+	}
 	if _, after, ok := strings.Cut(out, `"message_type":"containment",`); !ok || !strings.Contains(strings.SplitN(after, "\n", 2)[0], "user/team/alice") {
 		t.Errorf("the owner is not contained first: %s", out)
 	}

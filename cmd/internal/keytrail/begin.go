@@ -51,12 +51,12 @@ func (r *run) begin(ctx context.Context) {
 	case containment.AccessKey:
 		s.Kind = trail.GainKey
 	case containment.Role:
-		s.Owner = r.roleARN(ctx, t)
+		s.Owner = r.roleARN(ctx, s.Account, t.Name, t.ARN())
 	case containment.User:
 		s.Owner = t.ARN()
 	}
 	r.found.Subjects = []*Subject{s}
-	r.seen[strings.ToLower(s.Label())] = true
+	r.seen[s.key()] = s
 	if strings.HasPrefix(t.Name, "ASIA") && t.Kind == containment.AccessKey {
 		r.maker(ctx, s)
 	}

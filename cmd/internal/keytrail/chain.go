@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,11 +21,13 @@ type run struct {
 	history *trail.History
 
 	mu     sync.Mutex
-	seen   map[string]bool // subjects, by label
-	known  map[string]bool // events, by their key
-	full   bool            // no more events are kept
+	seen   map[string]*Subject // by key
+	known  map[string]bool     // events, by their key
+	bytes  int64               // of the events that are kept
+	full   bool                // not all events are kept
 	places map[string][]inventory.Place
-	left   []string // labels of those that were not followed any more
+	// pending are those that are still to be followed, again those whose events are to be looked for once more.
+	pending, again []*Subject
 }
 
 func (r *run) tell(format string, v ...any) {
@@ -45,6 +46,20 @@ func (r *run) gap(p inventory.Place, what, why string) {
 	}
 }
 
+// enter says why calls are not made in an account. The role that is assumed, with its external id, may be asked for by whoever has an
+// account, and which accounts there are, the events of an attacker say.
+func (r *run) enter(account string) error {
+	if account == "" || account == r.found.Account || slices.Contains(r.Accounts, account) {
+		return nil
+	}
+	return NotEntered(account)
+}
+
+// NotEntered is the error about an account that only events name.
+func NotEntered(account string) error {
+	return fmt.Errorf("account %s is not entered, since only the events name it: if it is yours, --account %s", account, account)
+}
+
 // where are the places of an account to search; each account is asked once. If it cannot be reached, the caller's own is searched,
 // which has what was done there.
 func (r *run) where(ctx context.Context, account string) []inventory.Place {
@@ -55,9 +70,15 @@ func (r *run) where(ctx context.Context, account string) []inventory.Place {
 	if len(f.Regions) == 0 {
 		f.Regions = []string{"all"}
 	}
-	list, gaps := f.Where(ctx, account)
-	for _, g := range gaps {
-		r.found.Gaps = append(r.found.Gaps, Gap{Place: g.Place, What: "events", Why: g.Why, Off: g.Off})
+	var list []inventory.Place
+	if err := r.enter(account); err != nil {
+		r.gap(inventory.Place{Account: account}, "events", err.Error())
+	} else {
+		var gaps []inventory.Gap
+		list, gaps = f.Where(ctx, account)
+		for _, g := range gaps {
+			r.found.Gaps = append(r.found.Gaps, Gap{Place: g.Place, What: "events", Why: g.Why, Off: g.Off})
+		}
 	}
 	if len(list) == 0 && account != "" {
 		list = r.where(ctx, "")
@@ -71,32 +92,26 @@ func (r *run) where(ctx context.Context, account string) []inventory.Place {
 	return list
 }
 
-// chain follows the subjects, level by level: what one level made is the next.
+// chain follows the subjects: what one round made is among those of the next.
 func (r *run) chain(ctx context.Context) {
-	level := r.found.Subjects
-	for depth := 0; len(level) > 0 && ctx.Err() == nil; depth++ {
+	for level := r.found.Subjects; len(level) > 0 && ctx.Err() == nil; level = r.take(ctx) {
+		for _, s := range level {
+			s.looks++
+		}
 		r.look(ctx, level)
 		r.logs(ctx, level)
-		next := r.next(level, depth)
-		if depth >= max(r.Depth, 0) {
-			for _, s := range next {
-				r.left = append(r.left, s.Label())
-			}
-			break
-		}
-		r.found.Subjects = append(r.found.Subjects, next...)
-		level = next
+		r.gather(level)
 	}
-	for _, s := range r.left {
-		r.found.Gaps = append(r.found.Gaps, Gap{What: s, Why: fmt.Sprintf("not followed: %d steps and %d identities are the bounds", max(r.Depth, 0), r.most())})
-	}
+	r.leave()
+	r.untold()
 	if r.full {
-		r.found.Gaps = append(r.found.Gaps, Gap{What: "events", Why: fmt.Sprintf("there are more than %d, and the others were not kept", r.events())})
+		r.found.Gaps = append(r.found.Gaps, Gap{What: "events", Why: fmt.Sprintf("there are more than %d, or %d MiB of them, and not all were kept", r.events(), r.room()>>20)})
 	}
 }
 
 func (r *run) most() int   { return cmp.Or(r.Most, defaultMost) }
 func (r *run) events() int { return cmp.Or(r.Events, defaultEvents) }
+func (r *run) room() int64 { return cmp.Or(r.Bytes, defaultBytes) }
 
 // look asks the event history for a level of subjects, in all their places at once.
 func (r *run) look(ctx context.Context, level []*Subject) {
@@ -122,18 +137,18 @@ func (r *run) look(ctx context.Context, level []*Subject) {
 			if t.s.since.After(since) {
 				since = t.s.since
 			}
-			a, err := r.history.Look(ctx, t.p, trail.Query{By: t.q.by, Value: t.q.value, Since: since, Until: r.Until, Pages: cmp.Or(r.Pages, defaultPages)})
+			a, err := r.history.Look(ctx, t.p, trail.Query{By: t.q.by, Value: t.q.value, Since: since, Until: r.Until, Pages: cmp.Or(r.Pages, defaultPages),
+				Take: func(events []trail.Event) { r.keep(t.s, events) }})
 			what := "events of " + t.s.Label()
 			if err != nil {
 				r.gap(t.p, what, err.Error())
 			}
 			if a.More {
-				r.gap(t.p, what, fmt.Sprintf("there are more than %d pages; what was before %s was not read", a.Pages, oldest(a.Events)))
+				r.gap(t.p, what, fmt.Sprintf("there are more than %d pages; what was before %s was not read", a.Pages, cmp.Or(a.Oldest, r.found.Until).Format(time.RFC3339)))
 			}
 			if a.Bad > 0 {
 				r.gap(t.p, what, fmt.Sprintf("%d could not be read: %v", a.Bad, a.Why))
 			}
-			r.keep(t.s, a.Events)
 			return nil
 		})
 	}
@@ -145,13 +160,6 @@ func people(level []*Subject) string {
 		return level[0].Label()
 	}
 	return fmt.Sprintf("%s and %d more", level[0].Label(), len(level)-1)
-}
-
-func oldest(events []trail.Event) string {
-	if len(events) == 0 {
-		return "then"
-	}
-	return events[len(events)-1].Time.Format(time.RFC3339)
 }
 
 // logs reads the log files for a level of subjects.
@@ -191,51 +199,28 @@ func (r *run) logs(ctx context.Context, level []*Subject) {
 	}
 }
 
-// keep takes events that are a subject's, each once.
+// keep takes events that are a subject's, each once. Where memory ends, those that gave an identity have as much again: a flood of others
+// does not hide them.
 func (r *run) keep(s *Subject, events []trail.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, e := range events {
+		if s.Kind == trail.GainFunction && len(s.roles) == 0 && s.named(&e) {
+			s.others[e.By.Issuer] = true
+		}
 		if !s.is(&e) || r.known[e.Key()] {
 			continue
 		}
-		if len(r.found.Events) >= r.events() {
-			r.full = true
-			return
+		most, room := r.events(), r.room()
+		if len(e.Gains) > 0 {
+			most, room = 2*most, 2*room
 		}
+		if len(r.found.Events) >= most || r.bytes+int64(len(e.Raw)) > room {
+			r.full = true
+			continue
+		}
+		r.bytes += int64(len(e.Raw))
 		r.known[e.Key()] = true
 		r.found.Events = append(r.found.Events, Act{e, s.Label()})
 	}
-}
-
-// next are the identities that a level made or took, those that are known left out: who assumes in a circle is followed once.
-func (r *run) next(level []*Subject, depth int) (list []*Subject) {
-	of := map[string]bool{}
-	for _, s := range level {
-		of[s.Label()] = true
-	}
-	slices.SortStableFunc(r.found.Events, func(a, b Act) int { return a.Time.Compare(b.Time) })
-	for i := range r.found.Events {
-		e := &r.found.Events[i]
-		if !of[e.Of] {
-			continue
-		}
-		for _, g := range e.Gains {
-			s := &Subject{Kind: g.Kind, ID: g.ID, Account: g.Account, Owner: g.Owner, Made: g.Made, Depth: depth + 1, since: e.Time,
-				Via: &Step{Of: e.Of, Event: e.Call(), EventID: e.ID, Time: e.Time}}
-			if g.Kind == trail.GainInstance || g.Kind == trail.GainFunction {
-				s.Region = e.Region
-			}
-			if r.seen[strings.ToLower(s.Label())] {
-				continue
-			}
-			r.seen[strings.ToLower(s.Label())] = true
-			if len(r.found.Subjects)+len(list) >= r.most() {
-				r.left = append(r.left, s.Label())
-				continue
-			}
-			list = append(list, s)
-		}
-	}
-	return list
 }

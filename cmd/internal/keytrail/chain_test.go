@@ -69,11 +69,12 @@ func TestChain(t *testing.T) {
 		t.Errorf("%v", u.Classes)
 	}
 	var made []string
-	for _, m := range f.Made() {
+	targets, unnamed := f.Made()
+	for _, m := range targets {
 		made = append(made, m.ARN())
 	}
-	if diff := cmp.Diff([]string{arnOf(own, "role/service/web"), arnOf(other, "role/admin"), arnOf(other, "user/root-helper"), "arn:aws:ec2:us-east-1:" + other + ":instance/i-0123456789abcdef0"}, made); diff != "" {
-		t.Error(diff)
+	if diff := cmp.Diff([]string{arnOf(own, "role/service/web"), arnOf(other, "role/admin"), arnOf(other, "user/root-helper"), "arn:aws:ec2:us-east-1:" + other + ":instance/i-0123456789abcdef0"}, made); diff != "" || len(unnamed) > 0 {
+		t.Error(diff, unnamed)
 	}
 	if s := f.Subjects[0].Use; s.Events != 4 || f.Subjects[4].Use.Events != 1 {
 		t.Errorf("%+v", s)
@@ -95,7 +96,7 @@ func TestChainBounds(t *testing.T) {
 		t.Error(labels(f), gaps(f))
 	}
 	tr.Most, tr.Events = 0, 4
-	if f = w.trace(tr, w.key); len(f.Events) != 4 || !strings.Contains(strings.Join(gaps(f), "\n"), "more than 4") {
+	if f = w.trace(tr, w.key); len(f.Events) != 8 || !strings.Contains(strings.Join(gaps(f), "\n"), "more than 4") {
 		t.Error(len(f.Events), gaps(f))
 	}
 }

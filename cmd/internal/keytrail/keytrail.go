@@ -36,8 +36,11 @@ type Tracer struct {
 	Depth int
 	// Most bounds the identities that are followed; 0: 60.
 	Most int
-	// Events bounds the events that are kept; 0: 50000.
+	// Events bounds the events that are kept, and Bytes what they are as CloudTrail has them; 0: 50000 and 256 MiB.
 	Events int
+	Bytes  int64
+	// Accounts are those that are entered, beside the target's. Others, which the events name, are a Gap.
+	Accounts []string
 	// Logs, if set, is a folder of CloudTrail's log files, which is read too; LogsName is what it is called in messages.
 	Logs     fs.FS
 	LogsName string
@@ -51,6 +54,7 @@ const (
 	defaultPages  = 200
 	defaultMost   = 60
 	defaultEvents = 50000
+	defaultBytes  = 256 << 20
 	// parallel bounds the questions under way at once: most of them wait for their turn in their region.
 	parallel = 64
 )
@@ -67,6 +71,8 @@ type Found struct {
 	Maker *trail.Event `json:"issued_by,omitempty"`
 	// Subjects are the identities that were followed, the target itself first.
 	Subjects []*Subject `json:"identities"`
+	// Left are those that were not followed, since a bound was met.
+	Left []*Subject `json:"not_followed,omitempty"`
 	// Use sums up all of them.
 	Use    Use               `json:"use"`
 	Places []inventory.Place `json:"searched"`
@@ -120,25 +126,31 @@ func (f *Found) Blindness() (n int) {
 	return n
 }
 
-// Made are the identities that the target made, or took, as far as they can be contained, without the target's own.
-func (f *Found) Made() (list []containment.Target) {
+// Made are the identities that the target made, or took, followed or not, without the target's own; and in words those that nothing is known
+// to contain them by, such as sessions of root.
+func (f *Found) Made() (list []containment.Target, unnamed []string) {
 	own, _ := containment.PrincipalOf(f.Owner.ARN)
 	name := func(t containment.Target) string {
 		return strings.ToLower(strings.Join([]string{t.Account, t.Region, t.Short()}, " "))
 	}
 	seen := map[string]bool{name(own): true, name(f.Target): true}
-	for _, s := range f.Subjects {
-		if t, ok := s.Target(); ok && s.Depth > 0 && !seen[name(t)] {
+	for _, s := range slices.Concat(f.Subjects, f.Left) {
+		if s.Via == nil {
+			continue
+		}
+		if t, ok := s.Target(); !ok {
+			unnamed = append(unnamed, s.words())
+		} else if !seen[name(t)] {
 			seen[name(t)] = true
 			list = append(list, t)
 		}
 	}
-	return list
+	return list, unnamed
 }
 
 // Trace follows the target. The error is only that ctx ended.
 func (t *Tracer) Trace(ctx context.Context, target containment.Target) (*Found, error) {
-	r := &run{Tracer: t, found: &Found{Target: target, Name: target.String(), Since: t.Since.UTC(), Until: t.Until.UTC()}, seen: map[string]bool{}, known: map[string]bool{}, places: map[string][]inventory.Place{}}
+	r := &run{Tracer: t, found: &Found{Target: target, Name: target.String(), Since: t.Since.UTC(), Until: t.Until.UTC()}, seen: map[string]*Subject{}, known: map[string]bool{}, places: map[string][]inventory.Place{}}
 	if t.Until.IsZero() {
 		r.found.Until = time.Now().UTC()
 	}

@@ -46,6 +46,9 @@ type Credential struct {
 
 // api is IAM in an account.
 func (r *run) api(ctx context.Context, account string) (iamAPI, error) {
+	if err := r.enter(account); err != nil {
+		return nil, err
+	}
 	cfg, err := r.Config(ctx, containment.Target{Kind: containment.AccessKey, Account: account})
 	if err != nil {
 		return nil, err
@@ -290,18 +293,16 @@ func (r *run) role(ctx context.Context, api iamAPI, name string) {
 	r.roleRights(ctx, api, name)
 }
 
-// roleARN is the ARN of a role with its path, which events have; without, if IAM does not tell.
-func (r *run) roleARN(ctx context.Context, t containment.Target) string {
-	api, err := r.api(ctx, r.found.Account)
+// roleARN is the ARN of a role with its path, which events have; guess, if IAM does not tell.
+func (r *run) roleARN(ctx context.Context, account, name, guess string) string {
+	api, err := r.api(ctx, account)
 	if err == nil {
 		var out *iam.GetRoleOutput
-		if out, err = api.GetRole(ctx, &iam.GetRoleInput{RoleName: &t.Name}); err == nil {
+		if out, err = api.GetRole(ctx, &iam.GetRoleInput{RoleName: &name}); err == nil {
 			return aws.ToString(out.Role.Arn)
 		}
+		err = awsconfig.Explain(err)
 	}
-	t.Account = r.found.Account
-	if !gone(err) {
-		r.gap(inventory.Place{Account: t.Account}, "the path of the role "+t.Name, fmt.Sprintf("%v; its events are looked for as those of %s", err, t.ARN()))
-	}
-	return t.ARN()
+	r.gap(inventory.Place{Account: account}, "the path of the role "+name, fmt.Sprintf("%v; its sessions are looked for as those of %s", err, guess))
+	return guess
 }

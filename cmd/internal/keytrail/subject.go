@@ -25,7 +25,15 @@ type Subject struct {
 	// Region is that of an instance or a function.
 	Region string `json:"region,omitempty"`
 
-	since time.Time // no event before it can be its doing
+	// More are others like it, of those that were not followed: temporary keys with the same owner.
+	More int `json:"more,omitempty"`
+
+	since  time.Time // no event before it can be its doing
+	looks  int       // how often its events were looked for
+	noPath bool      // its ARN is put together from its name
+	// roles are those that a function had, and others the roles of sessions with its name, if none is known.
+	roles  []string
+	others map[string]bool
 }
 
 // A Step is the call by which one identity came to another.
@@ -36,7 +44,7 @@ type Step struct {
 	Time    time.Time `json:"time"`
 }
 
-// Label is what it is called: "AKIA...", "user/alice of 111122223333".
+// Label is what it is called, it alone: "AKIA...", "user/alice of 111122223333", "function/api of 111122223333 in eu-west-1".
 func (s *Subject) Label() string {
 	name := s.ID
 	if s.Kind != trail.GainKey && s.Kind != trail.GainInstance {
@@ -45,8 +53,14 @@ func (s *Subject) Label() string {
 	if s.Account != "" && s.Kind != trail.GainKey {
 		name += " of " + s.Account
 	}
+	if s.Kind == trail.GainFunction && s.Region != "" {
+		name += " in " + s.Region
+	}
 	return name
 }
+
+// key tells it apart from others: IAM knows no two names that differ in case alone.
+func (s *Subject) key() string { return strings.ToLower(s.Label()) }
 
 // Target is what to contain to contain it, if that can be told.
 func (s *Subject) Target() (containment.Target, bool) {
@@ -75,6 +89,11 @@ func (s *Subject) Target() (containment.Target, bool) {
 	return t, err == nil
 }
 
+// temporary reports whether it is a key that ends by itself: anyone can have as many as they like.
+func (s *Subject) temporary() bool {
+	return s.Kind == trail.GainKey && !strings.HasPrefix(s.ID, "AKIA")
+}
+
 // A question is one that the event history is asked for a subject.
 type question struct {
 	by    types.LookupAttributeKey
@@ -101,5 +120,11 @@ func (s *Subject) is(e *trail.Event) bool {
 	case trail.GainRole:
 		return strings.HasPrefix(e.Name, "Assume") && slices.Contains(e.About, s.Owner)
 	}
+	return s.named(e) && (s.Kind != trail.GainFunction || slices.Contains(s.roles, e.By.Issuer))
+}
+
+// named reports whether an event is of a session that has the name of an instance or a function. Of a function that says little, whatever the role
+// is: who makes one chooses its name, and anyone who assumes a role that of the session.
+func (s *Subject) named(e *trail.Event) bool {
 	return strings.Contains(e.By.ARN, ":assumed-role/") && strings.HasSuffix(e.By.ARN, "/"+s.ID) && (s.Account == "" || trail.AccountOf(e.By.ARN) == s.Account)
 }

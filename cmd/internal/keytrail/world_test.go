@@ -91,7 +91,7 @@ func or(s string) string {
 
 func (w *world) tracer() *keytrail.Tracer {
 	a := &awsconfig.Accounts{Base: w.cloud.Config(responder, "eu-west-1"), Role: "responder", NoIMDS: true}
-	return &keytrail.Tracer{Config: a.Config, Since: awsfake.Start.Add(-trail.Kept), Until: awsfake.Start, Depth: 4, History: &trail.History{Config: a.Config, Pace: time.Nanosecond}}
+	return &keytrail.Tracer{Config: a.Config, Since: awsfake.Start.Add(-trail.Kept), Until: awsfake.Start, Depth: 4, Accounts: []string{own, other}, History: &trail.History{Config: a.Config, Pace: time.Nanosecond}}
 }
 
 func (w *world) trace(t *keytrail.Tracer, target string) *keytrail.Found {

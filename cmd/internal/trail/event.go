@@ -32,6 +32,8 @@ type Event struct {
 	Data     bool     `json:"data_event,omitempty"`
 	Class    Class    `json:"class"`
 	Gains    []Gain   `json:"gains,omitempty"` // if it succeeded
+	// Untold says that it gave identities that the event does not tell, and why.
+	Untold string `json:"untold,omitempty"`
 
 	Raw []byte `json:"-"` // as CloudTrail has it
 }
@@ -52,7 +54,7 @@ const (
 	maxEvent   = 1 << 20 // bytes of its JSON: CloudTrail's own limit is 256 KiB
 	maxText    = 1024    // bytes of a text of it
 	maxAbout   = 8       // names of what it is about
-	maxGains   = 64
+	maxGains   = 1024
 	maxRequest = 256 << 10 // bytes of a request that is looked into
 )
 
@@ -107,7 +109,7 @@ func Parse(data []byte) (Event, error) {
 	e.About = about(request)
 	e.Class = classOf(&e)
 	if e.Error == "" {
-		e.Gains = gains(&e, request, response)
+		e.Gains, e.Untold = gains(&e, request, response)
 	}
 	return e, nil
 }

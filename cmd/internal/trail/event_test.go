@@ -38,12 +38,18 @@ func TestParse(t *testing.T) {
 func TestGains(t *testing.T) {
 	for _, c := range []struct{ name, request, answer, want string }{
 		{"UpdateLoginProfile", `{"userName":"bob"}`, `null`, "user bob arn:aws:iam::111122223333:user/bob"},
-		{"UpdateAssumeRolePolicy", `{"roleName":"admin"}`, `null`, "role admin arn:aws:iam::111122223333:role/admin"},
+		{"UpdateLoginProfile", `{"omitted":true}`, `null`, "user alice arn:aws:iam::111122223333:user/alice"},
+		{"AssumeRoot", `{"targetPrincipal":"444455556666"}`, `{"credentials":{"accessKeyId":"ASIAX"}}`, "access-key ASIAX arn:aws:iam::444455556666:root made"},
+		{"AssumeRole", `{"roleArn":"x"}`, `{"omitted":true}`, "untold: the event does not have it"},
+		{"CreateFunction20150331", `{"functionName":"111122223333:function:thumbs:live"}`, `null`, "function thumbs  made"},
+		{"SendCommand", `{"targets":[{"key":"InstanceIds","values":["i-1"]},{"key":"tag:Env","values":["prod"]}]}`, `null`, "instance i-1 ; untold: it names its targets by tags or groups"},
+		{"UpdateAssumeRolePolicy", `{"roleName":"admin"}`, `null`, "role admin arn:aws:iam::111122223333:role/admin by name"},
 		{"CreateRole", `{"roleName":"new"}`, `{"role":{"arn":"arn:aws:iam::111122223333:role/deep/new"}}`, "role new arn:aws:iam::111122223333:role/deep/new made"},
 		{"GetFederationToken", `{"name":"x"}`, `{"credentials":{"accessKeyId":"ASIAX"},"federatedUser":{"arn":"arn:aws:sts::111122223333:federated-user/x"}}`, "access-key ASIAX arn:aws:iam::111122223333:user/team/alice made"},
 		{"UpdateFunctionCode20150331v2", `{"functionName":"arn:aws:lambda:eu-west-1:111122223333:function:thumbs"}`, `{"role":"arn:aws:iam::111122223333:role/fn"}`, "function thumbs arn:aws:iam::111122223333:role/fn"},
 		{"RunInstances", `{"iamInstanceProfile":{"arn":"arn:p"}}`, `{"instancesSet":{"items":[{"instanceId":"i-1"},{"instanceId":"i-2"},7]}}`, "instance i-1 arn:p made; instance i-2 arn:p made"},
-		{"SendCommand", `{"instanceIds":["i-1",5,"mi-2"]}`, `null`, "instance i-1 "},
+		{"RunInstances", `{}`, `{"instancesSet":{"items":[` + strings.Repeat(`{},`, maxGains) + strings.Repeat(`{"instanceId":"i-1"},`, maxGains) + `{"instanceId":"i-2"}]}}`, strings.Repeat("instance i-1  made; ", maxGains) + "untold: it gave more than 1024 identities"},
+		{"SendCommand", `{"instanceIds":["i-1",5,"mi-2"]}`, `null`, "instance i-1 ; untold: not all of its targets are named as EC2 instances"},
 		{"StartSession", `{"target":"i-7"}`, `null`, "instance i-7 "},
 		{"DescribeInstances", `{"userName":"bob"}`, `{"credentials":{"accessKeyId":"ASIAX"}}`, ""},
 	} {
@@ -57,7 +63,13 @@ func TestGains(t *testing.T) {
 			if g.Made {
 				text += " made"
 			}
+			if g.NoPath {
+				text += " by name"
+			}
 			got = append(got, text)
+		}
+		if e.Untold != "" {
+			got = append(got, "untold: "+e.Untold)
 		}
 		if s := strings.Join(got, "; "); s != c.want {
 			t.Errorf("%s: %q, want %q", c.name, s, c.want)

@@ -23,17 +23,31 @@ type Gain struct {
 	Owner   string `json:"owner,omitempty"`   // ARN whose it is, of keys and of what has a role
 	// Made says that the call made it; otherwise it was there before.
 	Made bool `json:"made,omitempty"`
+	// NoPath says that Owner is put together from a name: the event does not tell the path, which the ARN may have.
+	NoPath bool `json:"path_unknown,omitempty"`
 }
 
-// gains are those of a call that succeeded.
-func gains(e *Event, request, response params) (list []Gain) {
+// gains are those of a call that succeeded, and why they may not be all.
+func gains(e *Event, request, response params) (list []Gain, untold string) {
 	add := func(kind, id, owner string, made bool) {
 		account := AccountOf(owner)
 		if account == "" {
 			account = e.Account
 		}
-		if id != "" && len(list) < maxGains {
-			list = append(list, Gain{Kind: kind, ID: id, Account: account, Owner: owner, Made: made})
+		if id != "" && len(list) == maxGains {
+			untold = fmt.Sprintf("it gave more than %d identities", maxGains)
+		} else if id != "" {
+			list = append(list, Gain{Kind: kind, ID: id, Account: account, Owner: owner, Made: made, NoPath: kind == GainRole && owner == e.arn("role", id) && !made})
+		}
+	}
+	machines := func(ids ...any) {
+		for _, id := range ids {
+			switch s, _ := id.(string); {
+			case strings.HasPrefix(s, "i-"):
+				add(GainInstance, cut(s), "", false)
+			case id != nil:
+				untold = "not all of its targets are named as EC2 instances"
+			}
 		}
 	}
 	user, role := request.text("userName"), request.text("roleName")
@@ -41,8 +55,10 @@ func gains(e *Event, request, response params) (list []Gain) {
 		user = e.By.User // of calls about oneself
 	}
 	switch call := e.Call(); call {
-	case "AssumeRole", "AssumeRoleWithSAML", "AssumeRoleWithWebIdentity", "AssumeRoot":
+	case "AssumeRole", "AssumeRoleWithSAML", "AssumeRoleWithWebIdentity":
 		add(GainKey, response.text("credentials", "accessKeyId"), request.text("roleArn"), true)
+	case "AssumeRoot":
+		add(GainKey, response.text("credentials", "accessKeyId"), e.root(request.text("targetPrincipal")), true)
 	case "GetSessionToken", "GetFederationToken": // which is bound by what binds the user
 		add(GainKey, response.text("credentials", "accessKeyId"), e.By.ARN, true)
 	case "CreateAccessKey":
@@ -71,24 +87,43 @@ func gains(e *Event, request, response params) (list []Gain) {
 	case "AssociateIamInstanceProfile":
 		add(GainInstance, request.text("AssociateIamInstanceProfileRequest", "InstanceId"), "", false)
 		add(GainInstance, request.text("instanceId"), "", false)
-	case "SendCommand", "StartSession", "SendSSHPublicKey", "SendSerialConsoleSSHPublicKey":
+	case "SendCommand", "CreateAssociation", "StartSession", "SendSSHPublicKey", "SendSerialConsoleSSHPublicKey":
 		ids, _ := request.at("instanceIds").([]any)
-		for _, id := range append(ids, request.at("target"), request.at("instanceId")) {
-			if s, _ := id.(string); strings.HasPrefix(s, "i-") {
-				add(GainInstance, cut(s), "", false)
+		machines(append(ids, request.at("target"), request.at("instanceId"))...)
+		targets, _ := request.at("targets").([]any)
+		for _, t := range targets {
+			m, _ := t.(map[string]any)
+			if values, ok := m["values"].([]any); ok && strings.EqualFold(params(m).text("key"), "InstanceIds") {
+				machines(values...)
+			} else {
+				untold = "it names its targets by tags or groups"
 			}
 		}
 	case "CreateFunction", "UpdateFunctionCode", "UpdateFunctionConfiguration":
-		name := request.text("functionName")
-		if i := strings.LastIndexByte(name, ':'); i >= 0 {
-			name = name[i+1:]
+		name := request.text("functionName") // or its ARN, or a part of that, and an alias behind it
+		if _, rest, ok := strings.Cut(name, "function:"); ok {
+			name = rest
 		}
+		name, _, _ = strings.Cut(name, ":")
 		add(GainFunction, name, "", call == "CreateFunction")
 		if n := len(list); n > 0 {
 			list[n-1].Owner = first(request.text("role"), response.text("role"))
 		}
+	default:
+		return nil, ""
 	}
-	return list
+	if len(list) == 0 && untold == "" {
+		untold = "the event does not have it"
+	}
+	return list, untold
+}
+
+// root is the ARN of the root of an account, which is named by its id or that very ARN.
+func (e *Event) root(account string) string {
+	if strings.HasPrefix(account, "arn:") || account == "" {
+		return account
+	}
+	return "arn:" + e.partition() + ":iam::" + account + ":root"
 }
 
 // arn is that of a user or a role of the event's account, whose path is not known.
@@ -96,12 +131,14 @@ func (e *Event) arn(kind, name string) string {
 	if name == "" {
 		return ""
 	}
-	partition := "aws"
+	return fmt.Sprintf("arn:%s:iam::%s:%s/%s", e.partition(), first(e.Account, e.By.Account), kind, name)
+}
+
+func (e *Event) partition() string {
 	if f := strings.SplitN(e.By.ARN, ":", 3); len(f) == 3 {
-		partition = f[1]
+		return f[1]
 	}
-	account := first(e.Account, e.By.Account)
-	return fmt.Sprintf("arn:%s:iam::%s:%s/%s", partition, account, kind, name)
+	return "aws"
 }
 
 func first(texts ...string) string {

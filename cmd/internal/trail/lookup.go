@@ -70,11 +70,15 @@ type Query struct {
 	Value        string
 	Since, Until time.Time // zero: no bound but CloudTrail's
 	Pages        int       // at most, of 50 events; 0: all
+	// Take, if set, gets the events of each page, the latest first, and the answer has none of them: there may be more than memory holds.
+	Take func([]Event)
 }
 
 // An Answer is what was found, the latest first. Of a query that failed it is what came before.
 type Answer struct {
 	Events []Event
+	Read   int       // events, whether Take got them or not
+	Oldest time.Time // when the last of them was; zero: there is none
 	Pages  int
 	// More says that the bound of pages was met: what is older than the last event was not read.
 	More bool
@@ -116,6 +120,7 @@ func (h *History) Look(ctx context.Context, p inventory.Place, q Query) (a Answe
 			return a, after(a, awsconfig.Explain(err))
 		}
 		a.Pages++
+		var list []Event
 		for _, e := range page.Events {
 			one, err := Parse([]byte(aws.ToString(e.CloudTrailEvent)))
 			if err != nil {
@@ -124,7 +129,14 @@ func (h *History) Look(ctx context.Context, p inventory.Place, q Query) (a Answe
 				}
 				continue
 			}
-			a.Events = append(a.Events, one)
+			list = append(list, one)
+			a.Oldest = one.Time
+		}
+		a.Read += len(list)
+		if q.Take != nil {
+			q.Take(list)
+		} else {
+			a.Events = append(a.Events, list...)
 		}
 	}
 	return a, nil
@@ -132,10 +144,10 @@ func (h *History) Look(ctx context.Context, p inventory.Place, q Query) (a Answe
 
 // after says how far a question got.
 func after(a Answer, err error) error {
-	if len(a.Events) == 0 {
+	if a.Read == 0 {
 		return err
 	}
-	return fmt.Errorf("after %d events, back to %s: %w", len(a.Events), a.Events[len(a.Events)-1].Time.Format(time.RFC3339), err)
+	return fmt.Errorf("after %d events, back to %s: %w", a.Read, a.Oldest.Format(time.RFC3339), err)
 }
 
 func (h *History) door(p inventory.Place) *door {

@@ -536,6 +536,7 @@ _shotglass() {
 		--until) return ;;
 		--trail-region) return ;;
 		--trail) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--account) return ;;
 		--depth) return ;;
 		--identities) return ;;
 		--pages) return ;;
@@ -570,7 +571,7 @@ _shotglass() {
 		--s3-external-id) return ;;
 		--s3-bucket-owner) return ;;
 		esac
-		flags="--since --until --trail-region --trail --depth --identities --pages --timeline --output -o --sign-key --key-passphrase-file --unsigned --contain --contain-made --mode --without --cut --deny-address --forensic --forensic-port --untrack-wait --watch --irreversible --key-only --quarantine-tag --dry-run --yes --accept-risk --despite-denied --require-verified --case --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --no-instance-metadata --break-glass --json --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
+		flags="--since --until --trail-region --trail --account --depth --identities --pages --timeline --output -o --sign-key --key-passphrase-file --unsigned --contain --contain-made --mode --without --cut --deny-address --forensic --forensic-port --untrack-wait --watch --irreversible --key-only --quarantine-tag --dry-run --yes --accept-risk --despite-denied --require-verified --case --journal --journal-to --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --no-instance-metadata --break-glass --json --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
 		words=""
 		;;
 	ready)

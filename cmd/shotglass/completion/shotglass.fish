@@ -590,6 +590,7 @@ complete -c shotglass -n '__fish_seen_subcommand_from key' -l since -x -d 'look 
 complete -c shotglass -n '__fish_seen_subcommand_from key' -l until -x -d 'and until this TIME'
 complete -c shotglass -n '__fish_seen_subcommand_from key' -l trail-region -x -d 'ask the event history of this REGION alone'
 complete -c shotglass -n '__fish_seen_subcommand_from key' -l trail -r -F -d 'read CloudTrail\'s log files in this folder, too'
+complete -c shotglass -n '__fish_seen_subcommand_from key' -l account -x -d 'follow into this ACCOUNT, and contain there, too, by --aws-role'
 complete -c shotglass -n '__fish_seen_subcommand_from key' -l depth -x -d 'follow identities that were made or taken for N steps'
 complete -c shotglass -n '__fish_seen_subcommand_from key' -l identities -x -d 'follow N identities at most'
 complete -c shotglass -n '__fish_seen_subcommand_from key' -l pages -x -d 'read N pages of 50 events at most for each identity and region'

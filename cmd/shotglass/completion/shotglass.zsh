@@ -731,6 +731,7 @@ _shotglass() {
 			'--until[and until this TIME]:value: ' \
 			'*--trail-region[ask the event history of this REGION alone]:value: ' \
 			'--trail[read CloudTrail’s log files in this folder, too]:file:_files' \
+			'*--account[follow into this ACCOUNT, and contain there, too, by --aws-role]:value: ' \
 			'--depth[follow identities that were made or taken for N steps]:value: ' \
 			'--identities[follow N identities at most]:value: ' \
 			'--pages[read N pages of 50 events at most for each identity and region]:value: ' \
