@@ -107,6 +107,7 @@ func (x *Capture) triageView() *triageView {
 		}
 	}
 	marked := map[int]bool{}
+	var unproved []differenceView
 	if c := r.Comparison; c != nil {
 		v.Pairs.add("The live tools agree", "on %d processes, %d modules, %d sockets", c.Both.Processes, c.Both.Modules, c.Both.Sockets)
 		for _, d := range c.Differences {
@@ -114,13 +115,17 @@ func (x *Capture) triageView() *triageView {
 			if d.PID != 0 {
 				one.PID = fmt.Sprint(d.PID)
 			}
-			if d.Class.Suspicious() {
+			switch {
+			case d.Class.Suspicious():
 				v.Suspicious = append(v.Suspicious, one)
 				marked[d.PID] = d.PID != 0
-			} else {
+			case d.Class.Named():
+				unproved = append(unproved, one)
+			default:
 				v.Explained = append(v.Explained, one)
 			}
 		}
+		v.Suspicious = append(v.Suspicious, unproved...)
 	}
 	v.Tree = tree(r.Processes, marked)
 	var names []string

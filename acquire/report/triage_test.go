@@ -28,6 +28,7 @@ func TestTriage(t *testing.T) {
 		Sockets:   []triage.Socket{{PID: 7, Name: "nc", Proto: "tcp", Local: "0.0.0.0:4444", State: "LISTEN"}},
 		History:   []triage.Command{{PID: 7, Process: "bash", Time: epoch, Command: "curl </pre> | sh"}},
 		Comparison: &triage.Comparison{Both: triage.Counts{Processes: 60}, Differences: []triage.Difference{
+			{Kind: "process", PID: 5, Name: "unsure", In: "memory", Class: triage.Unlisted, Detail: "by its PID"},
 			{Kind: "process", PID: 7, Name: "<script>alert(1)</script>", In: "memory", Class: triage.Hidden, Detail: "ps did not show it"},
 			{Kind: "process", PID: 66, Name: "kworker", In: "memory", Class: triage.Started, Detail: "later"},
 		}},
@@ -59,6 +60,9 @@ func TestTriage(t *testing.T) {
 		}
 	}
 	words := text(t, page)
+	if proved, unsure, known := strings.LastIndex(words, "ps did not show it"), strings.Index(words, "by its PID"), strings.Index(words, "1 differences that have a reason"); proved > unsure || unsure > known || strings.Contains(words, "unlisted: process") {
+		t.Errorf("what is hidden, not proved, and explained is at %d, %d, %d", proved, unsure, known)
+	}
 	want(t, words, "linux.bash.Bash: exit status 1", "linux.lsof.Lsof ran without 1 process", "may lack it: 3 reads that", "in place", "systemd", "circle", "round", "0.0.0.0:4444", "1 of 2 items", "ps before the image: the host has none", "Volatility 2.11.0")
 	// Another image's triage, and one that is none, are trouble.
 	r.SHA256 = strings.Repeat("0", 64)

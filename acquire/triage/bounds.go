@@ -63,10 +63,13 @@ func (r *Report) cut(most int) {
 }
 
 func rank(d Difference) int {
-	if d.Class.Suspicious() {
+	switch {
+	case d.Class.Suspicious():
 		return 0
+	case d.Class.Named():
+		return 1
 	}
-	return 1
+	return 2
 }
 
 // cutList keeps the first of a list; more says that it was not whole before.

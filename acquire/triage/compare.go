@@ -26,11 +26,12 @@ type Counts struct {
 // A Class is why one of the two does not show something, as far as that is known.
 type Class string
 
-// The classes. The first three have no innocent reason that is known; the others have.
+// The classes. The first three have no innocent reason that is known; of the fourth it is not proved; the others have one.
 const (
 	Hidden     Class = "hidden"     // memory shows it, and it was there when a live tool that should have shown it looked
 	Covered    Class = "covered"    // something lies over its entry in /proc
 	Lost       Class = "lost"       // the live tools show it on both sides of the image, and memory's list lacks it: it was taken off the list, or the list changed while it was read
+	Unlisted   Class = "unlisted"   // only a scan of all memory finds it; it may have begun after the live tools looked, and nothing proves it
 	Started    Class = "started"    // after the live tools looked
 	Ended      Class = "ended"      // before memory was read, or while it was
 	Ours       Class = "ours"       // of the capture itself, by descent or by name
@@ -41,6 +42,9 @@ const (
 
 // Suspicious says that no innocent reason is known.
 func (c Class) Suspicious() bool { return c == Hidden || c == Covered || c == Lost }
+
+// Named says that each is to be told by name: it is suspicious, or may be.
+func (c Class) Named() bool { return c.Suspicious() || c == Unlisted }
 
 // A Difference is something that only one side shows.
 type Difference struct {

@@ -24,8 +24,8 @@ type processComparison struct {
 	shown         map[int]string // by ps; nil: not known
 	covers        map[int]string // what is mounted over a process's entry, or in it
 	memory        map[int]Process
-	running       map[int]bool // those that only the scan of all memory finds, and that have not ended
-	session       map[int]bool // the capture's own SSH session: the processes above our shell
+	running       map[int]Process // those that only the scan of all memory finds, and that have not ended
+	session       map[int]bool    // the capture's own SSH session: the processes above our shell
 }
 
 // ps reads what ps showed.
@@ -69,6 +69,9 @@ func (x *processComparison) ours(p Process) bool {
 			return true
 		}
 		parent, ok := x.memory[p.Parent]
+		if !ok {
+			parent, ok = x.running[p.Parent]
+		}
 		if !ok || parent.PID == p.PID {
 			return x.session[p.Parent]
 		}
@@ -78,12 +81,12 @@ func (x *processComparison) ours(p Process) bool {
 }
 
 func (x *processComparison) run() {
-	x.memory, x.running = map[int]Process{}, map[int]bool{}
+	x.memory, x.running = map[int]Process{}, map[int]Process{}
 	for _, p := range x.report.Processes {
 		if !p.Scanned {
 			x.memory[p.PID] = p
 		} else if p.State == "TASK_RUNNING" {
-			x.running[p.PID] = true
+			x.running[p.PID] = p
 		}
 	}
 	x.ownSession()
@@ -173,8 +176,8 @@ func (x *processComparison) mounted(pid int) string {
 	return ""
 }
 
-// between says that a PID was given out between the two looks of the live tools: PIDs ascend, and each look has that of its shell.
-// A scan knows no start times.
+// between says that a PID lies between those of the shells of the two looks of the live tools: PIDs ascend. A scan knows no start
+// times. It proves nothing: PIDs begin anew, root can choose them, and the host says which those of the shells are.
 func (x *processComparison) between(pid int) bool {
 	b, a := x.before.clock.Shell, x.after.clock.Shell
 	return b > 0 && b < pid && pid < a
@@ -198,9 +201,15 @@ func (x *processComparison) scanned(p Process, d *Difference) bool {
 	switch {
 	case listed && l.Name == p.Name && later:
 		d.Class, d.Detail = Lost, "a scan of all memory finds it running, and so did the live tools; it is not on the kernel's list"
+	case !listed && later:
+		d.Class, d.Detail = Started, "a scan of all memory finds it, not on the kernel's list; /proc lists it after memory was read and did not before"
+	case !listed && x.ours(p):
+		d.Class, d.Detail = Ours, "a scan of all memory finds it, not on the kernel's list; it belongs to the capture's own SSH session"
+	case !listed && !x.after.has["processes"]:
+		d.Class, d.Detail = Unlisted, "a scan of all memory finds it running; it is not on the kernel's list, and /proc did not list it before memory was read; nobody looked afterwards"
 	case !listed && x.between(p.PID):
-		d.Class, d.Detail = Started, "a scan of all memory finds it, not on the kernel's list: by its PID, it began after the live tools looked"
-	case !listed && x.after.has["processes"] && !later:
+		d.Class, d.Detail = Unlisted, "a scan of all memory finds it running; it is neither on the kernel's list nor did /proc list it; by its PID it may have begun after the live tools looked, but PIDs can be chosen"
+	case !listed:
 		d.Class, d.Detail = Hidden, "a scan of all memory finds it running; it is neither on the kernel's list nor did /proc list it"
 	default:
 		d.Class, d.Detail = Ended, "a scan of all memory finds it, not on the kernel's list: it began or ended while memory was read"
@@ -220,7 +229,7 @@ func (x *processComparison) inLive(l live.Process) {
 	switch {
 	case x.session[l.PID] || x.session[l.Parent]:
 		d.Class, d.Detail = Ours, "it belongs to the capture's own SSH session"
-	case later && x.running[l.PID]:
+	case later && x.running[l.PID].PID != 0:
 		return // told as what the scan finds
 	case later:
 		d.Class, d.Detail = Lost, "/proc listed it before and after memory was read, and memory's list lacks it"

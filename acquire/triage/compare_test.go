@@ -94,7 +94,7 @@ func TestCompareProcesses(t *testing.T) {
 			entry(50, 1, "honest", 20), entry(51, 1, "noPS", 20), "52! covered", "53=1 (systemd) S 0 1 1 0 -1 0 1 1 1 1 1 1 1 1 20 0 1 0 0 1 1 1 1 1 1 1\n",
 			entry(54, 1, "ended", 30), entry(55, 1, "unlinked", 30), entry(56, 1, "smeared", 30), entry(57, 1, "reused-old", 30), "60! brief",
 		},
-		after: []string{entry(1, 0, "systemd", 0), entry(50, 1, "honest", 20), entry(55, 1, "unlinked", 30), entry(56, 1, "smeared", 30), entry(57, 1, "reused-new", 150), entry(71, 1, "late", 30)},
+		after: []string{entry(1, 0, "systemd", 0), entry(50, 1, "honest", 20), entry(55, 1, "unlinked", 30), entry(56, 1, "smeared", 30), entry(57, 1, "reused-new", 150), entry(71, 1, "late", 30), entry(213, 1, "scan-new", 150)},
 		ps:    []int{1, 2, 10, 100, 200, 201, 50, 54, 55, 56, 57, 71, 99},
 		items: map[string]string{"before/mounts": "36 35 98:0 /empty /proc/52 rw - tmpfs tmpfs rw\n"},
 	}
@@ -108,13 +108,15 @@ func TestCompareProcesses(t *testing.T) {
 		{PID: 64, Parent: 200, Name: "insmod", Created: at(130)}, {PID: 65, Parent: 64, Name: "dd", Created: at(131)}, {PID: 66, Parent: 1, Name: "started", Created: at(130)},
 		{PID: 71, Parent: 1, Name: "late", Created: at(30)}, {PID: 72, Parent: 1, Name: "timeless"},
 		{PID: 55, Name: "unlinked", Scanned: true, State: "TASK_RUNNING"}, {PID: 80, Name: "dead", Scanned: true, State: "EXIT_DEAD"}, {PID: 81, Name: "scan-only", Scanned: true, State: "TASK_RUNNING"},
+		{PID: 211, Parent: 212, Name: "scan-dd", Scanned: true, State: "TASK_RUNNING"},
+		{PID: 212, Parent: 64, Name: "scan-sh", Scanned: true, State: "TASK_RUNNING"}, {PID: 213, Parent: 1, Name: "scan-new", Scanned: true, State: "TASK_RUNNING"},
 		{PID: 230, Name: "scan-late", Scanned: true, State: "TASK_RUNNING"}, {PID: 232, Name: "scan-later", Scanned: true, State: "TASK_RUNNING"},
 	}}
 	r.compare(h.make(), true, false, false)
 	for name, want := range map[string]Class{
 		"systemd": "", "honest": "", "kworker/0:1": "", "noPS": Hidden, "covered": Covered, "replaced": Covered, "ended": Ended, "unlinked": Lost, "smeared": Lost,
 		"reused-old": Ended, "reused-new": Started, "brief-new": Started, "hidden": Hidden, "kworker/1:2": Started, "fake-kthread": Hidden, "insmod": Ours, "dd": Ours,
-		"started": Started, "late": Hidden, "timeless": Hidden, "dead": "", "scan-only": Hidden, "scan-late": Started, "scan-later": Hidden, "sh": Ours, "sshd": "",
+		"started": Started, "late": Hidden, "timeless": Hidden, "dead": "", "scan-only": Hidden, "scan-late": Unlisted, "scan-later": Hidden, "scan-dd": Ours, "scan-new": Started, "sh": Ours, "sshd": "",
 	} {
 		if got, detail := find(t, r.Comparison, name); got != want {
 			t.Errorf("%s is %q (%s), want %q", name, got, detail, want)
@@ -134,8 +136,11 @@ func TestCompareProcesses(t *testing.T) {
 // TestCompareLess: where the live tools said less, less is concluded, and the report says so.
 func TestCompareLess(t *testing.T) {
 	h := host{before: []string{entry(1, 0, "systemd", 0), entry(54, 1, "gone", 30)}, without: map[string]bool{"after/processes": true, "after/clock": true, "before/ps": true}}
-	r := &Report{Processes: []Process{{PID: 1, Name: "systemd", Created: at(0)}}}
+	r := &Report{Processes: []Process{{PID: 1, Name: "systemd", Created: at(0)}, {PID: 61, Name: "scan-only", Scanned: true, State: "TASK_RUNNING"}}}
 	r.compare(h.make(), true, true, true)
+	if class, detail := find(t, r.Comparison, "scan-only"); class != Unlisted || !strings.Contains(detail, "nobody looked") {
+		t.Errorf("%q, %s", class, detail)
+	}
 	if class, detail := find(t, r.Comparison, "gone"); class != Ended || !strings.Contains(detail, "nobody looked") {
 		t.Errorf("%q, %s", class, detail)
 	}

@@ -182,7 +182,7 @@ func printTriage(w io.Writer, o triage.Options, r *triage.Report) {
 		fmt.Fprintf(w, "  memory and the live tools agree on %d processes, %d modules, %d sockets\n", cmp.Both.Processes, cmp.Both.Modules, cmp.Both.Sockets)
 		known := map[triage.Class]int{}
 		for _, d := range cmp.Differences {
-			if !d.Class.Suspicious() {
+			if !d.Class.Named() {
 				known[d.Class]++
 				continue
 			}

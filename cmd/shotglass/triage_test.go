@@ -139,11 +139,12 @@ func TestPrintLive(t *testing.T) {
 	}
 }
 
-// TestPrintTriageCut: what the lists leave out is told.
+// TestPrintTriageCut: what the lists leave out is told, and what is not proved by name.
 func TestPrintTriageCut(t *testing.T) {
 	var b bytes.Buffer
-	printTriage(&b, triage.Options{}, &triage.Report{Cut: []string{"the first 1 of 2 modules\x1b are listed"}, Unread: []string{"3 reads that failed"}, Plugins: []triage.PluginResult{{Name: "linux.bash.Bash", Without: "without 1 \x1b"}}})
-	if !strings.Contains(b.String(), "the first 1 of 2 modules") || !strings.Contains(b.String(), "could not be read: 3 reads that failed") || !strings.Contains(b.String(), "linux.bash.Bash: without 1 ") || strings.Contains(b.String(), "\x1b") {
+	printTriage(&b, triage.Options{}, &triage.Report{Cut: []string{"the first 1 of 2 modules\x1b are listed"}, Unread: []string{"3 reads that failed"}, Plugins: []triage.PluginResult{{Name: "linux.bash.Bash", Without: "without 1 \x1b"}}, Comparison: &triage.Comparison{Differences: []triage.Difference{
+		{Kind: "process", PID: 7, Name: "dd", In: "memory", Class: triage.Unlisted, Detail: "by its PID"}, {Kind: "process", PID: 8, Name: "sh", In: "memory", Class: triage.Ended}}}})
+	if !strings.Contains(b.String(), "the first 1 of 2 modules") || !strings.Contains(b.String(), "could not be read: 3 reads that failed") || !strings.Contains(b.String(), "linux.bash.Bash: without 1 ") || !strings.Contains(b.String(), "UNLISTED: process 7 dd, only in memory: by its PID") || !strings.Contains(b.String(), "ended: 1 difference\n") || strings.Contains(b.String(), "\x1b") {
 		t.Errorf("%q", b.String())
 	}
 }
