@@ -3,7 +3,9 @@ package awsfake
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -18,6 +20,7 @@ type Snapshot struct {
 	Tags                            map[string]string
 	Started, Completed              time.Time
 	Lock                            string // "governance 7", in days
+	LockEnds                        time.Time
 	Shared                          []string
 
 	looks, hidden int
@@ -28,6 +31,7 @@ var snapshotOps = map[string]operation{
 	"DescribeSnapshots":       {do: describeSnapshots},
 	"CreateSnapshots":         {do: createSnapshots, on: onSnapshots, writes: true},
 	"CopySnapshot":            {do: copySnapshot, on: onCopy, writes: true},
+	"DescribeLockedSnapshots": {do: describeLocked},
 	"LockSnapshot":            {do: lockSnapshot, on: onSnapshot, writes: true},
 	"ModifySnapshotAttribute": {do: modifySnapshot, on: onSnapshot, writes: true},
 }
@@ -162,8 +166,42 @@ func lockSnapshot(r *Request) (any, error) {
 	if strings.HasPrefix(s.Lock, "compliance") && r.Form.Get("LockMode") != "compliance" {
 		return nil, fail("InvalidParameterValue", "A snapshot locked in compliance mode cannot be locked in governance mode")
 	}
-	s.Lock = r.Form.Get("LockMode") + " " + r.Form.Get("LockDuration")
-	return []X{el("snapshotId", s.ID), el("lockState", "governance")}, nil
+	days, err := strconv.Atoi(r.Form.Get("LockDuration"))
+	ends := r.Cloud.now.AddDate(0, 0, days)
+	if text := r.Form.Get("ExpirationDate"); text != "" {
+		if ends, err = time.Parse(time.RFC3339, text); err == nil {
+			days = int(math.Round(ends.Sub(r.Cloud.now).Hours() / 24))
+		}
+	}
+	if err != nil || days < 1 {
+		return nil, fail("InvalidParameterValue", "Specify a lock duration or an expiration date")
+	}
+	s.Lock, s.LockEnds = fmt.Sprint(r.Form.Get("LockMode"), " ", days), ends
+	return []X{el("snapshotId", s.ID), el("lockState", r.Form.Get("LockMode"))}, nil
+}
+
+// describeLocked lists the locked ones of those that are asked about. The time of a lock of what is not stored yet has not begun.
+func describeLocked(r *Request) (any, error) {
+	var items [][]X
+	for _, id := range r.values("SnapshotId") {
+		s, err := r.snapshot(id)
+		if err != nil {
+			return nil, err
+		}
+		mode, days, locked := strings.Cut(s.Lock, " ")
+		if !locked {
+			continue
+		}
+		if !r.Cloud.now.Before(s.LockEnds) {
+			mode = "expired"
+		}
+		x := []X{el("snapshotId", s.ID), el("lockState", mode), el("lockDuration", days), el("ownerId", r.Account.ID)}
+		if s.State == "completed" {
+			x = append(x, el("lockExpiresOn", s.LockEnds.Format(time.RFC3339)))
+		}
+		items = append(items, x)
+	}
+	return []X{list("snapshotSet", items...)}, nil
 }
 
 func modifySnapshot(r *Request) (any, error) {

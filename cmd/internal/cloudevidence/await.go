@@ -27,17 +27,15 @@ func (g *Gatherer) Await(ctx context.Context, t containment.Target, set *Snapsho
 	if set.Error != "" || len(set.Snapshots) == 0 {
 		return nil
 	}
+	set.Wanted = o.wanted()
 	s, note, err := g.snapper(ctx, t, o, set)
 	if err != nil {
 		set.Snapshots[0].Errors = append(set.Snapshots[0].Errors, "it could not be waited for: "+unknown(err))
 		return nil
 	}
+	note.fold = "DescribeSnapshots"
 	ctx = note.in(ctx)
-	defer func() {
-		if all := note.list(); len(all) > 0 { // of all that look alike, the last
-			set.Calls = append(set.Calls, all[len(all)-1])
-		}
-	}()
+	defer func() { set.Calls = append(set.Calls, note.list()...) }()
 	failing := 0
 	for wait := pollFirst; ; wait = min(wait*2, pollMost) {
 		switch err := s.look(ctx); {
@@ -129,37 +127,61 @@ func (s *snapper) follow(ctx context.Context, x *Snapshot) {
 	}
 }
 
-// copy copies a snapshot under the key, or finds the copy that an earlier run made.
+// copy copies a snapshot under the key, or takes the copy that an earlier run made.
 func (s *snapper) copy(ctx context.Context, x *Snapshot) error {
-	found, err := s.find(ctx, filter("tag:"+tagCopyOf, x.ID)...)
+	c, err := s.copyOf(ctx, x)
 	if err != nil {
 		return err
 	}
-	for _, f := range found {
-		if c := snapshotOf(f); c.Encrypted && c.State != stateError && tagOf(f.Tags, tagCase) == s.o.Case && sameKey(c.Key, s.o.CopyKey) {
-			x.Copy = c
-			x.Copy.Volume = ""
-			return nil
-		}
+	if c != nil {
+		x.Copy = c
+		s.set.Notes = append(s.set.Notes, c.ID+", the copy of "+x.ID+", was found by its tags, which could have been forged")
+		s.lockFound(ctx, c)
+		return nil
 	}
 	region := s.ec2.Options().Region
 	about := "copy of " + x.ID + ", " + s.t.Name
-	out, err := s.ec2.CopySnapshot(ctx, &ec2.CopySnapshotInput{
-		SourceRegion: &region, SourceSnapshotId: &x.ID, Encrypted: aws.Bool(true), KmsKeyId: &s.o.CopyKey, Description: &about,
-		TagSpecifications: []types.TagSpecification{{ResourceType: types.ResourceTypeSnapshot, Tags: []types.Tag{
-			{Key: aws.String(tagCase), Value: &s.o.Case}, {Key: aws.String(tagInstance), Value: &s.t.Name},
-			{Key: aws.String(tagSet), Value: &s.set.Set}, {Key: aws.String(tagCopyOf), Value: &x.ID},
-		}}},
+	err = s.once(ctx, func(ctx context.Context) error {
+		out, err := s.ec2.CopySnapshot(ctx, &ec2.CopySnapshotInput{
+			SourceRegion: &region, SourceSnapshotId: &x.ID, Encrypted: aws.Bool(true), KmsKeyId: &s.o.CopyKey, Description: &about,
+			TagSpecifications: []types.TagSpecification{{ResourceType: types.ResourceTypeSnapshot, Tags: []types.Tag{
+				{Key: aws.String(tagCase), Value: &s.o.Case}, {Key: aws.String(tagInstance), Value: &s.t.Name}, {Key: aws.String(tagSet), Value: &s.set.Set},
+				{Key: aws.String(tagCopyOf), Value: &x.ID}, {Key: aws.String(tagCopyKey), Value: &s.o.CopyKey},
+			}}},
+		}, askOnce)
+		if err == nil {
+			x.Copy = &Snapshot{ID: aws.ToString(out.SnapshotId), State: statePending, Encrypted: true, Key: s.o.CopyKey}
+		}
+		return err
+	}, func(ctx context.Context, _ bool) bool {
+		x.Copy, err = s.copyOf(ctx, x)
+		return x.Copy != nil
 	})
 	if err != nil {
 		return err
 	}
-	x.Copy = &Snapshot{ID: aws.ToString(out.SnapshotId), State: statePending, Encrypted: true, Key: s.o.CopyKey}
 	s.lock(ctx, x.Copy)
 	return nil
 }
 
-// sameKey compares a key's ARN with how it was given: by ARN, or by id. An alias is compared with nothing.
+// copyOf looks for a copy of a snapshot that was made for the case under the key; nil: there is none.
+func (s *snapper) copyOf(ctx context.Context, x *Snapshot) (*Snapshot, error) {
+	found, err := s.find(ctx, tagged(tagCopyOf, x.ID))
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range found {
+		c := snapshotOf(f)
+		if c.Encrypted && c.State != stateError && tagOf(f.Tags, tagCopyOf) == x.ID && tagOf(f.Tags, tagCase) == s.o.Case &&
+			(sameKey(c.Key, s.o.CopyKey) || tagOf(f.Tags, tagCopyKey) == s.o.CopyKey) {
+			c.Volume = ""
+			return c, nil
+		}
+	}
+	return nil, nil
+}
+
+// sameKey compares a key's ARN with how it was given: by ARN, or by id. Of an alias the copy's tag tells.
 func sameKey(arn, given string) bool {
 	return arn == given || strings.HasSuffix(arn, "/"+given)
 }
@@ -192,28 +214,4 @@ func (s *SnapshotSet) Needs() (lines []string) {
 		}
 	}
 	return lines
-}
-
-// lock locks snapshots, as was asked for. One that is not stored yet is locked, too: its time counts from when it is.
-func (s *snapper) lock(ctx context.Context, list ...*Snapshot) {
-	if s.o.LockDays == 0 {
-		return
-	}
-	for _, x := range list {
-		if x.ID == "" {
-			continue
-		}
-		in := &ec2.LockSnapshotInput{SnapshotId: &x.ID, LockMode: types.LockModeGovernance, LockDuration: &s.o.LockDays}
-		if s.o.Compliance {
-			in.LockMode = types.LockModeCompliance
-			if s.o.CoolOff > 0 {
-				in.CoolOffPeriod = &s.o.CoolOff
-			}
-		}
-		if _, err := s.ec2.LockSnapshot(ctx, in); err != nil {
-			x.Errors = append(x.Errors, "it was not locked: "+awsconfig.Explain(err).Error())
-			continue
-		}
-		x.Locked = fmt.Sprintf("%s, %d days", in.LockMode, s.o.LockDays)
-	}
 }

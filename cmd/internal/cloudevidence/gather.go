@@ -178,10 +178,10 @@ func unknown(err error) string {
 type calls struct {
 	region string
 	now    func() time.Time
+	fold   string // of this operation only the last of those in a row is listed
 
 	mu    sync.Mutex
 	calls []Call
-	more  int
 }
 
 type callsKey struct{}
@@ -208,6 +208,8 @@ func noteCalls(stack *middleware.Stack) error {
 		one.RequestID, _ = awsmiddleware.GetRequestIDMetadata(meta)
 		if at, ok := awsmiddleware.GetServerTime(meta); ok {
 			one.AWSTime = at.UTC()
+		} else if err == nil && one.RequestID == "" {
+			return out, meta, nil // only signed, as the SDK does within CopySnapshot: nobody was asked
 		}
 		if err != nil {
 			var answered interface{ ServiceRequestID() string }
@@ -218,6 +220,9 @@ func noteCalls(stack *middleware.Stack) error {
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
+		if n := len(c.calls); n > 0 && one.Operation == c.fold && c.calls[n-1].Operation == c.fold {
+			c.calls = c.calls[:n-1]
+		}
 		if len(c.calls) < maxCalls {
 			c.calls = append(c.calls, one)
 		}

@@ -215,6 +215,9 @@ func TestPolicy(t *testing.T) {
 	if why := append(cloudevidence.Missing(c.Items), set.Unfinished()...); err != nil || len(why) > 0 || set.Error != "" {
 		t.Errorf("%v %q %s", err, why, set.Error)
 	}
+	if again := w.gatherer.Start(t.Context(), w.target, o); !again.Earlier || again.Snapshots[0].Locked == "" {
+		t.Errorf("%+v", again)
+	}
 	var p awsfake.Policy
 	if err := json.Unmarshal(doc, &p); err != nil {
 		t.Fatal(err)

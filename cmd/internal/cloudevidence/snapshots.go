@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -24,6 +25,7 @@ const (
 	tagInstance = "shotglass-instance"
 	tagSet      = "shotglass-set"
 	tagCopyOf   = "shotglass-copy-of"
+	tagCopyKey  = "shotglass-copy-key" // as it was given: by its alias, too
 )
 
 // SnapshotOptions say what is done with the snapshots of an instance.
@@ -48,10 +50,22 @@ type SnapshotSet struct {
 	// Earlier says that they were found by their tags: an earlier run of the case made them.
 	Earlier   bool        `json:"of_an_earlier_run,omitempty"`
 	Asked     time.Time   `json:"asked"` // examiner's clock
+	Wanted    Wanted      `json:"wanted,omitzero"`
 	Snapshots []*Snapshot `json:"snapshots,omitempty"`
 	Calls     []Call      `json:"calls,omitempty"`
 	Notes     []string    `json:"notes,omitempty"`
-	Error     string      `json:"error,omitempty"` // why there are none
+	Error     string      `json:"error,omitempty"` // why there are none, or why nobody knows
+}
+
+// Wanted is what was to be done with snapshots.
+type Wanted struct {
+	Lock    string   `json:"lock,omitempty"`
+	CopyKey string   `json:"copy_key,omitempty"` // the copies are locked, too, and shared in place of the snapshots
+	Share   []string `json:"share,omitempty"`
+}
+
+func (o SnapshotOptions) wanted() Wanted {
+	return Wanted{Lock: o.lockText(), CopyKey: o.CopyKey, Share: o.Share}
 }
 
 // A Snapshot is one of a volume, or a copy of one.
@@ -72,7 +86,7 @@ type Snapshot struct {
 	// Errors say what was asked for and did not come about: a lock, a copy, a share.
 	Errors []string `json:"errors,omitempty"`
 
-	copied, shared bool // tried
+	locking, copied, shared bool // tried
 }
 
 // States of a snapshot; gone is what EC2 does not know any more.
@@ -99,25 +113,61 @@ func (s *SnapshotSet) failed() (why []string) {
 	return why
 }
 
-// unfinished says what is not there yet, or failed.
+// unfinished says what is not there yet, or failed: snapshots, copies, and what was wanted of each.
 func (s *SnapshotSet) unfinished() (why []string) {
 	why = s.failed()
 	for _, one := range s.Snapshots {
 		for _, x := range []*Snapshot{one, one.Copy} {
-			if x == nil || x.State == stateCompleted {
+			if x == nil {
 				continue
 			}
-			text := x.ID + " of " + one.Volume + ": " + x.State
-			if x.State == statePending {
-				text += ", " + cmp.Or(x.Progress, "0%")
-			}
-			if x.Message != "" {
-				text += fmt.Sprintf(": %q", x.Message)
-			}
-			why = append(why, text)
 			if x != one {
-				why = append(why, x.Errors...)
+				for _, e := range x.Errors {
+					why = append(why, x.ID+", the copy of "+one.ID+": "+e)
+				}
 			}
+			if x.State != stateCompleted {
+				text := x.ID + " of " + one.Volume + ": " + x.State
+				if x.State == statePending {
+					text += ", " + cmp.Or(x.Progress, "0%")
+				}
+				if x.Message != "" {
+					text += fmt.Sprintf(": %q", x.Message)
+				}
+				why = append(why, text)
+			}
+		}
+		why = append(why, s.Wanted.undone(one)...)
+	}
+	return why
+}
+
+// undone says what was wanted of a snapshot and is not there, unless its errors tell of that.
+func (w Wanted) undone(one *Snapshot) (why []string) {
+	if one.ID == "" || one.State == stateError || one.State == stateGone {
+		return nil // nothing can be done with it
+	}
+	miss := func(x *Snapshot, tried bool, what string) {
+		if !tried || len(one.Errors)+len(x.Errors) == 0 {
+			why = append(why, x.ID+" of "+one.Volume+": "+what)
+		}
+	}
+	last := one
+	if w.CopyKey != "" {
+		last = one.Copy
+	}
+	for _, x := range []*Snapshot{one, one.Copy} {
+		if x != nil && w.Lock != "" && x.Locked == "" {
+			miss(x, x.locking, "it was not locked")
+		}
+	}
+	if last == nil {
+		miss(one, one.copied, "it was not copied")
+		last = one
+	}
+	for _, account := range w.Share {
+		if last == one && w.CopyKey != "" || !slices.Contains(last.Shared, account) {
+			miss(last, last.shared, "it was not shared with "+account)
 		}
 	}
 	return why
@@ -132,7 +182,7 @@ func (s *SnapshotSet) Clone() *SnapshotSet {
 	c.Calls, c.Notes, c.Snapshots = slices.Clone(s.Calls), slices.Clone(s.Notes), nil
 	for _, x := range s.Snapshots {
 		one := *x
-		one.Errors = slices.Clone(x.Errors)
+		one.Errors, one.Shared = slices.Clone(x.Errors), slices.Clone(x.Shared)
 		c.Snapshots = append(c.Snapshots, &one)
 	}
 	return &c
@@ -184,17 +234,23 @@ func (g *Gatherer) snapper(ctx context.Context, t containment.Target, o Snapshot
 // they take minutes to hours, for which Await waits. Those that an earlier run of the same case made are taken in place of new ones, if they
 // are of all volumes that the instance has. What fails is in the set.
 func (g *Gatherer) Start(ctx context.Context, t containment.Target, o SnapshotOptions) *SnapshotSet {
-	set := &SnapshotSet{Asked: g.now()}
+	set := &SnapshotSet{Asked: g.now(), Wanted: o.wanted()}
+	ctx, cancel := context.WithTimeoutCause(ctx, itemTime, fmt.Errorf("it took more than %s", itemTime))
+	defer cancel()
 	s, note, err := g.snapper(ctx, t, o, set)
 	if err != nil {
-		set.Error = unknown(err)
+		set.Error = "none was made: " + unknown(err)
 		return set
 	}
-	ctx, cancel := context.WithTimeoutCause(note.in(ctx), itemTime, fmt.Errorf("it took more than %s", itemTime))
-	defer cancel()
-	if err := s.start(ctx); err != nil {
+	ctx = note.in(ctx)
+	switch err := s.start(ctx); {
+	case errors.Is(err, errLost):
+		set.Error = "UNKNOWN whether any was made; what was has the tag " + tagSet + "=" + set.Set + ", and a second run for the case takes it: " + awsconfig.Explain(err).Error()
+	case err != nil:
 		set.Error = "none was made: " + awsconfig.Explain(err).Error()
-	} else {
+	case set.Earlier:
+		s.lockFound(ctx, set.Snapshots...)
+	default:
 		s.lock(ctx, set.Snapshots...)
 	}
 	set.Calls = note.list()
@@ -226,12 +282,15 @@ func (s *snapper) start(ctx context.Context) error {
 
 // earlier looks for a set of this case that is of all volumes, and takes the latest.
 func (s *snapper) earlier(ctx context.Context, volumes []string) error {
-	found, err := s.find(ctx, types.Filter{Name: aws.String("tag:" + tagCase), Values: []string{s.o.Case}}, types.Filter{Name: aws.String("tag:" + tagInstance), Values: []string{s.t.Name}})
+	found, err := s.find(ctx, tagged(tagCase, s.o.Case), tagged(tagInstance, s.t.Name))
 	if err != nil {
 		return err
 	}
 	sets := map[string][]*Snapshot{}
 	for _, f := range found {
+		if tagOf(f.Tags, tagCase) != s.o.Case || tagOf(f.Tags, tagInstance) != s.t.Name {
+			continue
+		}
 		if set := tagOf(f.Tags, tagSet); set != "" && tagOf(f.Tags, tagCopyOf) == "" {
 			sets[set] = append(sets[set], snapshotOf(f))
 		}
@@ -251,75 +310,51 @@ func (s *snapper) earlier(ctx context.Context, volumes []string) error {
 	return nil
 }
 
-// createTries is how often the set is asked for.
-const createTries = 5
-
-// create asks for a new set. The call has no token by which EC2 would know it again: if no answer came the set is looked for by its tag before
-// another is asked for, and the SDK tries nothing again by itself.
+// create asks for a new set. What EC2 made is known by the set's tag.
 func (s *snapper) create(ctx context.Context, volumes []string) error {
 	var random [8]byte
 	rand.Read(random[:]) //nolint:errcheck // it never fails
 	s.set.Set = hex.EncodeToString(random[:])
 	tags := []types.Tag{{Key: aws.String(tagCase), Value: &s.o.Case}, {Key: aws.String(tagInstance), Value: &s.t.Name}, {Key: aws.String(tagSet), Value: &s.set.Set}}
 	about := fmt.Sprintf("evidence of %s, case %.100s", s.t.Name, plainText(s.o.Case))
-	var err error
-	for try := range createTries {
-		if try > 0 {
-			if serr := s.g.sleep(ctx, time.Second<<try); serr != nil {
-				return errors.Join(err, serr)
-			}
-		}
-		var out *ec2.CreateSnapshotsOutput
-		out, err = s.ec2.CreateSnapshots(ctx, &ec2.CreateSnapshotsInput{
+	lacks := "EC2 made no snapshot of this volume"
+	err := s.once(ctx, func(ctx context.Context) error {
+		out, err := s.ec2.CreateSnapshots(ctx, &ec2.CreateSnapshotsInput{
 			InstanceSpecification: &types.InstanceSpecification{InstanceId: &s.t.Name}, Description: &about,
 			TagSpecifications: []types.TagSpecification{{ResourceType: types.ResourceTypeSnapshot, Tags: tags}},
-		}, func(o *ec2.Options) { o.Retryer = aws.NopRetryer{} })
-		if err == nil {
-			for _, x := range out.Snapshots {
-				s.set.Snapshots = append(s.set.Snapshots, &Snapshot{
-					ID: aws.ToString(x.SnapshotId), Volume: aws.ToString(x.VolumeId), GiB: aws.ToInt32(x.VolumeSize), Encrypted: aws.ToBool(x.Encrypted),
-					State: cmp.Or(string(x.State), statePending), Progress: aws.ToString(x.Progress), Started: aws.ToTime(x.StartTime).UTC(),
-				})
-			}
-			for _, v := range volumes {
-				if !slices.ContainsFunc(s.set.Snapshots, func(x *Snapshot) bool { return x.Volume == v }) {
-					s.set.Snapshots = append(s.set.Snapshots, &Snapshot{Volume: v, State: stateError, Errors: []string{"EC2 made no snapshot of this volume"}})
-				}
-			}
-			return nil
-		}
-		switch code := awsconfig.Code(err); code {
-		case "", "InternalError", "Unavailable", "ServiceUnavailable": // it may have been done
-			if s.made(ctx, volumes) {
-				return nil
-			}
-		case "RequestLimitExceeded", "Throttling", "SnapshotCreationPerVolumeRateExceeded", "ConcurrentSnapshotLimitExceeded":
-		default:
+		}, askOnce)
+		if err != nil {
 			return err
 		}
-	}
-	return err
-}
-
-// madeLooks is how often a set is looked for whose answer did not come: EC2 shows what was made after some seconds.
-const madeLooks = 3
-
-// made looks for the set that was asked for.
-func (s *snapper) made(ctx context.Context, volumes []string) bool {
-	for range madeLooks {
-		if s.g.sleep(ctx, 2*time.Second) != nil {
+		for _, x := range out.Snapshots {
+			s.set.Snapshots = append(s.set.Snapshots, &Snapshot{
+				ID: aws.ToString(x.SnapshotId), Volume: aws.ToString(x.VolumeId), GiB: aws.ToInt32(x.VolumeSize), Encrypted: aws.ToBool(x.Encrypted),
+				State: cmp.Or(string(x.State), statePending), Progress: aws.ToString(x.Progress), Started: aws.ToTime(x.StartTime).UTC(),
+			})
+		}
+		return nil
+	}, func(ctx context.Context, last bool) bool {
+		found, err := s.find(ctx, tagged(tagSet, s.set.Set))
+		// A volume may have been detached since: fewer than there were are the set, too, if no more of them turn up.
+		if err != nil || len(found) == 0 || len(found) < len(volumes) && !last {
 			return false
 		}
-		found, err := s.find(ctx, types.Filter{Name: aws.String("tag:" + tagSet), Values: []string{s.set.Set}})
-		if err == nil && len(found) >= len(volumes) {
-			for _, f := range found {
-				s.set.Snapshots = append(s.set.Snapshots, snapshotOf(f))
-			}
-			s.set.Notes = append(s.set.Notes, "EC2's answer was lost: the snapshots were found by their tag")
-			return true
+		for _, f := range found {
+			s.set.Snapshots = append(s.set.Snapshots, snapshotOf(f))
+		}
+		s.set.Notes = append(s.set.Notes, "EC2's answer was lost: the snapshots were found by their tag")
+		lacks = "no snapshot of this volume was found by the tag of the set"
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	for _, v := range volumes {
+		if !slices.ContainsFunc(s.set.Snapshots, func(x *Snapshot) bool { return x.Volume == v }) {
+			s.set.Snapshots = append(s.set.Snapshots, &Snapshot{Volume: v, State: stateError, Errors: []string{lacks}})
 		}
 	}
-	return false
+	return nil
 }
 
 // find lists snapshots of the account.
@@ -350,6 +385,13 @@ func (x *Snapshot) update(f types.Snapshot) {
 		x.Completed = f.CompletionTime.UTC()
 	}
 }
+
+// tagged is a filter by a tag. EC2 knows wild cards in filters; who compares the tags that it answers with need not trust it.
+func tagged(key, value string) types.Filter {
+	return types.Filter{Name: aws.String("tag:" + key), Values: []string{wild.Replace(value)}}
+}
+
+var wild = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`)
 
 func tagOf(tags []types.Tag, key string) string {
 	for _, t := range tags {

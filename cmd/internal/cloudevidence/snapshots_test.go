@@ -127,6 +127,130 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
+// Nobody knows whether a set was made whose answer did not come, unless it is found: also when the time is up, and a volume is gone meanwhile.
+func TestLostForGood(t *testing.T) {
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	w.fault(func(int, *awsfake.Call) awsfake.Fault {
+		cancel()
+		return awsfake.Fault{Lost: true, After: true}
+	}, "CreateSnapshots")
+	set := w.gatherer.Start(ctx, w.target, cloudevidence.SnapshotOptions{Case: "42"})
+	if set.Error != "" || len(set.Snapshots) != 2 || !strings.Contains(strings.Join(set.Notes, ""), "EC2's answer was lost") || w.count("CreateSnapshots") != 1 {
+		t.Errorf("interrupted: %+v", set)
+	}
+
+	w = newWorld(t)
+	w.fault(func(int, *awsfake.Call) awsfake.Fault {
+		w.region.Lag = 100 // it cannot be seen for long
+		return awsfake.Fault{Lost: true, After: true}
+	}, "CreateSnapshots")
+	ctx, cancel = context.WithCancel(t.Context())
+	w.gatherer.Sleep = func(ctx context.Context, d time.Duration) error {
+		cancel()
+		return w.cloud.Sleep(ctx, d)
+	}
+	set = w.gatherer.Start(ctx, w.target, cloudevidence.SnapshotOptions{Case: "42"})
+	if !strings.HasPrefix(set.Error, "UNKNOWN whether any was made; what was has the tag shotglass-set="+set.Set) || len(w.region.Snapshots) != 2 {
+		t.Errorf("not seen: %+v", set)
+	}
+
+	w = newWorld(t)
+	w.fault(func(n int, c *awsfake.Call) awsfake.Fault {
+		w.instance.Devices = w.instance.Devices[:1] // detached just before
+		return awsfake.Fault{Lost: true, After: true}
+	}, "CreateSnapshots")
+	set = w.start(cloudevidence.SnapshotOptions{})
+	w.await(set, cloudevidence.SnapshotOptions{})
+	if why := set.Unfinished(); len(w.region.Snapshots) != 1 || !strings.Contains(strings.Join(why, "\n"), "no snapshot of this volume was found by the tag of the set") {
+		t.Errorf("detached: %d in EC2, %q", len(w.region.Snapshots), why)
+	}
+}
+
+// What was asked for and is not there is missing, however it came so; the calls that changed something are listed.
+func TestWanted(t *testing.T) {
+	key := "alias/evidence"
+	o := cloudevidence.SnapshotOptions{Case: "42", LockDays: 7, CopyKey: key, Share: []string{"444455556666"}}
+	w := newWorld(t)
+	w.region.SnapshotLooks = 3
+	locks := 0
+	w.fault(func(n int, c *awsfake.Call) awsfake.Fault {
+		if locks = n; n > 2 { // those of the copies
+			return denied(n, c)
+		}
+		return awsfake.Fault{}
+	}, "LockSnapshot")
+	set := w.start(o)
+	w.await(set, o)
+	why := set.Unfinished()
+	if len(why) != 2 || !strings.Contains(why[0], "the copy of "+set.Snapshots[0].ID+": it was not locked: ") || locks != 4 {
+		t.Errorf("copies that are not locked: %q", why)
+	}
+	listed := map[string]int{}
+	for _, c := range set.Calls {
+		listed[c.Operation]++
+	}
+	if listed["CopySnapshot"] != 2 || listed["ModifySnapshotAttribute"] != 2 || listed["LockSnapshot"] != 4 || listed["DescribeSnapshots"] >= w.count("DescribeSnapshots")-2 {
+		t.Errorf("%v of %d", listed, w.count("DescribeSnapshots"))
+	}
+
+	// A second run finds the copies by their tags, though by an alias it cannot know their key, and locks them.
+	w.cloud.Edit(func() { w.cloud.Fault = nil })
+	set = w.start(o)
+	w.await(set, o)
+	if why := set.Unfinished(); len(why) > 0 || w.count("CopySnapshot") != 2 || set.Snapshots[1].Copy.Locked != "governance, 7 days" {
+		t.Errorf("found copies: %q, %+v", why, set.Snapshots[1].Copy)
+	}
+
+	// Nobody came to copy, lock and share what was stored already.
+	w = newWorld(t)
+	w.await(w.start(cloudevidence.SnapshotOptions{}), cloudevidence.SnapshotOptions{})
+	set = w.start(o)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.gatherer.Await(ctx, w.target, set, o, nil); err == nil {
+		t.Error("it did not notice that nobody waits")
+	}
+	all := strings.Join(set.Unfinished(), "\n")
+	if set.Wanted.CopyKey != key || !strings.Contains(all, "it was not copied") || !strings.Contains(all, "it was not shared with 444455556666") {
+		t.Errorf("%q %+v", all, set.Wanted)
+	}
+}
+
+// A copy whose answer was lost is looked for before another is asked for.
+func TestLostCopy(t *testing.T) {
+	for name, f := range map[string]awsfake.Fault{"lost after": {Lost: true, After: true}, "throttled": {Error: awsfake.Throttled}} {
+		w := newWorld(t)
+		w.fault(func(n int, _ *awsfake.Call) awsfake.Fault {
+			if n == 1 {
+				return f
+			}
+			return awsfake.Fault{}
+		}, "CopySnapshot")
+		o := cloudevidence.SnapshotOptions{CopyKey: "key-1"}
+		set := w.start(o)
+		w.await(set, o)
+		if why := set.Unfinished(); len(why) > 0 || len(w.region.Snapshots) != 4 {
+			t.Errorf("%s: %q, %d in EC2", name, why, len(w.region.Snapshots))
+		}
+	}
+}
+
+// A case is compared as it is: EC2 has wild cards.
+func TestCaseOfWildCards(t *testing.T) {
+	w := newWorld(t)
+	w.start(cloudevidence.SnapshotOptions{Case: "42"})
+	for _, name := range []string{"4*", "4?", `4*?\`} {
+		if set := w.start(cloudevidence.SnapshotOptions{Case: name}); set.Earlier {
+			t.Errorf("%s takes the snapshots of 42", name)
+		}
+		if set := w.start(cloudevidence.SnapshotOptions{Case: name}); !set.Earlier {
+			t.Errorf("%s does not find its own", name)
+		}
+	}
+}
+
 // What EBS's own key encrypts cannot be shared: that is said, and a copy under another key is shared in its place, and found by a second run.
 func TestShare(t *testing.T) {
 	w := newWorld(t)
@@ -156,20 +280,6 @@ func TestShare(t *testing.T) {
 		if s.Lock != "governance 30" {
 			t.Errorf("%s: %q", id, s.Lock)
 		}
-	}
-}
-
-// A lock in compliance mode is one only in words; what refuses a lock is told, and the snapshots stand.
-func TestLock(t *testing.T) {
-	w := newWorld(t)
-	set := w.start(cloudevidence.SnapshotOptions{LockDays: 1, Compliance: true})
-	if s := set.Snapshots[0]; s.Locked != "compliance, 1 days" || w.region.Snapshots[s.ID].Lock != "compliance 1" {
-		t.Errorf("%+v", s)
-	}
-	w.fault(denied, "LockSnapshot")
-	set = w.start(cloudevidence.SnapshotOptions{Case: "other", LockDays: 1})
-	if why := set.Unfinished(); set.Error != "" || len(set.Snapshots) != 2 || !strings.Contains(strings.Join(why, "\n"), "it was not locked: ") {
-		t.Errorf("%q %+v", why, set)
 	}
 }
 
