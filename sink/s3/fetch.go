@@ -55,11 +55,12 @@ func (r *reader) fetch(f *filling) error {
 	return nil
 }
 
-// get reads up to end of one object. An object that is gone is read by its version, if there is one and we may.
+// get reads up to end of one object. An object that is gone, which S3 denies to who may not list the bucket, is read by its version, if
+// there is one and we may.
 func (r *reader) get(ctx context.Context, st *stretch, f *filling, end int64) error {
 	pinned := st.pinned.Load()
 	err := r.getUncut(ctx, st, f, end, pinned)
-	if pinned || st.version == nil || !errors.Is(err, ErrReplaced) && !errors.Is(err, fs.ErrNotExist) {
+	if pinned || st.version == nil || !errors.Is(err, ErrReplaced) && !errors.Is(err, fs.ErrNotExist) && !denied(err) {
 		return err
 	}
 	if r.getUncut(ctx, st, f, end, true) != nil {

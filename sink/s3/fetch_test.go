@@ -169,6 +169,16 @@ func TestReadOfAnother(t *testing.T) {
 		{"deleted", false, func(f *weather) { delete(f.objects, "case-1/image.lime") }, fs.ErrNotExist},
 		{"replaced, versions", true, func(f *weather) { f.store("case-1/image.lime", "y", other) }, nil},
 		{"deleted, versions", true, func(f *weather) { delete(f.objects, "case-1/image.lime") }, nil},
+		{"deleted, versions, and we may not list", true, func(f *weather) {
+			delete(f.objects, "case-1/image.lime")
+			f.fault = func(c call, w http.ResponseWriter) bool {
+				if c.Op == "GetObject" && c.Query["versionId"] == nil {
+					apiError(w, 403, "AccessDenied")
+					return true
+				}
+				return false
+			}
+		}, nil},
 		{"replaced, the version removed", true, func(f *weather) {
 			clear(f.versions)
 			f.store("case-1/image.lime", "y", other)
