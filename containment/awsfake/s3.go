@@ -15,6 +15,8 @@ type Bucket struct {
 	// Settings are what was put, as XML, by the name of the subresource: "versioning", "encryption".
 	Settings map[string]string
 	Policy   string
+	// Objects are what is in it, by key.
+	Objects map[string][]byte
 	// Open is what the ACL gives to groups: "READ" to "global/AllUsers".
 	Open map[string]string
 	// Lag is how many reads of a setting do not see yet what was put before them.
@@ -102,13 +104,17 @@ func (c *Cloud) bucketService() *service {
 		ops["Get"+s.name] = operation{action: "s3:Get" + s.read, on: onBucket, do: s.guarded("s3:Get"+s.read, s.get)}
 		ops["Put"+s.name] = operation{action: "s3:Put" + s.write, on: onBucket, writes: true, do: s.guarded("s3:Put"+s.write, s.put)}
 	}
-	return with(&service{prefix: "s3", proto: restXML, ops: ops, route: func(r *Request) string {
+	return with(with(&service{prefix: "s3", proto: restXML, ops: ops, route: func(r *Request) string {
 		if read := bucketRead(r); read != "" {
 			r.Path = map[string]string{"bucket": strings.Trim(r.HTTP.URL.Path, "/")}
 			return read
 		}
 		name, key, _ := strings.Cut(strings.TrimPrefix(r.HTTP.URL.Path, "/"), "/")
 		r.Path = map[string]string{"bucket": name}
+		if name := objectRead(r, key); name != "" {
+			r.Path["key"] = key
+			return name
+		}
 		if key == "" {
 			for _, s := range bucketSettings {
 				if r.HTTP.URL.Query().Has(s.query) {
@@ -125,7 +131,7 @@ func (c *Cloud) bucketService() *service {
 			}
 		}
 		return r.HTTP.Method + " " + r.HTTP.URL.String()
-	}}, bucketReadOps())
+	}}, bucketReadOps()), objectOps)
 }
 
 func onBucket(r *Request) []string {

@@ -147,7 +147,6 @@ func TestMissing(t *testing.T) {
 		want  string
 	}{
 		"none":      {nil, flowlogs.Reader{}, "", "there is no flow log of vpc-00000001"},
-		"s3":        {[]awsfake.FlowLog{{ID: "fl-1", On: "vpc-00000001", Traffic: "ALL", Bucket: "arn:aws:s3:::flows"}}, flowlogs.Reader{}, "", "fl-1 was not read: it goes to s3 (arn:aws:s3:::flows)"},
 		"rejects":   {[]awsfake.FlowLog{{ID: "fl-1", On: "vpc-00000001", Traffic: "REJECT", Group: "flows"}}, flowlogs.Reader{}, "", "rejected alone"},
 		"addresses": {[]awsfake.FlowLog{{ID: "fl-1", On: "vpc-00000001", Traffic: "ALL", Group: "flows", Format: "${bytes}"}}, flowlogs.Reader{}, "", "does not record who talked to whom"},
 		"no group":  {[]awsfake.FlowLog{{ID: "fl-1", On: "vpc-00000001", Traffic: "ALL", Group: "gone"}}, flowlogs.Reader{}, "", "log group does not exist"},
@@ -188,11 +187,15 @@ func TestPolicy(t *testing.T) {
 	}
 	w := newWorld(t)
 	w.log(awsfake.FlowLog{ID: "fl-1", On: "vpc-00000001", Traffic: "ALL", Group: "flows", Format: flowlogs.DefaultFormat}, line("192.0.2.1", "10.0.0.1", 1, 2, 5, awsfake.Start, "ACCEPT"))
+	second, at := s3Log("fl-2"), awsfake.Start.Add(-time.Hour)
+	second.On, second.Format = w.eni, flowlogs.DefaultFormat+" ${pkt-srcaddr}"
+	w.log(second)
+	w.put(w.r.AddBucket("flows"), second, at, packed(head, w.at(w.eni, "192.0.2.1", "10.0.0.1", 10, at)))
 	if err := w.cloud.Restrict(responder, doc); err != nil {
 		t.Fatal(err)
 	}
 	w.cloud.Reset()
-	if got := w.read(flowlogs.Reader{}); len(got.Missing) > 0 {
+	if got := w.read(flowlogs.Reader{Since: at, Until: awsfake.Start}); len(got.Missing) > 0 {
 		t.Errorf("%q", got.Missing)
 	}
 	var p awsfake.Policy

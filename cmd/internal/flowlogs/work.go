@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -24,10 +25,17 @@ type work struct {
 	cfg   aws.Config
 	own   []netip.Addr
 	since time.Time // from then on a log should have lines
-	left  int64     // bytes that may still be read
 	scans []*scan   // that were read
 	gaps  []gap
+
+	mu   sync.Mutex // guards what follows, and a scan's lines and sums, while files are read
+	left int64      // bytes that may still be read
 }
+
+// A stopError ends the reading of a log.
+type stopError struct{ why string }
+
+func (e *stopError) Error() string { return e.why }
 
 // A scan is a log as it is read.
 type scan struct {
@@ -45,7 +53,7 @@ type gap struct{ on, why string }
 func (w *work) read(ctx context.Context, l types.FlowLog) {
 	s := &scan{Log: logOf(l), group: aws.ToString(l.LogGroupName), form: parseFormat(aws.ToString(l.LogFormat)), sums: &peers{own: w.own, by: map[netip.Addr]*Peer{}}}
 	defer func() { w.Logs = append(w.Logs, *s.Log) }()
-	before := len(w.Missing)
+	before, gaps := len(w.Missing), len(w.gaps)
 	if e := aws.ToString(l.DeliverLogsErrorMessage); e != "" {
 		w.missed("%s is not delivered whole: %s", s.ID, e)
 	}
@@ -56,11 +64,18 @@ func (w *work) read(ctx context.Context, l types.FlowLog) {
 	case l.TrafficType == types.TrafficTypeReject:
 		w.gap(s, "%s records what was rejected alone", s.ID)
 		return
-	case l.LogDestinationType != types.LogDestinationTypeCloudWatchLogs && l.LogDestinationType != "":
-		w.gap(s, "%s was not read: it goes to %s (%s), and only those in CloudWatch Logs are read", s.ID, l.LogDestinationType, s.To)
+	}
+	p, inS3 := w.placeOf(l)
+	inS3 = inS3 && l.LogDestinationType == types.LogDestinationTypeS3
+	switch {
+	case inS3 && l.DestinationOptions != nil && l.DestinationOptions.FileFormat == types.DestinationFileFormatParquet:
+		w.gap(s, "%s was not read: it goes to %s as Parquet, and only text is read", s.ID, s.To)
+		return
+	case !inS3 && s.group == "":
+		w.gap(s, "%s was not read: it goes to %s (%s), and only those in CloudWatch Logs and S3 are read", s.ID, l.LogDestinationType, s.To)
 		return
 	}
-	if k := slices.IndexFunc(w.scans, func(have *scan) bool { return have.group == s.group }); k >= 0 {
+	if k := slices.IndexFunc(w.scans, func(have *scan) bool { return !inS3 && have.group == s.group }); k >= 0 {
 		w.missed("%s and %s write to the same streams of %s: lines of both were counted, and bytes and flows may be twice what they were", w.scans[k].ID, s.ID, s.group)
 		return
 	}
@@ -68,11 +83,18 @@ func (w *work) read(ctx context.Context, l types.FlowLog) {
 		return // it has nothing more
 	}
 	w.scans = append(w.scans, s)
-	if err := w.readGroup(ctx, cloudwatchlogs.NewFromConfig(w.cfg), s); err != nil {
+	var err error
+	if inS3 {
+		err = w.readBucket(ctx, s, p)
+		w.tellOther(s)
+	} else {
+		err = w.readGroup(ctx, cloudwatchlogs.NewFromConfig(w.cfg), s)
+	}
+	if err != nil {
 		w.missed("%s: %v", s.ID, awsconfig.Explain(err))
 	}
 	w.tell(s, l)
-	s.whole = len(w.Missing) == before && !s.From.After(w.since)
+	s.whole = len(w.Missing) == before && len(w.gaps) == gaps
 }
 
 // tell says what the lines of a log leave open.
@@ -102,13 +124,43 @@ func (w *work) gap(s *scan, format string, v ...any) {
 	w.gaps = append(w.gaps, gap{s.On, fmt.Sprintf(format, v...)})
 }
 
+// tellOther says if the lines of a file cannot be told from those of who was talked to.
+func (w *work) tellOther(s *scan) {
+	_, at := s.form["interface-id"]
+	if _, of := s.form["instance-id"]; !at && !of && !slices.Contains(w.i.Interfaces, s.On) {
+		w.missed("%s records neither interface-id nor instance-id: flows within %s were recorded at both ends, and may be counted twice", s.ID, s.On)
+	}
+}
+
 // line counts a line of a log.
 func (w *work) line(s *scan, text string) error {
-	if w.left -= int64(len(text)); w.left < 0 {
-		return fmt.Errorf("more than %d bytes: the rest was not read, after %d lines", cmp.Or(w.Bytes, defaultBytes), s.Lines)
+	if err := w.spend(s, len(text)); err != nil {
+		return err
 	}
+	w.count(s, s.form, text)
+	return nil
+}
+
+// spend takes n bytes off what may be read.
+func (w *work) spend(s *scan, n int) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.left -= int64(n); w.left < 0 {
+		return &stopError{fmt.Sprintf("more than %d bytes: the rest was not read, after %d lines", cmp.Or(w.Bytes, defaultBytes), s.Lines)}
+	}
+	return nil
+}
+
+// count counts a line in a format, if it is of the time.
+func (w *work) count(s *scan, f format, text string) {
+	x, k := f.parse(text)
+	if k == aFlow && (!x.end.IsZero() && x.end.Before(w.Since) || !w.Until.IsZero() && x.start.After(w.Until)) {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	s.Lines++
-	switch x, k := s.form.parse(text); k {
+	switch k {
 	case aFlow:
 		s.sums.add(x)
 	case lost:
@@ -118,7 +170,6 @@ func (w *work) line(s *scan, text string) error {
 	case bad:
 		s.Bad++
 	}
-	return nil
 }
 
 // finish adds the logs up. Those of the VPC, its subnets and its interfaces record the same flows, as do two of one thing; those of two subnets, or two interfaces, do not.

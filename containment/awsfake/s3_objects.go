@@ -1,0 +1,60 @@
+package awsfake
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// objectOps are S3's reads of objects.
+var objectOps = map[string]operation{
+	"ListObjectsV2": {action: "s3:ListBucket", on: onBucket, do: (&setting{}).guarded("s3:ListBucket", listObjects)},
+	"GetObject": {action: "s3:GetObject", on: func(r *Request) []string { return []string{onBucket(r)[0] + "/" + r.Path["key"]} },
+		do: (&setting{}).guarded("s3:GetObject", getObject)},
+}
+
+// objectRead is the operation among these that a request is for; empty: none.
+func objectRead(r *Request, key string) string {
+	switch {
+	case r.HTTP.Method != http.MethodGet:
+		return ""
+	case key != "":
+		return "GetObject"
+	case r.HTTP.URL.Query().Get("list-type") == "2":
+		return "ListObjectsV2"
+	}
+	return ""
+}
+
+func listObjects(r *Request, b *Bucket) (any, error) {
+	q := r.HTTP.URL.Query()
+	var keys []string
+	for _, k := range sorted(b.Objects) {
+		if strings.HasPrefix(k, q.Get("prefix")) {
+			keys = append(keys, k)
+		}
+	}
+	from, _ := strconv.Atoi(q.Get("continuation-token"))
+	keys = keys[min(from, len(keys)):]
+	size := 1000
+	if n := r.Cloud.PageSize; n > 0 {
+		size = n
+	}
+	x := X{Name: "ListBucketResult", Kids: []X{el("Name", b.Name), el("Prefix", q.Get("prefix")), el("IsTruncated", size < len(keys))}}
+	if size < len(keys) {
+		keys = keys[:size]
+		x.Kids = append(x.Kids, el("NextContinuationToken", from+size))
+	}
+	for _, k := range keys {
+		x.Kids = append(x.Kids, el("Contents", []X{el("Key", k), el("Size", len(b.Objects[k])), el("LastModified", stamp(Start)), el("StorageClass", "STANDARD")}))
+	}
+	return xmlOf(x), nil
+}
+
+func getObject(r *Request, b *Bucket) (any, error) {
+	body, ok := b.Objects[r.Path["key"]]
+	if !ok {
+		return nil, &Error{Code: "NoSuchKey", Message: "The specified key does not exist.", Status: http.StatusNotFound}
+	}
+	return &rest{body: string(body)}, nil
+}
