@@ -219,20 +219,20 @@ func (o *keyRun) trace(ctx context.Context, c *console) (*keytrail.Found, contai
 	o.tracer.Accounts = append(o.tracer.Accounts, who.Account)
 	o.tracer.Config, o.tracer.History = accounts.Config, &trail.History{Config: accounts.Config, Pace: testOnlyPace}
 	o.tracer.Tell = func(text string) { c.info("%s: %s", o.target, printable(text)) }
-	if back := time.Since(o.tracer.Since); back > trail.Kept+time.Hour && o.tracer.Logs == nil {
-		c.warn("the event history has 90 days; what was before is in log files alone (--trail)")
-	}
 	found, err := o.tracer.Trace(sctx, o.target)
+	if kept := time.Now().Add(-trail.Kept); err == nil && o.tracer.Logs == nil && o.tracer.Since.Before(kept.Add(-time.Hour)) {
+		found.Gaps = append(found.Gaps, keytrail.Gap{What: "events of before " + clock(kept), Why: "the event history has 90 days; what was before is in log files alone (--trail)"})
+	}
 	return found, who, err
 }
 
 // keyCode is the exit code of a trace.
 func keyCode(f *keytrail.Found) int {
 	switch {
+	case !f.Known():
+		return exitFailed
 	case f.Blindness() == 0:
 		return exitOK
-	case f.Owner.ARN == "" && f.Use.Events == 0:
-		return exitFailed
 	}
 	return exitPartial
 }

@@ -43,6 +43,8 @@ type keyRecord struct {
 	NotSeen []string        `json:"not_seen"`
 	// Worst are the first of the events, the worst first.
 	Worst []keytrail.Act `json:"worst,omitempty"`
+	// WorstOf is how many there are, those that Worst leaves out with them.
+	WorstOf int `json:"worst_of,omitempty"`
 	// Events is the file with all of them, as CloudTrail has them: JSON Lines, in order of time, with gzip.
 	Events keyEvents `json:"events"`
 }
@@ -79,7 +81,7 @@ func (o *keyRun) keep(ctx context.Context, c *console, f *keytrail.Found, who co
 	base := safeName(f.Target.Short()) + now.Format("-20060102T150405Z")
 	r := keyRecord{Version: 1, Case: o.caseID, Written: now, Tool: toolInfo(), Caller: who.ARN, AWS: o.contain.access.recorded(), Trace: f, NotSeen: keytrail.Blind}
 	list := worst(f.Events)
-	r.Worst = list[:min(len(list), recordedActs)]
+	r.Worst, r.WorstOf = list[:min(len(list), recordedActs)], len(list)
 	events, err := zippedEvents(f.Events)
 	if err != nil {
 		return err

@@ -99,7 +99,7 @@ func printOwner(out io.Writer, f *keytrail.Found) {
 		row("state", "%s", credentialText(*k))
 	}
 	if o.Gone {
-		row("gone", "it is not in the account any more")
+		row("gone", "%s", goneText(f))
 	}
 	if o.How != "" {
 		row("known by", "%s", o.How)
@@ -124,6 +124,21 @@ func printOwner(out io.Writer, f *keytrail.Found) {
 			row("also has", "%s", strings.TrimSpace(x.Kind+" "+x.ID+" "+credentialText(x)))
 		}
 	}
+}
+
+// goneText says what is not there. That it ever was, only an event tells.
+func goneText(f *keytrail.Found) string {
+	what := "user"
+	switch {
+	case f.Target.Kind == containment.AccessKey:
+		what = "key"
+	case f.Target.Kind == containment.Role:
+		what = "role"
+	}
+	if f.Known() {
+		return "IAM has no such " + what + " any more"
+	}
+	return "IAM HAS NO SUCH " + strings.ToUpper(what) + ", and CloudTrail no call of it: it is gone, or never was; look at how it is written"
 }
 
 // abilities are the actions in a line: those that policies allow, and those that only IAM's simulation knows of.
@@ -185,13 +200,14 @@ func agoText(t time.Time) string {
 func printUse(out io.Writer, f *keytrail.Found) {
 	u := f.Use
 	if u.Events == 0 && f.Blindness() > 0 {
-		fmt.Fprintln(out, "  WHAT IT DID IS NOT KNOWN: no event was found, and not all could be looked at")
+		fmt.Fprintf(out, "  WHAT IT DID IS NOT KNOWN: no event was found %s, and not all could be looked at\n", f.Looked())
 		return
 	}
 	if u.Events == 0 {
-		fmt.Fprintf(out, "  did nothing that CloudTrail's management events have since %s\n", clock(f.Since))
+		fmt.Fprintf(out, "  did nothing that CloudTrail's management events have %s\n", f.Looked())
 		return
 	}
+	fmt.Fprintf(out, "  looked %s\n", f.Looked())
 	fmt.Fprintf(out, "  did %s, from %s to %s: %d denied, %d failed otherwise; addresses: %d, user agents: %d, regions: %d, identities made or taken: %d\n",
 		plural(u.Events, "call"), clock(u.First), clock(u.Last), u.DeniedIn, u.FailedIn, len(u.Addresses), len(u.Agents), len(u.Regions), len(f.Subjects)-1)
 	var parts []string

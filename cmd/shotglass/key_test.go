@@ -21,7 +21,7 @@ func stolenKey(c *cloudTest) {
 	us, far := a.Region("us-east-1"), a.Region("ap-south-1")
 	backup := a.AddUser("/", "backup")
 	event := func(id, at, name, service, region, by, rest string) awsfake.TrailEvent {
-		return awsfake.TrailEvent{JSON: `{"eventID":"` + id + `","eventTime":"2026-11-22T0` + at + `:00Z","eventName":"` + name + `","eventSource":"` + service + `.amazonaws.com","awsRegion":"` + region + `",
+		return awsfake.TrailEvent{JSON: `{"eventID":"` + id + `","eventTime":"` + time.Now().UTC().AddDate(0, 0, -1).Format(time.DateOnly) + `T0` + at + `:00Z","eventName":"` + name + `","eventSource":"` + service + `.amazonaws.com","awsRegion":"` + region + `",
 			"recipientAccountId":"111122223333","sourceIPAddress":"198.51.100.7","userAgent":"evil\u001b[2J","userIdentity":` + by + `,` + rest + `}`}
 	}
 	alice := `{"type":"IAMUser","arn":"arn:aws:iam::111122223333:user/team/alice","userName":"alice","accessKeyId":"` + c.key.ID + `"}`
@@ -105,6 +105,26 @@ func TestKeyContain(t *testing.T) {
 	c.has("the refusal", errs, "NOT CONTAINED")
 }
 
+// What nobody knows is not called harmless, and how far was looked is said with it.
+func TestKeyNothing(t *testing.T) {
+	c := newCloudTest(t)
+	for _, name := range []string{"user/typo", "role/typo", "AKIATYPOTYPOTYPOTYPO"} {
+		out, _ := c.run(exitFailed, "key", name)
+		c.has("the result", out, "IAM HAS NO SUCH", "or never was", "eu-west-1")
+	}
+	out, _ := c.run(exitOK, "key", "--trail-region", "eu-west-1", c.key.ID)
+	c.has("the result", out, "did nothing that CloudTrail's management events have from ", " to ", " in eu-west-1")
+	c.out = t.TempDir()
+	out, errs := c.run(exitPartial, "key", "--since", "400d", "-o", c.out, "--unsigned", c.key.ID)
+	c.has("the result", out, "NOT KNOWN: no event was found from "+time.Now().UTC().AddDate(0, 0, -90).Format(time.DateOnly))
+	c.has("the story", errs, "the event history has 90 days")
+	p := c.page(exitMismatch, c.out) // it is not signed
+	c.has("the page", p, "none was found")
+	if strings.Contains(p, "0001-01-01") {
+		t.Error("the page has a time that is none")
+	}
+}
+
 func TestKeyUsage(t *testing.T) {
 	c := newCloudTest(t)
 	for _, tt := range []struct {
@@ -135,7 +155,7 @@ func TestKeyUsage(t *testing.T) {
 func TestKeyLogs(t *testing.T) {
 	c := newCloudTest(t)
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "a.json"), []byte(`{"Records":[{"eventID":"9","eventTime":"2026-11-20T00:00:00Z","eventName":"GetObject","eventSource":"s3.amazonaws.com","eventCategory":"Data",
+	if err := os.WriteFile(filepath.Join(dir, "a.json"), []byte(`{"Records":[{"eventID":"9","eventTime":"`+time.Now().UTC().AddDate(0, 0, -2).Format(time.RFC3339)+`","eventName":"GetObject","eventSource":"s3.amazonaws.com","eventCategory":"Data",
 		"userIdentity":{"accessKeyId":"`+c.key.ID+`","type":"IAMUser","arn":"arn:aws:iam::111122223333:user/team/alice"}}]}`), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -66,7 +66,15 @@ func keyInquiry(rec *keyRecord) *report.Inquiry {
 			q.About = append(q.About, p)
 		}
 	}
-	add("Events", "%d since %s, %d denied, %d failed otherwise; the first at %s, the last at %s", u.Events, clock(f.Since), u.DeniedIn, u.FailedIn, clock(u.First), clock(u.Last))
+	add("Looked", "%s", f.Looked())
+	if u.Events == 0 {
+		add("Events", "none was found")
+	} else {
+		add("Events", "%d, %d denied, %d failed otherwise; the first at %s, the last at %s", u.Events, u.DeniedIn, u.FailedIn, clock(u.First), clock(u.Last))
+	}
+	if !f.Known() {
+		q.State, q.Class = "nothing became known", "bad"
+	}
 	add("Looked by", "%s", rec.Caller)
 	for _, t := range rec.NotSeen {
 		add("Not seen", "%s", t)
@@ -84,6 +92,9 @@ func keyTables(rec *keyRecord) (list []report.Table) {
 		}
 	}
 	acts := report.Table{Title: "What it did, the worst first", Head: []string{"UTC", "Kind", "Call", "Error", "About", "Region", "From", "As"}}
+	if n := len(rec.Worst); rec.WorstOf > n {
+		acts.Title += fmt.Sprintf(" (%d of %d; the file beside the record has all)", n, rec.WorstOf)
+	}
 	for _, a := range rec.Worst {
 		acts.Rows = append(acts.Rows, []string{clock(a.Time), string(a.Class), a.Service + ":" + a.Call(), a.Error, strings.Join(a.About, " "), a.Region, a.Address, a.Of})
 	}

@@ -1,6 +1,7 @@
 package keytrail
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -18,6 +19,7 @@ import (
 // account finds which account the target is in. STS knows it of every key, of whichever account; nothing else does.
 func (r *run) account(ctx context.Context) {
 	f := r.found
+	r.part = cmp.Or(f.Target.Partition, "aws")
 	if f.Account = f.Target.Account; f.Account != "" {
 		return
 	}
@@ -26,6 +28,7 @@ func (r *run) account(ctx context.Context) {
 		r.gap(inventory.Place{}, "the account", err.Error())
 		return
 	}
+	r.part = containment.PartitionOf(cfg.Region)
 	api := stsAPI(sts.NewFromConfig(cfg))
 	if f.Target.Kind == containment.AccessKey {
 		out, err := api.GetAccessKeyInfo(ctx, &sts.GetAccessKeyInfoInput{AccessKeyId: &f.Target.Name})
@@ -46,6 +49,7 @@ func (r *run) account(ctx context.Context) {
 // begin makes the first subject, and for a temporary key finds the call that issued it.
 func (r *run) begin(ctx context.Context) {
 	t := r.found.Target
+	t.Account, t.Partition = r.found.Account, r.part
 	s := &Subject{Kind: string(t.Kind), ID: t.Name, Account: r.found.Account}
 	switch t.Kind {
 	case containment.AccessKey:

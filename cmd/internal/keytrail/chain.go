@@ -18,6 +18,7 @@ import (
 type run struct {
 	*Tracer
 	found   *Found
+	part    string // the partition
 	history *trail.History
 
 	mu     sync.Mutex

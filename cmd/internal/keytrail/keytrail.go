@@ -10,6 +10,7 @@ package keytrail
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -114,6 +115,7 @@ var Blind = []string{
 	"the event history has 90 days, and events come up to 15 minutes late",
 	"service and resource control policies, resource policies and session policies were not read: they give and take permissions too",
 	"a session that was assumed in an account that could not be searched shows only where it began",
+	"the console (ConsoleLogin, GetSigninToken, SwitchRole) and services that call on someone's behalf have access keys of their own, which no event ties to the first: ask for the user or role, too",
 }
 
 // Blindness is how many gaps are about what was asked for.
@@ -125,6 +127,37 @@ func (f *Found) Blindness() (n int) {
 	}
 	return n
 }
+
+// Known reports whether anything became known of the target: an owner that is there, or a call.
+func (f *Found) Known() bool {
+	return f.Owner.ARN != "" && !f.Owner.Gone || f.Use.Events > 0 || f.Maker != nil
+}
+
+// Looked says when and where events were looked for.
+func (f *Found) Looked() string {
+	since := f.Since
+	if kept := f.Until.Add(-trail.Kept); f.Logs == nil && since.Before(kept) {
+		since = kept
+	}
+	var regions []string
+	for _, p := range f.Places {
+		if !slices.Contains(regions, p.Region) {
+			regions = append(regions, p.Region)
+		}
+	}
+	slices.Sort(regions)
+	where := "in no region"
+	switch n := len(regions); {
+	case n > shownRegions:
+		where = fmt.Sprintf("in %s and %d more regions", strings.Join(regions[:shownRegions], ", "), n-shownRegions)
+	case n > 0:
+		where = "in " + strings.Join(regions, ", ")
+	}
+	return fmt.Sprintf("from %s to %s %s", since.Format(time.RFC3339), f.Until.Format(time.RFC3339), where)
+}
+
+// shownRegions bounds the regions that are named in a line.
+const shownRegions = 20
 
 // Made are the identities that the target made, or took, followed or not, without the target's own; and in words those that nothing is known
 // to contain them by, such as sessions of root.

@@ -97,6 +97,8 @@ func (r *run) owner(ctx context.Context) {
 // rootName is what IAM calls the owner of a key of root.
 const rootName = "<root_account>"
 
+func (r *run) rootARN() string { return "arn:" + r.part + ":iam::" + r.found.Account + ":root" }
+
 // ofKey finds the user of a long-term key.
 func (r *run) ofKey(ctx context.Context, api iamAPI) containment.Target {
 	o, id := &r.found.Owner, r.found.Target.Name
@@ -117,7 +119,7 @@ func (r *run) ofKey(ctx context.Context, api iamAPI) containment.Target {
 	}
 	name := aws.ToString(out.UserName)
 	if name == "" || name == rootName {
-		o.Kind, o.ARN, o.How = "root", "arn:aws:iam::"+r.found.Account+":root", "it is no key of a user, so it is one of root"
+		o.Kind, o.ARN, o.How = "root", r.rootARN(), "it is no key of a user, so it is one of root"
 		o.Rights.Admin, o.Rights.AdminBy = true, "root may do all"
 		return containment.Target{}
 	}
@@ -151,7 +153,7 @@ func (r *run) byEvents() {
 		t, how, err = contain.Issuer(f.Maker.Raw, f.Target.Name)
 	}
 	if errors.Is(err, containment.ErrRefused) {
-		f.Owner.Kind, f.Owner.ARN, f.Owner.How = "root", "arn:aws:iam::"+f.Account+":root", how
+		f.Owner.Kind, f.Owner.ARN, f.Owner.How = "root", r.rootARN(), how
 		f.Owner.Rights.Admin, f.Owner.Rights.AdminBy = true, "root may do all"
 		return
 	}
@@ -174,7 +176,7 @@ func (r *run) user(ctx context.Context, api iamAPI, name string) {
 			r.missed("user "+name, err)
 		}
 		if o.ARN == "" {
-			o.ARN = containment.Target{Kind: containment.User, Account: r.found.Account, Name: name}.ARN()
+			o.ARN = containment.Target{Kind: containment.User, Partition: r.part, Account: r.found.Account, Name: name}.ARN()
 		}
 		if o.Gone {
 			return
