@@ -35,7 +35,7 @@ func (h *remote) dial(ctx context.Context, slots slots) error {
 			if h.conn != nil {
 				h.conn.Close()
 			}
-			h.conn = conn
+			h.conn, h.since = conn, time.Now()
 			h.logins.Add(1)
 			return nil
 		}

@@ -26,6 +26,7 @@ type remote struct {
 	opts   *Options
 
 	conn  transport.Conn
+	since time.Time // from when conn is
 	priv  privilege
 	facts *Facts
 
@@ -68,7 +69,7 @@ func (h *remote) alive(ctx context.Context) error {
 	for {
 		conn, err := h.opts.Dialer.Dial(ctx, h.target)
 		if err == nil {
-			h.conn = conn
+			h.conn, h.since = conn, time.Now()
 			h.logins.Add(1)
 			break
 		}

@@ -96,6 +96,10 @@ const stale = time.Minute
 // for its turn.
 func (s *Step) refresh(ctx context.Context) error {
 	h := s.host
+	if time.Since(h.since) >= stale && h.target.Tunnel != nil && h.target.Tunnel.Longest > 0 && !closed(h.conn.Done()) {
+		h.mark("the tunnel of the plan is %s old and lasts %s at most: a new one has all of its time", time.Since(h.since).Round(time.Second), h.target.Tunnel.Longest)
+		s.park()
+	}
 	if time.Since(s.planned) < stale && !closed(h.conn.Done()) {
 		return nil
 	}

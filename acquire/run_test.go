@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -316,6 +317,52 @@ func TestRunMoved(t *testing.T) {
 	if e, _ := os.ReadDir(dir); len(e) != 0 {
 		t.Errorf("left %v", e)
 	}
+}
+
+// TestRunFreshTunnel: a tunnel that lasts for a time alone is not the one in which the target waited for its turn. The old one is
+// closed first: an endpoint carries few at once.
+func TestRunFreshTunnel(t *testing.T) {
+	noLeak(t)
+	f := newFake(t)
+	for name, tt := range map[string]struct {
+		longest, old time.Duration
+		tunnels      int64
+	}{"aged": {time.Hour, 2 * stale, 2}, "fresh": {time.Hour, 0, 1}, "endless": {0, 2 * stale, 1}} {
+		t.Run(name, func(t *testing.T) {
+			var made, left, open atomic.Int64
+			j := f.job("fake")
+			addr := f.server.Addr()
+			j.Target.Tunnel = &transport.Tunnel{Name: "a tunnel", Longest: tt.longest, Dial: func(ctx context.Context, _ int) (net.Conn, error) {
+				made.Add(1)
+				left.Store(open.Load())
+				c, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+				open.Add(1)
+				return &closeTold{Conn: c, told: func() { open.Add(-1) }}, err
+			}}
+			p, err := NewPlan(t.Context(), []Job{j}, f.options(t.TempDir()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			s := p.Steps[0]
+			s.host.since = s.host.since.Add(-tt.old)
+			if res := p.Run(t.Context())[0]; res.State != StateComplete || made.Load() != tt.tunnels || left.Load() != 0 {
+				t.Errorf("%d tunnels, %d open before the last: %+v", made.Load(), left.Load(), res)
+			}
+		})
+	}
+}
+
+// closeTold tells of its first Close.
+type closeTold struct {
+	net.Conn
+	once sync.Once
+	told func()
+}
+
+func (c *closeTold) Close() error {
+	c.once.Do(c.told)
+	return c.Conn.Close()
 }
 
 // roomSink takes some bytes of the image, then has no room.
