@@ -14,7 +14,7 @@ func fillCloud(cloud *awsfake.Cloud) {
 	cloud.Account("111122223333").AddRole("/ir/", "responder")
 	r := cloud.Account("111122223333").Region("eu-west-1")
 	r.AddBucket("bare")
-	r.StackParts = []awsfake.StackPart{{Name: "VPC", Type: "AWS::EC2::VPC"}, {Name: "Volume1", Type: "AWS::EC2::Volume"}}
+	r.StackParts = []awsfake.StackPart{{Name: "VPC", Type: "AWS::EC2::VPC"}, {Name: "Volume1", Type: "AWS::EC2::Volume"}, {Name: "Instance", Type: "AWS::EC2::Instance"}}
 	r.AddVPC(awsfake.VPC{ID: "vpc-00000001"})
 	subnet := r.AddSubnet("vpc-00000001")
 	open := r.AddGroup("vpc-00000001", "open", awsfake.TCP(false, 22, "0.0.0.0/0"))

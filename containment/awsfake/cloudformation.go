@@ -2,6 +2,7 @@ package awsfake
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,6 +24,9 @@ type StackPart struct {
 	Name, Type, ID, State string
 	Fails                 string // why it cannot be made
 	Stays                 string // why it cannot be deleted
+	Mounted               bool   // a volume's attachment, that cannot be deleted while the stack's instance runs
+
+	instance *Instance // that of EC2, if it is one
 }
 
 // stackLooks is how many looks it takes until a stack has become what it was asked to be.
@@ -90,6 +94,10 @@ func createStack(r *Request) (any, error) {
 	}
 	for _, p := range r.Region.StackParts {
 		p.ID = r.Region.id(strings.ToLower(p.Name) + "-")
+		if p.Type == "AWS::EC2::Instance" {
+			p.instance = r.Region.AddInstance(Instance{Tags: maps.Clone(s.Tags)}, "")
+			p.ID = p.instance.ID
+		}
 		s.Parts = append(s.Parts, &p)
 	}
 	r.Region.Stacks = append(r.Region.Stacks, s)
@@ -120,19 +128,32 @@ func (s *Stack) pass() {
 		}
 		if s.State != "CREATE_COMPLETE" {
 			for _, p := range s.Parts {
-				p.State = "DELETE_COMPLETE"
+				p.deleted()
 			}
 			s.Why = "The following resource(s) failed to create"
 		}
 	case "DELETE_IN_PROGRESS":
 		s.State = "DELETE_COMPLETE"
+		runs := slices.ContainsFunc(s.Parts, func(p *StackPart) bool { return p.instance != nil && p.instance.State == "running" })
 		for _, p := range s.Parts {
-			p.State = "DELETE_COMPLETE"
-			if p.Stays != "" {
+			why := p.Stays
+			if p.Mounted && runs {
+				why = "the volume is busy"
+			}
+			if why == "" {
+				p.deleted()
+			} else {
 				p.State, s.State = "DELETE_FAILED", "DELETE_FAILED"
 			}
-			s.told(p, p.Stays)
+			s.told(p, why)
 		}
+	}
+}
+
+func (p *StackPart) deleted() {
+	p.State = "DELETE_COMPLETE"
+	if p.instance != nil {
+		p.instance.State = "terminated"
 	}
 }
 
@@ -150,7 +171,13 @@ func (s *Stack) xml() []X {
 	}
 	x := []X{el("StackName", s.Name), el("StackId", s.ID), el("StackStatus", s.State), el("StackStatusReason", s.Why), el("CreationTime", stamp(Start)), members("Tags", tags...), members("Parameters", values...)}
 	if s.State == "CREATE_COMPLETE" {
-		x = append(x, members("Outputs", []X{el("OutputKey", "Instance"), el("OutputValue", "i-0123")}, []X{el("OutputKey", "Address"), el("OutputValue", "10.213.77.4")}))
+		id := ""
+		for _, p := range s.Parts {
+			if p.instance != nil {
+				id = p.ID
+			}
+		}
+		x = append(x, members("Outputs", []X{el("OutputKey", "Instance"), el("OutputValue", id)}, []X{el("OutputKey", "Address"), el("OutputValue", "10.213.77.4")}))
 	}
 	return x
 }

@@ -96,6 +96,7 @@ var instanceOps = map[string]operation{
 	"DescribeInstanceAttribute":              {do: describeInstanceAttribute, on: on("instance", "InstanceId")},
 	"ModifyInstanceAttribute":                {do: modifyInstanceAttribute, on: on("instance", "InstanceId"), writes: true},
 	"StopInstances":                          {do: stopInstances, on: on("instance", "InstanceId"), writes: true},
+	"TerminateInstances":                     {do: terminateInstances, on: on("instance", "InstanceId"), writes: true},
 	"StartInstances":                         {do: startInstances, on: on("instance", "InstanceId"), writes: true},
 	"DescribeIamInstanceProfileAssociations": {do: describeProfiles},
 	"DescribeRegions":                        {do: describeRegions},
@@ -130,6 +131,9 @@ func describeInstances(r *Request) (any, error) {
 	var items [][]X
 	for _, i := range found {
 		items = append(items, []X{el("reservationId", "r-"+i.ID[2:]), el("ownerId", r.Account.ID), list("instancesSet", r.Region.describe(i, attached[i.ID]))})
+		if i.State == "shutting-down" { // and at the next look
+			i.State = "terminated"
+		}
 	}
 	return r.pages("reservationSet", items)
 }
@@ -302,6 +306,20 @@ func stopInstances(r *Request) (any, error) {
 	}
 	if i.State == "running" {
 		i.State = "stopping" // until time passes
+	}
+	return nil, nil
+}
+
+func terminateInstances(r *Request) (any, error) {
+	i, err := r.instance(r.Form.Get("InstanceId.1"))
+	if err != nil {
+		return nil, err
+	}
+	if i.TerminationProtection {
+		return nil, fail("OperationNotPermitted", "The instance '%s' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again.", i.ID)
+	}
+	if i.State != "terminated" {
+		i.State = "shutting-down"
 	}
 	return nil, nil
 }

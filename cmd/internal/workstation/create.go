@@ -92,17 +92,6 @@ func (s *Stacks) begin(ctx context.Context, name string, t Terms) error {
 
 // wait looks at a stack until it is no longer in a state that passes.
 func (s *Stacks) wait(ctx context.Context, id string, tell func(string), passing func(string) bool) (st *Stack, err error) {
-	sleep := s.Sleep
-	if sleep == nil {
-		sleep = func(ctx context.Context, d time.Duration) error {
-			select {
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			case <-time.After(d):
-				return nil
-			}
-		}
-	}
 	for waited := time.Duration(0); ; {
 		if st, err = s.find(ctx, id); err != nil {
 			return st, err
@@ -114,11 +103,23 @@ func (s *Stacks) wait(ctx context.Context, id string, tell func(string), passing
 		if waited >= patience {
 			return st, fmt.Errorf("the stack %s is %s for %s and more: it goes on by itself; run this again to wait on", st.Name, st.State, patience)
 		}
-		pause := min(mostPause, time.Second+waited/4)
-		if err := sleep(ctx, pause); err != nil {
+		if waited, err = s.pause(ctx, waited); err != nil {
 			return st, err
 		}
-		waited += pause
+	}
+}
+
+// pause waits until the next look, the longer the longer it took so far, and returns the time that passed in all.
+func (s *Stacks) pause(ctx context.Context, waited time.Duration) (time.Duration, error) {
+	d := min(mostPause, time.Second+waited/4)
+	if s.Sleep != nil {
+		return waited + d, s.Sleep(ctx, d)
+	}
+	select {
+	case <-ctx.Done():
+		return waited, context.Cause(ctx)
+	case <-time.After(d):
+		return waited + d, nil
 	}
 }
 
@@ -155,65 +156,4 @@ func (s *Stacks) why(ctx context.Context, st *Stack) string {
 		}
 	}
 	return st.Why
-}
-
-// A Left is something of a stack that is still there.
-type Left struct {
-	Name string `json:"name"` // in the template
-	Type string `json:"type"`
-	ID   string `json:"id"`
-	Why  string `json:"why,omitempty"`
-}
-
-// Destroy deletes the stack of a case, waits, and returns what of it is left. Nothing left and no error: all of it is gone. A stack that was gone
-// before is ErrNone. It can be repeated.
-func (s *Stacks) Destroy(ctx context.Context, caseID string, tell func(string)) ([]Left, error) {
-	name, err := StackName(caseID)
-	if err != nil {
-		return nil, err
-	}
-	st, err := s.find(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	if st.Case != caseID {
-		return nil, fmt.Errorf("the stack %s is of case %q, not of %q: it is not touched", name, st.Case, caseID)
-	}
-	if st.State != string(types.StackStatusDeleteInProgress) {
-		if _, err := s.api().DeleteStack(ctx, &cloudformation.DeleteStackInput{StackName: &name}); err != nil {
-			return nil, fmt.Errorf("delete the stack %s: %w", name, awsconfig.Explain(err))
-		}
-	}
-	// By its id a deleted stack can still be described; by its name it is gone.
-	end, err := s.wait(ctx, st.ID, tell, func(state string) bool {
-		return state == string(types.StackStatusDeleteInProgress) || state == st.State && state != string(types.StackStatusDeleteFailed)
-	})
-	if err != nil && !errors.Is(err, ErrNone) {
-		return nil, err
-	}
-	left, err := s.left(ctx, st.ID)
-	if err != nil {
-		return nil, err
-	}
-	if end != nil && end.State != string(types.StackStatusDeleteComplete) && len(left) == 0 {
-		return nil, fmt.Errorf("the stack %s is %s: %s", name, end.State, end.Why)
-	}
-	return left, nil
-}
-
-// left are the resources of a stack that were not deleted.
-func (s *Stacks) left(ctx context.Context, id string) (list []Left, err error) {
-	out, err := s.api().DescribeStackResources(ctx, &cloudformation.DescribeStackResourcesInput{StackName: &id})
-	if err != nil {
-		if awsconfig.Code(err) == "ValidationError" {
-			return nil, nil // gone, with its records
-		}
-		return nil, fmt.Errorf("what is left of the stack could not be read: %w", awsconfig.Explain(err))
-	}
-	for _, r := range out.StackResources {
-		if r.ResourceStatus != types.ResourceStatusDeleteComplete && aws.ToString(r.PhysicalResourceId) != "" {
-			list = append(list, Left{aws.ToString(r.LogicalResourceId), aws.ToString(r.ResourceType), aws.ToString(r.PhysicalResourceId), aws.ToString(r.ResourceStatusReason)})
-		}
-	}
-	return list, nil
 }

@@ -33,7 +33,8 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(w.cloud.Close)
 	r := w.cloud.Account("111122223333").Region(region)
 	w.cloud.Edit(func() {
-		r.StackParts = []awsfake.StackPart{{Name: "VPC", Type: "AWS::EC2::VPC"}, {Name: "Volume1", Type: "AWS::EC2::Volume"}, {Name: "Instance", Type: "AWS::EC2::Instance"}}
+		r.StackParts = []awsfake.StackPart{{Name: "VPC", Type: "AWS::EC2::VPC"}, {Name: "Volume1", Type: "AWS::EC2::Volume"}, {Name: "Instance", Type: "AWS::EC2::Instance"},
+			{Name: "Attach1", Type: "AWS::EC2::VolumeAttachment", Mounted: true}}
 	})
 	w.r = r
 	w.again()
@@ -64,7 +65,7 @@ func TestLife(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !st.Good() || st.Instance != "i-0123" || st.Case != "case-42" || st.Owner != "kim" || !slices.Contains(w.told, "Instance CREATE_COMPLETE") {
+	if !st.Good() || !strings.HasPrefix(st.Instance, "i-") || st.Case != "case-42" || st.Owner != "kim" || !slices.Contains(w.told, "Instance CREATE_COMPLETE") {
 		t.Errorf("%+v %q", st, w.told)
 	}
 	made := w.r.Stacks[0]
@@ -156,6 +157,26 @@ func TestLeft(t *testing.T) {
 	w.cloud.Edit(func() { part.Stays = "" })
 	if left, err := w.stacks.Destroy(t.Context(), "case-42", w.tell); err != nil || len(left) > 0 {
 		t.Errorf("again: %+v, %v", left, err)
+	}
+}
+
+// An instance that may not end stops everything before anything is deleted.
+func TestProtected(t *testing.T) {
+	w := newWorld(t)
+	st, err := w.stacks.Create(t.Context(), terms, w.tell)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.cloud.Edit(func() { w.r.Instances[st.Instance].TerminationProtection = true })
+	if _, err := w.stacks.Destroy(t.Context(), "case-42", w.tell); err == nil || !strings.Contains(err.Error(), "disableApiTermination") || w.r.Stacks[0].State != "CREATE_COMPLETE" {
+		t.Errorf("%v, %s", err, w.r.Stacks[0].State)
+	}
+	w.cloud.Edit(func() { // somebody ended it, long ago
+		w.r.Instances[st.Instance].State = "terminated"
+		delete(w.r.Instances, st.Instance)
+	})
+	if left, err := w.stacks.Destroy(t.Context(), "case-42", w.tell); err != nil || len(left) > 0 {
+		t.Errorf("%v, %v", left, err)
 	}
 }
 
