@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/shotglass-ir/shotglass/acquire/report"
+	"github.com/shotglass-ir/shotglass/cmd/internal/keytrail"
 )
 
 // signKey makes a signing key, and a file of signers that trusts it.
@@ -85,6 +86,18 @@ func TestKeyRecord(t *testing.T) {
 	}
 	c.run(exitMismatch, "verify", "--signers", signers, record)
 	c.has("the page", c.page(exitMismatch, "--signers", signers, c.out), "nothing of the record is vouched for")
+}
+
+// A record that has only the first of the worst says so, and how many there are.
+func TestKeyWorstOf(t *testing.T) {
+	rec := &keyRecord{Trace: &keytrail.Found{}, Worst: make([]keytrail.Act, 2), WorstOf: 700}
+	if title := keyInquiry(rec).Tables[0].Title; !strings.Contains(title, "2 of 700") {
+		t.Error(title)
+	}
+	rec.WorstOf = 2
+	if title := keyInquiry(rec).Tables[0].Title; strings.Contains(title, " of ") {
+		t.Error(title)
+	}
 }
 
 // Nothing that a record can hold makes the report, or verify, fall over.
