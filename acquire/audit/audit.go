@@ -126,6 +126,8 @@ var descriptions = map[string]string{
 	"left":        "Target not clean",
 	"manifest":    "Manifest written",
 	"gathered":    "Evidence of AWS gathered",
+	"gather-late": "Evidence of AWS not waited for",
+	"snapshotted": "Snapshots begun",
 	"snapshots":   "Snapshots waited for",
 	"finished":    "Capture finished",
 	"key-pushed":  "Login key pushed",

@@ -14,6 +14,7 @@ import (
 	"github.com/shotglass-ir/shotglass/cmd/internal/awsaccess"
 	"github.com/shotglass-ir/shotglass/cmd/internal/cloudevidence"
 	"github.com/shotglass-ir/shotglass/cmd/internal/inventory"
+	"github.com/shotglass-ir/shotglass/transport"
 )
 
 const gatherText = `Takes the evidence that AWS's control plane has of EC2 instances, without touching them: descriptions, attributes, user data, volumes,
@@ -248,11 +249,18 @@ func (all *gatherings) tell(c *console) error {
 func (g *gathering) tell(c *console) error {
 	m := gatheredMessage{Host: g.host, Instance: g.about.Instance, Code: g.code}
 	state, items, snapshots := "failed", "-", "-"
+	m.Snapshots = g.set
+	if g.later != nil {
+		m.Snapshots = g.later.Snapshots
+	}
 	if rec := g.record; rec != nil {
-		m.Record, m.SHA256, m.Archive, m.Items, m.Snapshots, m.Reasons = g.stored.Location, g.stored.SHA256, rec.Archive, rec.Items, rec.Snapshots, rec.Reasons
+		m.Record, m.SHA256, m.Archive, m.Items, m.Reasons = g.stored.Location, g.stored.SHA256, rec.Archive, rec.Items, slices.Clone(rec.Reasons)
 		state = "complete"
-		if g.later != nil {
-			m.Snapshots, m.Reasons = g.later.Snapshots, append(cloudevidence.Missing(rec.Items), g.later.Reasons...)
+		switch {
+		case g.later != nil:
+			m.Reasons = append(cloudevidence.Missing(rec.Items), g.later.Reasons...)
+		case g.set != nil && g.set.Error == "":
+			m.Reasons = append(m.Reasons, "snapshots: nobody recorded that they were stored: "+g.set.Progress())
 		}
 		if len(m.Reasons) > 0 {
 			state = "partial"
@@ -292,7 +300,28 @@ func (g *gathering) tell(c *console) error {
 	return err
 }
 
-// flagsText is what a command line needs for the same case and account.
+// flagsText is what a command line needs for the same case, account, place and signature, and to do the same with snapshots.
 func (g *gathering) flagsText() string {
-	return awsAccess{Access: g.access}.flagsText(g.about.Case)
+	var b strings.Builder
+	add := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(&b, "--%s %s ", name, transport.Quote(value))
+		}
+	}
+	add("to", g.place.Sink.String())
+	add("sign-key", g.all.o.SignKey)
+	if g.all.o.Unsigned {
+		b.WriteString("--unsigned ")
+	}
+	if g.snap.LockDays > 0 {
+		add("snapshot-lock", fmt.Sprint(g.snap.LockDays))
+	}
+	if g.snap.Compliance {
+		add("snapshot-irreversible", complianceWord)
+	}
+	add("snapshot-copy-key", g.snap.CopyKey)
+	for _, account := range g.snap.Share {
+		add("snapshot-share", account)
+	}
+	return awsAccess{Access: g.access}.flagsText(g.about.Case) + b.String()
 }

@@ -47,6 +47,9 @@ func gatherFlags(name, value string) []cli.Flag {
 	}
 }
 
+// snapshotFlags are those that only snapshots have.
+var snapshotFlags = []string{"snapshot-again", "snapshot-lock", "snapshot-irreversible", "snapshot-copy-key", "snapshot-share"}
+
 // gatherOptions is what is gathered of one instance.
 type gatherOptions struct {
 	kinds     []cloudevidence.Kind
@@ -126,6 +129,7 @@ func gatherWords(s string) []string {
 // containment was hung on them.
 func (o *captureOptions) readGather(c *console, ctx *cli.Context) error {
 	all := newGatherings(o)
+	own := map[int]*gathering{} // by its job
 	for i := range o.Jobs {
 		j := &o.Jobs[i]
 		e := o.ec2[hostOf(*j)]
@@ -151,9 +155,7 @@ func (o *captureOptions) readGather(c *console, ctx *cli.Context) error {
 		if j.Recipients != nil {
 			g.place.Recipients = j.Recipients
 		}
-		before, after := j.Before, j.After
-		j.Before = inOrder(g.waitRead, before)
-		j.After = inOrder2(g.waitRead, after)
+		own[i] = g
 	}
 	words := gatherWords(ctx.String("gather"))
 	if len(all.list) == 0 && !slices.Equal(words, []string{cloudevidence.None}) {
@@ -162,8 +164,16 @@ func (o *captureOptions) readGather(c *console, ctx *cli.Context) error {
 		}
 		return usagef("--gather is about EC2 instances, and no host is named by what only EC2 knows").fix("name them by their ids or with --ec2; or run shotglass gather")
 	}
+	for _, name := range snapshotFlags {
+		if ctx.IsSet(name) && !slices.ContainsFunc(all.list, func(g *gathering) bool { return g.snapshots }) {
+			return usagef("--%s is given, and no snapshots are to be made", name).fix("name them: --gather all,%s", cloudevidence.Snapshots)
+		}
+	}
 	if len(all.list) > 0 {
 		o.gather = all
+		for i := range o.Jobs {
+			all.before(&o.Jobs[i], own[i])
+		}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,8 +16,18 @@ import (
 	"github.com/shotglass-ir/shotglass/sink"
 )
 
-// gatherParallel is how many instances are asked about at once: EC2 throttles by account.
-const gatherParallel = 8
+// How many instances are asked about at once, as EC2 throttles by account; and of how many of them CloudTrail is asked.
+const (
+	gatherParallel = 8
+	trailParallel  = 4
+)
+
+// How long the configuration may take, with the question who asks; and how long memory and containment wait for AWS, from the start of all: an
+// endpoint that does not answer must not keep an image from being taken.
+const (
+	configTime = 30 * time.Second
+	readTime   = 2 * time.Minute
+)
 
 // gatherings are the instances of a run whose evidence is gathered. Nothing of it touches the instances.
 type gatherings struct {
@@ -25,6 +36,10 @@ type gatherings struct {
 	say  func(string)
 	log  func(audit.Entry)
 	work sync.WaitGroup
+	slow chan struct{} // as in cloudevidence.Gatherer
+
+	began    time.Time
+	patience time.Duration // since then
 	// alone says that they are all that the run does: the result has a line of each.
 	alone bool
 }
@@ -41,15 +56,17 @@ type gathering struct {
 	read chan struct{} // closed when what a change would change has been read, and snapshots have been begun
 
 	// Once all is done:
-	record *cloudevidence.Record // nil: it was not stored
+	set    *cloudevidence.SnapshotSet // as it was begun; nil: nobody asked for it
+	record *cloudevidence.Record      // nil: it was not stored
 	stored cloudevidence.Stored
+	spare  sink.Sink                     // what is written to since the place failed
 	later  *cloudevidence.SnapshotRecord // nil: nobody waited for snapshots
 	code   int
 	errs   []error
 }
 
 func newGatherings(o *captureOptions) *gatherings {
-	return &gatherings{o: o, say: func(string) {}, log: func(audit.Entry) {}}
+	return &gatherings{o: o, say: func(string) {}, log: func(audit.Entry) {}, slow: make(chan struct{}, trailParallel), patience: readTime}
 }
 
 func (all *gatherings) add(host string, i cloudevidence.Instance, access awsaccess.Access, options gatherOptions) *gathering {
@@ -67,7 +84,7 @@ func (all *gatherings) start(ctx context.Context, say func(string), log func(aud
 	if all == nil {
 		return
 	}
-	all.say, all.log = func(line string) { say("shotglass: " + line) }, log
+	all.say, all.log, all.began = func(line string) { say("shotglass: " + line) }, log, time.Now()
 	slots := make(chan struct{}, gatherParallel)
 	for _, g := range all.list {
 		g.place.Signer = all.o.Engine.Signer
@@ -93,31 +110,49 @@ func (all *gatherings) finish() int {
 	return code
 }
 
-// waitRead waits until what a change would change has been read, and snapshots have been begun. Each call to AWS has its own limit.
-func (g *gathering) waitRead(ctx context.Context) {
-	select {
-	case <-g.read:
-	case <-ctx.Done():
+// wait waits, for a host, until what a change would change has been read of these instances, and their snapshots have been begun. It goes on without those
+// that AWS leaves without an answer, and says so.
+func (all *gatherings) wait(ctx context.Context, host string, list ...*gathering) {
+	limited, cancel := context.WithDeadline(ctx, all.began.Add(all.patience))
+	defer cancel()
+	var late []string
+	for _, g := range list {
+		select {
+		case <-g.read:
+			continue
+		default:
+		}
+		select {
+		case <-g.read:
+		case <-limited.Done():
+			late = append(late, g.host)
+		}
+	}
+	if len(late) == 0 || ctx.Err() != nil {
+		return
+	}
+	text := fmt.Sprintf("%s: error: it goes on before AWS has answered on %s, after %s: what is read of that later may show what this run changed", host, strings.Join(late, ", "), all.patience)
+	all.say(text)
+	all.log(audit.Entry{Event: "gather-late", Host: host, Message: text})
+}
+
+// before hangs the wait on a job. Who changes something waits for all instances, which may share what is changed, as a role; who only
+// captures waits for its own, own, which may be nil.
+func (all *gatherings) before(j *acquire.Job, own *gathering) {
+	host := hostOf(*j)
+	if before := j.Before; before != nil {
+		j.Before = func(ctx context.Context) { all.wait(ctx, host, all.list...); before(ctx) }
+	} else if own != nil {
+		j.Before = func(ctx context.Context) { all.wait(ctx, host, own) }
+	}
+	if after := j.After; after != nil {
+		j.After = func(ctx context.Context, r *acquire.Result) { all.wait(ctx, host, all.list...); after(ctx, r) }
 	}
 }
 
-// inOrder is what calls first, then next, which may be nil.
-func inOrder(first, next func(context.Context)) func(context.Context) {
-	return func(ctx context.Context) {
-		first(ctx)
-		if next != nil {
-			next(ctx)
-		}
-	}
-}
-
-func inOrder2(first func(context.Context), next func(context.Context, *acquire.Result)) func(context.Context, *acquire.Result) {
-	return func(ctx context.Context, r *acquire.Result) {
-		first(ctx)
-		if next != nil {
-			next(ctx, r)
-		}
-	}
+// trouble is what went wrong beside what stands.
+func (g *gathering) trouble(err error) {
+	g.errs, g.code = append(g.errs, err), worse(g.code, exitPartial)
 }
 
 // run gathers, stores, and waits for snapshots. free is called when AWS is not asked much any more.
@@ -125,81 +160,109 @@ func (g *gathering) run(ctx context.Context, free func()) {
 	opened := sync.OnceFunc(func() { close(g.read) })
 	defer opened()
 	fail := func(err error) {
-		g.errs, g.code = append(g.errs, err), worse(g.code, exitFailed)
-		g.all.log(audit.Entry{Event: "gathered", Host: g.host, State: string(acquire.StateFailed), Error: err.Error(), Message: "nothing was gathered of " + g.host + ": " + err.Error()})
+		g.trouble(err)
+		g.all.log(audit.Entry{Event: "gathered", Host: g.host, State: string(acquire.StateFailed), Error: err.Error(), Message: "no record of what AWS has of " + g.host + ": " + err.Error()})
 	}
-	accounts, err := g.access.Accounts(ctx, g.about.Case)
+	limited, cancel := context.WithTimeoutCause(ctx, configTime, fmt.Errorf("AWS's configuration took more than %s", configTime))
+	defer cancel()
+	accounts, err := g.access.Accounts(limited, g.about.Case)
 	if err != nil {
 		fail(err)
 		return
 	}
-	if who, err := accounts.Caller(ctx); err == nil {
+	if who, err := accounts.Caller(limited); err == nil {
 		g.about.Caller = who.ARN
 	}
 	t := containment.Target{Kind: containment.Instance, Partition: containment.PartitionOf(g.about.Instance.Region), Account: g.about.Instance.Account, Region: g.about.Instance.Region, Name: g.about.Instance.ID}
-	tool := &cloudevidence.Gatherer{Config: accounts.Config, Since: g.since, Pages: g.pages}
+	tool := &cloudevidence.Gatherer{Config: accounts.Config, Since: g.since, Pages: g.pages, Slow: g.all.slow}
 	rec := &cloudevidence.Record{About: g.about, Begun: time.Now().UTC()}
 	g.all.say(g.host + ": asking AWS for " + g.names())
 	var started sync.WaitGroup
 	if g.snapshots {
-		started.Go(func() { rec.Snapshots = tool.Start(ctx, t, g.snap) })
+		started.Go(func() { g.set = tool.Start(ctx, t, g.snap) })
 	}
 	got := tool.Read(ctx, t, g.kinds, func() {
 		started.Wait()
 		opened()
+		free() // CloudTrail, which is asked on, has a bound of its own
+		g.tellBegun()
 	})
-	free()
+	rec.Snapshots = g.set
 	if got.State != "" {
 		rec.Instance.State, rec.Instance.Windows, rec.Instance.Name = got.State, got.Windows, got.Name
 	}
 	g.about.Instance = rec.Instance
 	rec.Written = time.Now().UTC()
-	if err := g.store(rec, got); err != nil {
-		fail(fmt.Errorf("%s was gathered, and is lost, as it could not be stored: %w", g.names(), err))
-		return
+	base := cloudevidence.BaseName(safeName(g.host), rec.Begun)
+	if g.stored, err = g.keep(func(ctx context.Context, p cloudevidence.Place) (cloudevidence.Stored, error) {
+		return p.Store(ctx, base, rec, got)
+	}); err != nil {
+		fail(fmt.Errorf("%s was gathered, and there is no record of it, as it could not be stored: %w", g.names(), err))
+		g.stored.Name = base + cloudevidence.Suffix
+	} else {
+		g.record = rec
+		g.told(rec)
 	}
-	g.record = rec
-	g.told(rec)
-	if set := rec.Snapshots; set != nil && set.Error == "" && g.wait > 0 {
-		g.await(ctx, tool, t, set)
+	if set := g.set; set != nil && set.Error == "" {
+		if g.wait > 0 {
+			g.await(ctx, tool, t, set)
+		} else {
+			g.code = worse(g.code, exitPartial) // nobody knows what became of them
+		}
 	}
 	if ctx.Err() != nil {
 		g.code = worse(g.code, exitInterrupted)
 	}
 }
 
+// tellBegun logs snapshots at once: CloudTrail may be asked for minutes until there is a record of them.
+func (g *gathering) tellBegun() {
+	if g.set == nil {
+		return
+	}
+	text := "snapshots of " + g.host + ": " + g.set.Error
+	if g.set.Error == "" {
+		text = fmt.Sprintf("snapshots of %s, tagged with the set %s: %s", g.host, g.set.Set, g.set.Progress())
+	}
+	g.all.log(audit.Entry{Event: "snapshotted", Host: g.host, Error: g.set.Error, Message: text})
+}
+
 // storeTime bounds the storing of what was gathered, which an interrupted run does, too.
 const storeTime = 2 * time.Minute
 
-// store writes what was gathered, on this machine if its place does not take it.
-func (g *gathering) store(rec *cloudevidence.Record, got *cloudevidence.Collection) (err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
-	defer cancel()
-	base := cloudevidence.BaseName(safeName(g.host), rec.Begun)
-	if g.stored, err = g.place.Store(ctx, base, rec, got); err == nil {
-		return nil
+// keep writes a record by put, on this machine if its place does not take it. A record without its signature stands, with an error beside it.
+func (g *gathering) keep(put func(context.Context, cloudevidence.Place) (cloudevidence.Stored, error)) (cloudevidence.Stored, error) {
+	try := func(where sink.Sink) (cloudevidence.Stored, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), storeTime)
+		defer cancel()
+		p := g.place
+		p.Sink = where
+		return put(ctx, p)
 	}
-	if _, disk := g.place.Sink.(*sink.Disk); disk {
-		return err
+	if g.spare != nil {
+		return try(g.spare)
+	}
+	done, err := try(g.place.Sink)
+	if err == nil {
+		return done, nil
 	}
 	dir, serr := stateDir()
-	if serr != nil {
-		return errors.Join(err, serr)
+	if serr == nil {
+		var spare *sink.Disk
+		if spare, serr = sink.NewDisk(dir); serr == nil {
+			var there cloudevidence.Stored
+			if there, serr = try(spare); serr == nil {
+				g.spare = spare
+				g.trouble(fmt.Errorf("its place did not take all of it, so that it lies in %s, from where it must be brought there: %w", dir, err))
+				return there, nil
+			}
+		}
 	}
-	spare, serr := sink.NewDisk(dir)
-	if serr != nil {
-		return errors.Join(err, serr)
+	if errors.Is(err, cloudevidence.ErrUnsigned) {
+		g.trouble(err)
+		return done, nil
 	}
-	ctx, cancel = context.WithTimeout(context.Background(), storeTime)
-	defer cancel()
-	g.place.Sink = spare
-	var again error
-	if g.stored, again = g.place.Store(ctx, base, rec, got); again != nil {
-		return errors.Join(err, again)
-	}
-	g.errs = append(g.errs, fmt.Errorf("its place did not take it, so that it lies in %s, from where it must be brought there: %w", dir, err))
-	g.code = worse(g.code, exitPartial)
-	return nil
+	return done, errors.Join(err, serr)
 }
 
 // told logs the record.
@@ -254,11 +317,12 @@ func (g *gathering) await(ctx context.Context, tool *cloudevidence.Gatherer, t c
 	}
 	later := &cloudevidence.SnapshotRecord{About: g.about, Gathered: g.stored.Named, Snapshots: set}
 	later.Written = time.Now().UTC()
-	sctx, stop := context.WithTimeout(context.Background(), storeTime)
-	defer stop()
-	stored, err := g.place.StoreSnapshots(sctx, later)
+	stored, err := g.keep(func(ctx context.Context, p cloudevidence.Place) (cloudevidence.Stored, error) {
+		return p.StoreSnapshots(ctx, later)
+	})
 	if err != nil {
-		g.errs, g.code = append(g.errs, err), worse(g.code, exitPartial)
+		g.set = set // so that it is told at least
+		g.trouble(fmt.Errorf("what became of the snapshots could not be stored: %w", err))
 		return
 	}
 	g.later = later

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,7 +13,6 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire/audit"
 	"github.com/shotglass-ir/shotglass/cmd/internal/cloudevidence"
 	"github.com/shotglass-ir/shotglass/containment/awsfake"
-	"github.com/shotglass-ir/shotglass/sink"
 )
 
 // A gatherTest is the cloud of fillCloud, a key that signs, and a folder for evidence.
@@ -149,7 +147,8 @@ hosts:
 	if code := o.gather.finish(); code != exitOK {
 		t.Errorf("exit code %d: %q", code, story)
 	}
-	if len(entries) != 2 || entries[0].Event != "gathered" || entries[1].Event != "snapshots" || entries[0].Manifest == nil || entries[0].Manifest.SHA256 == "" {
+	if len(entries) != 3 || entries[0].Event != "snapshotted" || !strings.Contains(entries[0].Message, "snap-") ||
+		entries[1].Event != "gathered" || entries[2].Event != "snapshots" || entries[1].Manifest == nil || entries[1].Manifest.SHA256 == "" {
 		t.Errorf("%+v", entries)
 	}
 	if n := len(g.files(".gathered.sig")) + len(g.files(".snapshots.sig")); n != 2 {
@@ -201,33 +200,6 @@ func TestGatherDenied(t *testing.T) {
 	g.has("the page", g.page(exitMismatch, "--verify", "--signers", g.signers, g.out), filepath.Base(archive)+" has SHA-256")
 }
 
-// A refusing sink takes nothing.
-type refusing struct{ sink.Sink }
-
-func (refusing) Create(context.Context, string) (sink.Object, error) {
-	return nil, errors.New("the bucket is gone")
-}
-
-// What was read is kept on this machine when its place does not take it.
-func TestGatherKept(t *testing.T) {
-	g := newGatherTest(t)
-	o := mustParse(t, "--gather", "console", "i-00000001")
-	key, err := o.openSigner(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer key.Close()
-	o.gather.list[0].place.Sink = refusing{}
-	o.gather.start(t.Context(), func(string) {}, func(audit.Entry) {})
-	if code := o.gather.finish(); code != exitPartial || !strings.Contains(errors.Join(o.gather.list[0].errs...).Error(), "the bucket is gone") {
-		t.Errorf("exit code %d: %v", code, o.gather.list[0].errs)
-	}
-	kept, err := filepath.Glob(filepath.Join(g.dir, "state", "shotglass", "*"))
-	if err != nil || len(kept) != 3 {
-		t.Errorf("%q %v", kept, err)
-	}
-}
-
 // Windows and terminated instances are gathered, and named; nobody knows what is missing where AWS does not answer at all.
 func TestGatherOthers(t *testing.T) {
 	g := newGatherTest(t)
@@ -239,6 +211,9 @@ func TestGatherOthers(t *testing.T) {
 	_, errs = g.run(exitUsage, "gather", "--ec2-limit", "1", "tag:Env=prod")
 	g.has("the story", errs, "4 instances are selected, and the limit is 1")
 	if _, err := parse(t, "--gather", "all", "web1"); err == nil || !strings.Contains(err.Error(), "--gather is about EC2 instances") {
+		t.Errorf("%v", err)
+	}
+	if _, err := parse(t, "--snapshot-lock", "7", "i-00000001"); err == nil || !strings.Contains(err.Error(), "--snapshot-lock is given, and no snapshots are to be made") {
 		t.Errorf("%v", err)
 	}
 	if o := mustParse(t, "web1"); o.gather != nil {
@@ -264,7 +239,7 @@ func TestGatherOthers(t *testing.T) {
 func TestGatherInterrupted(t *testing.T) {
 	g := newGatherTest(t)
 	g.cloud.Edit(func() { g.region.SnapshotLooks = 1 << 30 })
-	o := mustParse(t, "--gather", "tags,snapshots", "i-00000001")
+	o := mustParse(t, "--gather", "tags,snapshots", "--snapshot-lock", "7", "--snapshot-copy-key", "alias/k", "--snapshot-share", "444455556666", "i-00000001")
 	key, err := o.openSigner(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -287,5 +262,5 @@ func TestGatherInterrupted(t *testing.T) {
 	if err := o.gather.tell(newConsole(strings.NewReader(""), &out, &errs)); err != nil {
 		t.Fatal(err)
 	}
-	g.has("the story", errs.String(), "to wait for the snapshots: shotglass gather --items snapshots --case 42 arn:aws:ec2:eu-west-1:111122223333:instance/i-00000001")
+	g.has("the story", errs.String(), "to wait for the snapshots: shotglass gather --items snapshots --case 42 --to "+g.out+" --sign-key "+filepath.Join(g.dir, "sign")+" --snapshot-lock 7 --snapshot-copy-key alias/k --snapshot-share 444455556666 arn:aws:ec2:eu-west-1:111122223333:instance/i-00000001")
 }

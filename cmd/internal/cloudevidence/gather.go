@@ -27,6 +27,8 @@ type Gatherer struct {
 	// Since is how far back CloudTrail is asked; 0: DefaultSince. Pages bounds the pages of 50 events of each question; 0: DefaultPages.
 	Since time.Duration
 	Pages int
+	// Slow, if set, bounds by its capacity how many read what is slow at once, of all who share it.
+	Slow chan struct{}
 	// Now and Sleep are the clock; nil: the real one.
 	Now   func() time.Time
 	Sleep func(context.Context, time.Duration) error
@@ -98,7 +100,9 @@ var readers = map[string]func(*reading, context.Context) (answer, error){
 // called once everything is read but what is slow, and what a change to the instance would not change.
 func (g *Gatherer) Read(ctx context.Context, t containment.Target, want []Kind, quick func()) *Collection {
 	c := &Collection{Items: make([]Item, len(want)), kept: make([][]byte, len(want))}
-	cfg, err := g.Config(ctx, t)
+	limit, cancel := context.WithTimeoutCause(ctx, itemTime, fmt.Errorf("who asks, and as which role, took more than %s", itemTime))
+	cfg, err := g.Config(limit, t)
+	cancel()
 	cfg.APIOptions = append(cfg.APIOptions[:len(cfg.APIOptions):len(cfg.APIOptions)], noteCalls)
 	r := &reading{g: g, t: t, cfg: cfg, ec2: ec2.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg)}
 	// Who asks first may be cut short by its own limit; the description is then UNKNOWN for all who need it.
@@ -115,6 +119,11 @@ func (g *Gatherer) Read(ctx context.Context, t containment.Target, want []Kind, 
 			group, limit = &slow, trailTime
 		}
 		group.Go(func() {
+			if k.Slow && g.Slow != nil && err == nil {
+				r.instance()         //nolint:errcheck // the question needs it, whose time runs already; its answer is kept
+				g.Slow <- struct{}{} // who has it reads for trailTime at most, or until ctx ends
+				defer func() { <-g.Slow }()
+			}
 			it := &c.Items[n]
 			it.Begun = g.now()
 			begin := time.Now()

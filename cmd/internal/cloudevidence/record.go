@@ -172,6 +172,9 @@ func (p Place) StoreSnapshots(ctx context.Context, r *SnapshotRecord) (Stored, e
 	return p.sign(ctx, strings.TrimSuffix(r.Gathered.Name, Suffix)+SnapshotsSuffix, r)
 }
 
+// ErrUnsigned says that a record was stored, and its signature not.
+var ErrUnsigned = errors.New("it was stored without its signature")
+
 // sign writes a record and its signature.
 func (p Place) sign(ctx context.Context, name string, r any) (done Stored, err error) {
 	data, err := json.MarshalIndent(r, "", "  ")
@@ -188,10 +191,10 @@ func (p Place) sign(ctx context.Context, name string, r any) (done Stored, err e
 	}
 	sig, err := signature.SignIn(Namespace, data, p.Signer)
 	if err != nil {
-		return done, fmt.Errorf("sign %s: %w", name, err)
+		return done, fmt.Errorf("%w: sign %s: %w", ErrUnsigned, name, err)
 	}
 	if _, err := p.Put(ctx, p.Sink, name+acquire.SignatureSuffix, sig); err != nil {
-		return done, fmt.Errorf("signature of %s: %w", name, err)
+		return done, fmt.Errorf("%w: signature of %s: %w", ErrUnsigned, name, err)
 	}
 	return done, nil
 }
