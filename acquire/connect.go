@@ -2,6 +2,7 @@ package acquire
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -58,6 +59,13 @@ func (h *remote) dial(ctx context.Context, slots slots) error {
 		}
 		slots.reenter()
 	}
+}
+
+// final says that a connection that was there cannot be made again, however often it is tried.
+func final(err error) bool {
+	_, key := errors.AsType[*transport.HostKeyError](err)
+	grant, ok := errors.AsType[*transport.GrantError](err)
+	return key || errors.Is(err, transport.ErrAuth) || ok && !grant.MayPass()
 }
 
 // How long to wait for the agent of an interrupted run, which cleans within seconds when its

@@ -78,7 +78,7 @@ func (st *kcoreStream) connect(ctx context.Context) (stripe.Lane, error) {
 	was := h.conn.Info()
 	conn, err := h.opts.Dialer.Dial(ctx, h.target)
 	if err != nil {
-		if _, key := errors.AsType[*transport.HostKeyError](err); key || errors.Is(err, transport.ErrAuth) {
+		if final(err) {
 			err = fmt.Errorf("%w: %w", stripe.ErrFatal, err)
 		}
 		return nil, err

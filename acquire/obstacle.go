@@ -17,6 +17,7 @@ const (
 	ObstacleHostKeyUnknown Obstacle = "host_key_unknown" // nobody vouches for the key that it presents
 	ObstacleHostKeyOther   Obstacle = "host_key_changed" // it presents another key than is on record, or a revoked one
 	ObstacleLogin          Obstacle = "login_refused"    // no credential is accepted
+	ObstacleGrant          Obstacle = "no_key_granted"   // the service that was to grant a key did not
 	ObstacleSilent         Obstacle = "no_answer"        // it let us in, and did not answer a command in time
 	ObstacleRoot           Obstacle = "no_root"          // sudo refuses, or wants a password
 	ObstacleFacts          Obstacle = "unusable"         // what it says cannot be used, or it is not the machine that was meant
@@ -37,6 +38,9 @@ func dialObstacle(err error) Obstacle {
 	}
 	if errors.Is(err, transport.ErrAuth) {
 		return ObstacleLogin
+	}
+	if _, ok := errors.AsType[*transport.GrantError](err); ok {
+		return ObstacleGrant
 	}
 	return ObstacleUnreachable
 }

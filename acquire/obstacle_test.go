@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/transport"
 )
@@ -54,6 +56,11 @@ func TestObstacles(t *testing.T) {
 		{ObstacleHostKeyUnknown, good, func(j *Job) { j.Target.HostKey = transport.HostKeyPolicy{KnownHosts: []string{none}} }},
 		{ObstacleHostKeyOther, good, func(j *Job) { j.Target.HostKey = mute.server.Target().HostKey }},
 		{ObstacleLogin, good, func(j *Job) { j.Target.Auth = mute.server.Target().Auth }},
+		{ObstacleGrant, good, func(j *Job) {
+			j.Target.Auth = transport.Auth{Grant: &transport.Grant{Name: "a service", Key: func(context.Context, string) (ssh.Signer, string, error) {
+				return nil, "", errors.New("internal error")
+			}}}
+		}},
 		{ObstacleSilent, mute, func(*Job) {}},
 		{ObstacleRoot, plain, func(*Job) {}},
 		{ObstacleFacts, good, func(j *Job) {

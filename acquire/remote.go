@@ -73,8 +73,7 @@ func (h *remote) alive(ctx context.Context) error {
 			h.logins.Add(1)
 			break
 		}
-		_, key := errors.AsType[*transport.HostKeyError](err)
-		if key || errors.Is(err, transport.ErrAuth) {
+		if final(err) {
 			return err
 		}
 		select {

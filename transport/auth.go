@@ -105,6 +105,7 @@ type authenticator struct {
 	alive  func() error
 
 	started  bool
+	granting bool // a key is, or was not, granted: no credential was offered yet
 	loaded   bool
 	signers  []*signer
 	next     int // signers before it were offered
@@ -411,6 +412,9 @@ func (a *authenticator) agentSigners() []ssh.Signer {
 
 // failure explains why the handshake ended in err during authentication.
 func (a *authenticator) failure(err error) error {
+	if e, ok := errors.AsType[*GrantError](a.fatal); ok {
+		return e
+	}
 	r := a.report
 	switch {
 	case a.fatal != nil && !errors.Is(a.fatal, errNothingLeft):

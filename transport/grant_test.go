@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -75,8 +76,13 @@ func TestGrant(t *testing.T) {
 		t.Errorf("offered %q", offered)
 	}
 	target.Auth.KeyFiles, offered = nil, nil
-	if _, err := d.Dial(t.Context(), target); !errors.Is(err, transport.ErrAuth) || !errors.Is(err, fails) || len(offered) > 0 {
+	_, err = d.Dial(t.Context(), target)
+	if g, ok := errors.AsType[*transport.GrantError](err); !ok || g.User != "alice" || errors.Is(err, transport.ErrAuth) || !errors.Is(err, fails) || !transport.MayPass(err) || len(offered) > 0 {
 		t.Errorf("%v, offered %q", err, offered)
+	}
+	fails = lastingError{}
+	if _, err := d.Dial(t.Context(), target); !errors.Is(err, fails) || transport.MayPass(err) {
+		t.Errorf("%v", err)
 	}
 
 	// A host that is not the one that is meant costs no key.
@@ -84,6 +90,26 @@ func TestGrant(t *testing.T) {
 	target.HostKey.Fingerprints = []string{ssh.FingerprintSHA256(other.PublicKey())}
 	if _, err := d.Dial(t.Context(), target); len(users) > 0 || err == nil {
 		t.Errorf("%v, asked for %q", err, users)
+	}
+}
+
+type lastingError struct{}
+
+func (lastingError) Error() string { return "never" }
+func (lastingError) MayPass() bool { return false }
+
+// A service that does not answer in time may another time.
+func TestGrantSlow(t *testing.T) {
+	s := new(transporttest.Server).Start(t)
+	target := s.Target()
+	target.Auth = transport.Auth{Grant: &transport.Grant{Name: "the service", Key: func(ctx context.Context, _ string) (ssh.Signer, string, error) {
+		<-ctx.Done()
+		return nil, "", ctx.Err()
+	}}}
+	d := transporttest.Dialer(t)
+	d.DialTimeout = time.Second
+	if _, err := d.Dial(t.Context(), target); !errors.Is(err, os.ErrDeadlineExceeded) || !transport.MayPass(err) || !strings.Contains(err.Error(), "waiting for the service to grant a key") {
+		t.Errorf("%v", err)
 	}
 }
 

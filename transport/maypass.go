@@ -11,7 +11,7 @@ import (
 
 // MayPass reports whether an error of Dial may be gone when it is tried again: nobody answered,
 // the connection was refused or cut before anybody logged in, as sshd does when too many connect
-// at once (MaxStartups), or a name server was away. Where a login was begun it is never so: each
+// at once (MaxStartups), a name server was away, or a service that grants a key or opens a tunnel was. Where a login was begun it is never so: each
 // try of a wrong password counts against the account. Nor is it of host keys, of algorithms,
 // and of proxy commands, which have logins of their own.
 func MayPass(err error) bool {
@@ -24,9 +24,15 @@ type passingError struct{ error }
 
 func (e *passingError) Unwrap() error { return e.error }
 
+// A mayPasser knows of itself whether it may be gone when it is tried again.
+type mayPasser interface {
+	error
+	MayPass() bool
+}
+
 // mark marks the error of a hop that may pass.
 func (a *attempt) mark(parent context.Context, err error) error {
-	if parent.Err() != nil || a.auth.started || a.hop.proxyCommand != "" || !passing(err) {
+	if parent.Err() != nil || a.auth.started && !a.auth.granting || a.hop.proxyCommand != "" || !passing(err) {
 		return err
 	}
 	return &passingError{err}
@@ -37,6 +43,9 @@ func (a *attempt) mark(parent context.Context, err error) error {
 func passing(err error) bool {
 	if _, ok := errors.AsType[*HostKeyError](err); ok {
 		return false
+	}
+	if e, ok := errors.AsType[mayPasser](err); ok {
+		return e.MayPass()
 	}
 	for _, e := range []error{os.ErrDeadlineExceeded, io.EOF, io.ErrUnexpectedEOF, ErrConnRefused} {
 		if errors.Is(err, e) {

@@ -343,7 +343,7 @@ func (a *attempt) explain(parent, ctx context.Context, clock *dialClock, timeout
 	if e, ok := errors.AsType[*HostKeyError](err); ok {
 		return e
 	}
-	if errors.Is(err, ErrAuth) {
+	if _, ok := errors.AsType[*GrantError](err); ok || errors.Is(err, ErrAuth) {
 		return err
 	}
 	err = printable(err)

@@ -22,7 +22,7 @@ import (
 type Dialer interface {
 	// Dial connects and authenticates. It returns a *HostKeyError when the
 	// host key is unknown, changed or revoked, an error wrapping ErrAuth when
-	// no credential was accepted, and any other error when the target cannot
+	// no credential was accepted, a *GrantError when a service granted no key, and any other error when the target cannot
 	// be reached. A cancelled ctx leaves no connection behind. The dial
 	// deadline bounds Dial alone; it does not bound the life of the Conn.
 	Dial(ctx context.Context, t Target) (Conn, error)

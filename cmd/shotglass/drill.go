@@ -27,6 +27,7 @@ var obstacles = map[acquire.Obstacle]struct{ title, do string }{
 	acquire.ObstacleHostKeyUnknown: {"nobody vouches for the host key", "collect the keys now, while the hosts are trusted: ssh-keyscan from inside the network, into the known_hosts of --known-hosts; pin them with --host-key, host_key in the hosts file; or let instances say them on their consoles: --ec2-host-keys console"},
 	acquire.ObstacleHostKeyOther:   {"the host key is not the one on record", "find out why before you trust it: a new machine under an old address, or somebody in between; then correct known_hosts"},
 	acquire.ObstacleLogin:          {"no credential is accepted", "put the responders' key into authorized_keys, or name the login with --user and a key with --key; --ec2-connect push needs no key of yours"},
+	acquire.ObstacleGrant:          {"EC2 Instance Connect granted no key", "give the caller what docs/ec2-connect-policy.json lists; what AWS throttles or cannot answer passes: fewer hosts at once with --parallel"},
 	acquire.ObstacleSilent:         {"it lets in, and answers no command in time", "look at its load and at its disks; a login shell that waits for input does that, too"},
 	acquire.ObstacleRoot:           {"the login cannot become root", "let sudo run /bin/sh for that login, or give the password: --ask-sudo-password, --sudo-password-file"},
 	acquire.ObstacleFacts:          {"what the host says of itself cannot be used", "see what it says: shotglass plan with that host alone"},
@@ -155,7 +156,7 @@ func (o *captureOptions) lookForWays(ctx context.Context, steps []*acquire.Step)
 	byFinder := map[*inventory.Finder][]*ec2Host{}
 	for _, s := range steps {
 		e := o.ec2[s.Host]
-		if e == nil || e.finder == nil || s.Err == nil || !slices.Contains([]acquire.Obstacle{acquire.ObstacleUnreachable, acquire.ObstacleHostKeyUnknown, acquire.ObstacleLogin}, s.Obstacle) {
+		if e == nil || e.finder == nil || s.Err == nil || !slices.Contains([]acquire.Obstacle{acquire.ObstacleUnreachable, acquire.ObstacleHostKeyUnknown, acquire.ObstacleLogin, acquire.ObstacleGrant}, s.Obstacle) {
 			continue
 		}
 		byFinder[e.finder] = append(byFinder[e.finder], e)

@@ -88,6 +88,11 @@ func (e *RefusedError) Error() string {
 	return text
 }
 
+// MayPass says that another try may be let in: an endpoint that carries all that it can, a service that failed.
+func (e *RefusedError) MayPass() bool {
+	return e.Status == http.StatusTooManyRequests || e.Status >= 500
+}
+
 // Hint implements transport.Hinter.
 func (e *RefusedError) Hint() string {
 	switch e.Status {
@@ -111,7 +116,9 @@ func openError(ctx context.Context, resp *http.Response, err error) error {
 		e := &RefusedError{Status: resp.StatusCode, RequestID: resp.Header.Get("X-Amzn-Requestid")}
 		e.RequestID = e.RequestID[:min(len(e.RequestID), 80)]
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxMessage))
-		e.Message = strings.TrimSpace(string(body))
+		if e.Message = strings.TrimSpace(string(body)); strings.Contains(strings.ToLower(e.Message), "x-amz-") {
+			e.Message = "" // it repeats the URL
+		}
 		return e
 	}
 	if u, ok := errors.AsType[*url.Error](err); ok {

@@ -279,15 +279,17 @@ func TestRefused(t *testing.T) {
 		}
 		return err
 	}
-	for code, hint := range map[int]string{403: "ec2-instance-connect:OpenTunnel", 429: "20 connections at once", 404: "describe-instance-connect-endpoints", 301: "describe-"} {
+	for code, hint := range map[int]string{403: "ec2-instance-connect:OpenTunnel", 429: "20 connections at once", 503: "20 connections at once", 500: "describe-", 404: "describe-instance-connect-endpoints", 301: "describe-"} {
 		status, body = code, strings.Repeat("\x1b[31mno", 1000)
 		before := len(svc.ports)
 		err := dial()
-		check(err, false, "the tunnel: the service refuses the tunnel: "+fmt.Sprint(code), `\x1b[31m`, `(request "r-1")`)
+		check(err, code == 429 || code >= 500, "the tunnel: the service refuses the tunnel: "+fmt.Sprint(code), `\x1b[31m`, `(request "r-1")`)
 		if h, ok := errors.AsType[transport.Hinter](err); !ok || !strings.Contains(h.Hint(), hint) || len(err.Error()) > 3000 || len(svc.ports) != before+1 {
 			t.Errorf("%d: %d bytes, %d requests, hint of %v", code, len(err.Error()), len(svc.ports)-before, h)
 		}
 	}
+	status, body = 400, "cannot read /openTunnel?x-amz-credential=AKIASECRET&X-Amz-Signature=SECRET"
+	check(dial(), false, `the service refuses the tunnel: 400 Bad Request (request "r-1")`)
 	status = 0
 	check(dial(), true, `eice-1 ended the tunnel after 0s (code 1011): "no connection to the instance"`)
 

@@ -83,7 +83,7 @@ func (k *Key) Fingerprint() (string, error) {
 	return ssh.FingerprintSHA256(s.PublicKey()), nil
 }
 
-var errForgotten = errors.New("the key of this run is forgotten: the run is over")
+var errForgotten = &hinted{errors.New("the key of this run is forgotten: the run is over"), "start a new run", true}
 
 // get returns the key, and a login's place.
 func (k *Key) get(who string) (ssh.Signer, *login, error) {
