@@ -115,8 +115,18 @@ func (o *workstationRun) run(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
+	place := evidencebucket.Place{Bucket: o.terms.Bucket, PathStyle: o.pathStyle}
+	region, err := evidencebucket.Region(sctx, stacks.Config, place)
+	if err != nil {
+		return err
+	}
+	if here := stacks.Config.Region; region != "" && region != here {
+		return usagef("the bucket %s is in %s, and a workstation in %s could not reach it", o.terms.Bucket, region, here).fix("--aws-region %s", region)
+	} else if k := o.terms.KeyRegion(); k != "" && k != here {
+		return usagef("--kms-key is in %s: evidence in %s is under no key of another region", k, here).fix("--aws-region %s, if the bucket is there too", k)
+	}
 	if o.terms.KMSKey == "" {
-		if o.terms.KMSKey, err = evidencebucket.DefaultKey(sctx, stacks.Config, evidencebucket.Place{Bucket: o.terms.Bucket, PathStyle: o.pathStyle}); err != nil {
+		if o.terms.KMSKey, err = evidencebucket.DefaultKey(sctx, stacks.Config, place); err != nil {
 			return err
 		}
 	}
@@ -133,6 +143,9 @@ func (o *workstationRun) run(ctx context.Context, c *console) error {
 	if err != nil {
 		if errors.Is(err, workstation.ErrBroken) {
 			c.hint("shotglass workstation destroy " + o.terms.Case + ", then create it again")
+		}
+		if errors.Is(err, workstation.ErrDiffers) {
+			c.hint("it was left as it is: create it on its own terms, or shotglass workstation destroy " + o.terms.Case + " first")
 		}
 		return err
 	}

@@ -111,6 +111,18 @@ func keyPolicy(partition, account string, breakGlass []string) map[string]any {
 	}}
 }
 
+// Region is where a bucket is; empty if its server knows no regions. Also a refusal tells.
+func Region(ctx context.Context, cfg aws.Config, p Place) (string, error) {
+	region, found, err := p.find(ctx, cfg)
+	switch {
+	case err == nil && !found:
+		return "", refuse("check its name", "there is no bucket %s", p.Bucket)
+	case err != nil && region == "":
+		return "", fmt.Errorf("look for bucket %s: %s", p.Bucket, short(err))
+	}
+	return region, nil
+}
+
 // DefaultKey is the ARN of the key that a bucket encrypts under by default; empty when that is none of the user's.
 func DefaultKey(ctx context.Context, cfg aws.Config, p Place) (string, error) {
 	region, found, err := p.find(ctx, cfg)

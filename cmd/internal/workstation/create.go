@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -23,24 +22,27 @@ const (
 )
 
 // Create makes the stack of a case, or waits for the one that an earlier run began, and tells what happens to its parts. A stack that could not be made is
-// rolled back by CloudFormation; the error says why, and wraps ErrBroken. Cancelling leaves the stack as it is, under way.
+// rolled back by CloudFormation; the error says why, and wraps ErrBroken. One that is there with other terms is ErrDiffers, and stays as it is. Cancelling leaves the stack as it is, under way.
 func (s *Stacks) Create(ctx context.Context, t Terms, tell func(string)) (*Stack, error) {
 	name, err := StackName(t.Case)
 	if err != nil {
 		return nil, err
 	}
+	made := false
 	st, err := s.find(ctx, name)
 	switch {
 	case errors.Is(err, ErrNone):
-		if err := s.begin(ctx, name, t); err != nil {
+		if made, err = s.begin(ctx, name, t); err != nil {
 			return nil, err
 		}
 	case err != nil:
 		return nil, err
-	case st.Good():
-		return st, nil
-	case st.State != string(types.StackStatusCreateInProgress):
+	case !st.Good() && st.State != string(types.StackStatusCreateInProgress):
 		return st, fmt.Errorf("%w: its stack %s is %s: %s", ErrBroken, name, st.State, st.Why)
+	default:
+		if err := st.agrees(t); err != nil || st.Good() {
+			return st, err
+		}
 	}
 	st, err = s.wait(ctx, name, tell, func(state string) bool {
 		return state == string(types.StackStatusCreateInProgress) || strings.HasSuffix(state, "ROLLBACK_IN_PROGRESS")
@@ -51,25 +53,19 @@ func (s *Stacks) Create(ctx context.Context, t Terms, tell func(string)) (*Stack
 	if !st.Good() {
 		return st, fmt.Errorf("%w: its stack %s is %s: %s", ErrBroken, name, st.State, s.why(ctx, st))
 	}
-	return st, nil
+	if !made { // another run did
+		err = st.agrees(t)
+	}
+	return st, err
 }
 
-// begin asks for the stack.
-func (s *Stacks) begin(ctx context.Context, name string, t Terms) error {
+// begin asks for the stack, and reports whether it is this call that made it.
+func (s *Stacks) begin(ctx context.Context, name string, t Terms) (made bool, err error) {
 	list, err := s.prefixList(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
-	values := [][2]string{{"Case", t.Case}, {"Bucket", t.Bucket}, {"Prefix", t.Prefix}, {"KmsKeyArn", t.KMSKey}, {"ExaminerCidr", t.ExaminerCIDR}, {"KeyName", t.KeyName}, {"S3PrefixList", list}, {"ToolSums", t.ToolSums}}
-	if t.InstanceType != "" {
-		values = append(values, [2]string{"InstanceType", t.InstanceType})
-	}
-	if t.RootGiB > 0 {
-		values = append(values, [2]string{"RootGiB", strconv.Itoa(t.RootGiB)})
-	}
-	for i, id := range t.Snapshots {
-		values = append(values, [2]string{fmt.Sprintf("Snapshot%d", i+1), id})
-	}
+	values := append(t.parameters(), [2]string{"S3PrefixList", list})
 	in := &cloudformation.CreateStackInput{
 		StackName: &name, TemplateBody: &Template, Capabilities: []types.Capability{types.CapabilityCapabilityIam}, OnFailure: types.OnFailureRollback, ClientRequestToken: &name,
 		Tags: []types.Tag{{Key: aws.String(TagKey), Value: aws.String(TagMade)}, {Key: aws.String(TagCase), Value: &t.Case}},
@@ -82,12 +78,12 @@ func (s *Stacks) begin(ctx context.Context, name string, t Terms) error {
 	}
 	_, err = s.api().CreateStack(ctx, in)
 	if awsconfig.Code(err) == "AlreadyExistsException" { // another run, just now, or this call's first attempt
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("make the stack %s: %w", name, awsconfig.Explain(err))
+		return false, fmt.Errorf("make the stack %s: %w", name, awsconfig.Explain(err))
 	}
-	return nil
+	return true, nil
 }
 
 // wait looks at a stack until it is no longer in a state that passes.

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 
 	"github.com/shotglass-ir/shotglass/sink"
 )
@@ -86,40 +85,6 @@ func (t Tool) Upload(ctx context.Context, to sink.Sink) (err error) {
 		return errors.Join(o.Abort(context.WithoutCancel(ctx)))
 	case err != nil:
 		return fmt.Errorf("store %s: %w", t.Name, errors.Join(err, o.Abort(context.WithoutCancel(ctx))))
-	}
-	return nil
-}
-
-var snapshotID = regexp.MustCompile(`^snap-[0-9a-f]{8,17}$`)
-
-// prefixText is what a prefix may have: it stands in policies, where * would mean more than one case.
-var prefixText = regexp.MustCompile(`^[A-Za-z0-9/_.=@+-]+/$`)
-
-var oneAddress = regexp.MustCompile(`^[0-9]{1,3}(\.[0-9]{1,3}){3}/32$`)
-
-// Valid says what is wrong with terms.
-func (t Terms) Valid() error {
-	if _, err := StackName(t.Case); err != nil {
-		return err
-	}
-	switch {
-	case !prefixText.MatchString(t.Prefix):
-		return fmt.Errorf("the evidence must be under a prefix of letters, digits and /_.=@+-, which is all that the instance may read; it is %q", t.Prefix)
-	case t.ExaminerCIDR != "" && !oneAddress.MatchString(t.ExaminerCIDR):
-		return fmt.Errorf("%q: want one address, such as 198.51.100.7/32", t.ExaminerCIDR)
-	case t.KMSKey != "" && !strings.HasPrefix(t.KMSKey, "arn:"):
-		return fmt.Errorf("the key %q: want its ARN", t.KMSKey)
-	case t.KeyName != "" && t.ExaminerCIDR == "":
-		return errors.New("a key pair is for direct access: name the examiner's address")
-	case len(t.Snapshots) > MostSnapshots:
-		return fmt.Errorf("%d snapshots: the template has room for %d", len(t.Snapshots), MostSnapshots)
-	case t.RootGiB != 0 && (t.RootGiB < 16 || t.RootGiB > 16384):
-		return fmt.Errorf("a root volume of %d GiB: want 16 to 16384", t.RootGiB)
-	}
-	for _, s := range t.Snapshots {
-		if !snapshotID.MatchString(s) {
-			return fmt.Errorf("%q is no snapshot", s)
-		}
 	}
 	return nil
 }

@@ -38,22 +38,6 @@ const (
 	TagOwner = "shotglass-owner"
 )
 
-// MostSnapshots is how many volumes the template has room for.
-const MostSnapshots = 4
-
-// Terms are what an instance is for.
-type Terms struct {
-	Case, Owner    string
-	Bucket, Prefix string // of the evidence; the prefix ends in a slash
-	KMSKey         string // ARN; empty: none
-	ExaminerCIDR   string // A.B.C.D/32; empty: an EC2 Instance Connect endpoint
-	KeyName        string
-	InstanceType   string
-	RootGiB        int
-	Snapshots      []string
-	ToolSums       string // lines of sha256sum, of what lies under PREFIXtools/
-}
-
 // A Stack is an instance with all around it.
 type Stack struct {
 	Name     string    `json:"stack"`
@@ -67,6 +51,8 @@ type Stack struct {
 	Instance string    `json:"instance,omitempty"`
 	Address  string    `json:"address,omitempty"`
 	Type     string    `json:"instance_type,omitempty"`
+
+	parameters map[string]string
 }
 
 // Good reports whether the stack is complete.
@@ -96,8 +82,9 @@ func StackName(caseID string) (string, error) {
 
 // Errors that callers tell apart.
 var (
-	ErrNone   = errors.New("there is no workstation of that case here")
-	ErrBroken = errors.New("the workstation is not usable")
+	ErrNone    = errors.New("there is no workstation of that case here")
+	ErrBroken  = errors.New("the workstation is not usable")
+	ErrDiffers = errors.New("the workstation of that case was made on other terms")
 )
 
 // find returns the stack of a name, ErrNone if there is none.
@@ -133,11 +120,11 @@ func (s *Stacks) stack(in types.Stack) *Stack {
 			st.Address = aws.ToString(o.OutputValue)
 		}
 	}
+	st.parameters = map[string]string{}
 	for _, p := range in.Parameters {
-		if aws.ToString(p.ParameterKey) == "InstanceType" {
-			st.Type = aws.ToString(p.ParameterValue)
-		}
+		st.parameters[aws.ToString(p.ParameterKey)] = aws.ToString(p.ParameterValue)
 	}
+	st.Type = st.parameters["InstanceType"]
 	return st
 }
 

@@ -48,7 +48,7 @@ func (w *world) again() {
 
 func (w *world) tell(s string) { w.told = append(w.told, s) }
 
-var terms = workstation.Terms{Case: "case-42", Owner: "kim", Bucket: "evidence", Prefix: "case-42/", KMSKey: "arn:aws:kms:eu-west-1:1:key/x", Snapshots: []string{"snap-0123456789abcdef0"}, ToolSums: "abc  shotglass\n"}
+var terms = workstation.Terms{Case: "case-42", Owner: "kim", Bucket: "evidence", Prefix: "case-42/", KMSKey: "arn:aws:kms:eu-west-1:111122223333:key/x", Snapshots: []string{"snap-0123456789abcdef0"}, ToolSums: "abc  shotglass\n"}
 
 func (w *world) creates() (n int) {
 	for _, c := range w.cloud.Calls() {
@@ -142,6 +142,26 @@ func TestRollback(t *testing.T) {
 	}
 }
 
+// A stack that is there is not told to have terms that it does not have, nor changed; whether it is complete or on its way.
+func TestOtherTerms(t *testing.T) {
+	w := newWorld(t)
+	other := terms
+	other.Snapshots, other.ExaminerCIDR = nil, "198.51.100.7/32"
+	if _, err := w.stacks.Create(t.Context(), other, w.tell); err != nil {
+		t.Fatal(err)
+	}
+	for _, state := range []string{"CREATE_COMPLETE", "CREATE_IN_PROGRESS"} {
+		w.cloud.Edit(func() { w.r.Stacks[0].State = state })
+		_, err := w.stacks.Create(t.Context(), terms, w.tell)
+		if !errors.Is(err, workstation.ErrDiffers) || !strings.Contains(err.Error(), `ExaminerCidr is "198.51.100.7/32" and not ""; Snapshot1 is "" and not "snap-0123456789abcdef0"`) {
+			t.Errorf("%s: %v", state, err)
+		}
+	}
+	if _, err := w.stacks.Create(t.Context(), other, w.tell); err != nil || w.creates() != 1 {
+		t.Errorf("%v", err)
+	}
+}
+
 // What cannot be deleted is named, and gone for at the next try.
 func TestLeft(t *testing.T) {
 	w := newWorld(t)
@@ -216,6 +236,7 @@ func TestValid(t *testing.T) {
 		"all":       func(t *workstation.Terms) { t.ExaminerCIDR = "0.0.0.0/0" },
 		"many":      func(t *workstation.Terms) { t.ExaminerCIDR = "198.51.100.0/24" },
 		"key":       func(t *workstation.Terms) { t.KMSKey = "alias/x" },
+		"alias":     func(t *workstation.Terms) { t.KMSKey = "arn:aws:kms:eu-west-1:111122223333:alias/evidence" },
 		"snapshot":  func(t *workstation.Terms) { t.Snapshots = []string{"vol-1"} },
 		"snapshots": func(t *workstation.Terms) { t.Snapshots = slices.Repeat([]string{"snap-0123456789abcdef0"}, 5) },
 	} {
