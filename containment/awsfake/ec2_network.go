@@ -10,6 +10,7 @@ import (
 type VPC struct {
 	ID            string
 	Default, IPv6 bool
+	Owner         string // the account that shares it; empty: this one
 }
 
 // A Subnet is a part of a VPC, with the network ACL that it is associated with.

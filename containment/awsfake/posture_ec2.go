@@ -24,7 +24,7 @@ func describeVPCs(r *Request) (any, error) {
 	}
 	var items [][]X
 	for _, v := range found {
-		items = append(items, []X{el("vpcId", v.ID), el("isDefault", v.Default), el("state", "available"), el("ownerId", r.Account.ID)})
+		items = append(items, []X{el("vpcId", v.ID), el("isDefault", v.Default), el("state", "available"), el("ownerId", cmp.Or(v.Owner, r.Account.ID))})
 	}
 	return r.pages("vpcSet", items)
 }

@@ -168,6 +168,27 @@ func describe(r *ready.Report) string {
 	return b.String()
 }
 
+// What another account has for a VPC that it shares is not seen from here: that nothing is there to be seen is no failure.
+func TestSharedVPC(t *testing.T) {
+	w := newWorld(t)
+	checks := []*ready.Check{w.check("flow-logs"), w.check("dns-logs"), w.check("dns-firewall")}
+	w.here.VPCs[vpc].Owner = "999988887777"
+	if r := w.run(w.auditor(checks...)); len(of(r, ready.Pass)) != 3 || len(of(r, ready.Unknown)) > 0 {
+		t.Errorf("seen all the same:\n%s", describe(r))
+	}
+	p := &w.here.Posture
+	p.FlowLogs, p.QueryLogs, p.Firewalls = nil, nil, nil
+	r := w.run(w.auditor(checks...))
+	list := of(r, ready.Unknown)
+	if len(list) != 3 || len(of(r, ready.Fail)) > 0 || !strings.Contains(list[0].Detail, "shared by account 999988887777") {
+		t.Errorf("%s", describe(r))
+	}
+	p.FlowLogs = []awsfake.FlowLog{{ID: "fl-1", On: w.web.Subnet, Traffic: "REJECT"}}
+	if r := w.run(w.auditor(checks[0])); len(of(r, ready.Unknown)) != 1 {
+		t.Errorf("%s", describe(r))
+	}
+}
+
 // In a world where everything is as it should be every check passes, and has something to say.
 func TestEverythingRight(t *testing.T) {
 	w := newWorld(t)

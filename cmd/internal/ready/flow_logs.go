@@ -39,10 +39,10 @@ var flowLogs = Check{
 				}
 			}
 			if len(own) == 0 && slices.ContainsFunc(logs, func(l types.FlowLog) bool { return slices.Contains(v.parts, aws.ToString(l.ResourceId)) }) {
-				list = append(list, v.byParts(logs))
+				list = append(list, v.orShared(v.byParts(logs)))
 				continue
 			}
-			list = append(list, oneOf(v.id, "it has none", own))
+			list = append(list, v.orShared(oneOf(v.id, "it has none", own)))
 		}
 		return list, nil
 	},
@@ -94,6 +94,15 @@ type vpc struct {
 	used       bool
 	interfaces []netInterface
 	parts      []string // the ids of its interfaces and of their subnets
+	shared     error    // not nil: it is another account's, whose logs and firewalls only that account sees
+}
+
+// orShared is a finding about a VPC, or that it is not known whether its owner has what is missing.
+func (v vpc) orShared(f Finding) Finding {
+	if v.shared != nil && f.State == Fail {
+		return unknown(v.id, v.shared)
+	}
+	return f
 }
 
 type netInterface struct{ id, subnet string }
@@ -114,6 +123,9 @@ func (s *Site) vpcs(ctx context.Context) ([]vpc, error) {
 		var list []vpc
 		for _, one := range all {
 			v := vpc{id: aws.ToString(one.VpcId)}
+			if owner := aws.ToString(one.OwnerId); owner != "" && s.Account != "" && owner != s.Account {
+				v.shared = fmt.Errorf("it is shared by account %s, which is to be asked", owner)
+			}
 			for _, e := range interfaces {
 				if aws.ToString(e.VpcId) == v.id {
 					v.used = true

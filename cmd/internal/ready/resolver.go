@@ -76,9 +76,9 @@ func (s *Site) perVPC(ctx context.Context, none string, find func(context.Contex
 		f, ok := by[v.id]
 		switch {
 		case ok:
-			list = append(list, f)
+			list = append(list, v.orShared(f))
 		case v.used:
-			list = append(list, fail(v.id, "%s", none))
+			list = append(list, v.orShared(fail(v.id, "%s", none)))
 		default:
 			list = append(list, without(v.id, "nothing is in it"))
 		}
