@@ -153,7 +153,7 @@ func copySnapshot(r *Request) (any, error) {
 	if s.State != "completed" {
 		return nil, fail("IncorrectState", "Snapshot is in invalid state - %s", s.State)
 	}
-	c := &Snapshot{ID: r.Region.id("snap-"), Volume: "vol-ffffffff", KMSKey: r.Form.Get("KmsKeyId"), State: "pending", Tags: r.tags("TagSpecification.1.Tag"), Started: r.Cloud.now}
+	c := &Snapshot{ID: r.Region.id("snap-"), Volume: "vol-ffffffff", KMSKey: r.Form.Get("KmsKeyId"), State: "pending", Tags: r.tags("TagSpecification.1.Tag"), Started: r.Cloud.now, hidden: r.Region.Lag}
 	r.Region.Snapshots[c.ID] = c
 	return []X{el("snapshotId", c.ID), tagSet(c.Tags)}, nil
 }

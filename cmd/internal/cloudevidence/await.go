@@ -96,7 +96,7 @@ func (s *snapper) look(ctx context.Context) error {
 		}
 	}
 	for _, x := range by {
-		if x.State != statePending || s.g.now().Sub(s.set.Asked) > unseen {
+		if x.State != statePending || s.g.now().Sub(s.set.Asked) > unseen && s.g.now().Sub(x.asked) > unseen {
 			x.State, x.Message = stateGone, "EC2 does not know it any more: somebody deleted it"
 		}
 	}
@@ -150,7 +150,7 @@ func (s *snapper) copy(ctx context.Context, x *Snapshot) error {
 			}}},
 		}, askOnce)
 		if err == nil {
-			x.Copy = &Snapshot{ID: aws.ToString(out.SnapshotId), State: statePending, Encrypted: true, Key: s.o.CopyKey}
+			x.Copy = &Snapshot{ID: aws.ToString(out.SnapshotId), State: statePending, Encrypted: true, Key: s.o.CopyKey, asked: s.g.now()}
 		}
 		return err
 	}, func(ctx context.Context, _ bool) bool {

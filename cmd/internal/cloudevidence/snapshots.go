@@ -86,7 +86,8 @@ type Snapshot struct {
 	// Errors say what was asked for and did not come about: a lock, a copy, a share.
 	Errors []string `json:"errors,omitempty"`
 
-	locking, copied, shared bool // tried
+	locking, copied, shared bool      // tried
+	asked                   time.Time // of a copy that this run made
 }
 
 // States of a snapshot; gone is what EC2 does not know any more.

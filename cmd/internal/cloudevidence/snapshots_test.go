@@ -237,6 +237,18 @@ func TestLostCopy(t *testing.T) {
 	}
 }
 
+// A copy is as new to EC2 as snapshots were, however long ago those were begun.
+func TestCopyUnseen(t *testing.T) {
+	w := newWorld(t)
+	w.region.SnapshotLooks, w.region.Lag = 15, 2
+	o := cloudevidence.SnapshotOptions{CopyKey: "key-1"}
+	set := w.start(o)
+	w.await(set, o)
+	if why := set.Unfinished(); len(why) > 0 {
+		t.Errorf("%q", why)
+	}
+}
+
 // A case is compared as it is: EC2 has wild cards.
 func TestCaseOfWildCards(t *testing.T) {
 	w := newWorld(t)
