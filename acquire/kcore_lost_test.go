@@ -4,8 +4,10 @@ package acquire
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -54,6 +56,48 @@ func TestKcoreConnectionsLost(t *testing.T) {
 	}
 	if s := m.Method.Kcore.Connections; int64(m.Footprint.Logins) < int64(s.Made) {
 		t.Errorf("%d logins, %+v", m.Footprint.Logins, s)
+	}
+}
+
+// TestKcorePlanConnectionLost: the connection of the plan has ended when the stream is there, as that of a tunnel does after its hour. Live
+// memory is looked at again over a new one.
+func TestKcorePlanConnectionLost(t *testing.T) {
+	t.Parallel()
+	noLeak(t)
+	f := newKcore(t)
+	var left atomic.Int64
+	left.Store(5 << 20)
+	f.stdout = func(name string, w io.Writer) io.Writer {
+		if name != "read" {
+			return w
+		}
+		return &cutter{w, &left, func() { go f.server.Kill() }}
+	}
+	var once sync.Once
+	f.exec = func(name string) {
+		if name == "read" { // pages at the end of a range are freed, and cleared
+			once.Do(func() { f.zero(fakeOffset+0x17f0000, 0x10000) })
+		}
+	}
+	dir := t.TempDir()
+	res := f.capture(t.Context(), dir, func(o *Options) { o.Connections = 2 })
+	if res.State != StateComplete || res.Err != nil {
+		t.Errorf("%+v", res)
+	}
+	if n := f.scripts["sample"]; n != 2 {
+		t.Errorf("%d looks at samples: %+v", n, res)
+	}
+}
+
+// zero clears bytes of the file.
+func (f *fakeKcore) zero(at int64, n int) {
+	file, err := os.OpenFile(f.path("kcore"), os.O_RDWR, 0)
+	if err == nil {
+		_, err = file.WriteAt(make([]byte, n), at)
+		err = errors.Join(err, file.Close())
+	}
+	if err != nil {
+		f.t.Error(err)
 	}
 }
 

@@ -324,6 +324,13 @@ func (c *capture) sampleAfter(ctx context.Context) {
 	if len(c.doubtful) == 0 {
 		return
 	}
+	if closed(c.h.conn.Done()) { // the lanes of /proc/kcore have connections of their own
+		again, cancel := context.WithTimeout(ctx, c.opts.CleanupTimeout)
+		defer cancel()
+		if c.samples.err = c.h.alive(again); c.samples.err != nil {
+			return
+		}
+	}
 	_, c.samples.after, c.samples.err = takeSamples(ctx, c.h, c.doubtful)
 }
 

@@ -36,6 +36,7 @@ type ec2Way struct {
 	proxy       string // ProxyCommand
 	fingerprint string // of the key that is pushed
 	rate        int64  // that is expected of the way, bytes a second; 0: not limited
+	share       int64  // of --limit-total-rate, likewise
 }
 
 // consolePins are the host keys of an instance's console.

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/shotglass-ir/shotglass/acquire"
+	"github.com/shotglass-ir/shotglass/acquire/freeze"
 	"github.com/shotglass-ir/shotglass/cmd/internal/ec2connect"
 	"github.com/shotglass-ir/shotglass/containment/awsfake"
 	"github.com/shotglass-ir/shotglass/transport"
@@ -202,6 +203,8 @@ func TestEC2WaysRefused(t *testing.T) {
 // What does not fit into a tunnel's hour is refused, unless it can go on through another.
 func TestEC2Lasts(t *testing.T) {
 	endpoint := ec2Way{Connect: "endpoint", Endpoint: "eice-1", rate: 4e6, tunnel: &transport.Tunnel{Longest: ec2connect.TunnelLife}}
+	shared := endpoint
+	shared.share = 3e6
 	session := ec2Way{Connect: "ssm", rate: ec2connect.SSMRate}
 	const gib = 1 << 30
 	for _, tt := range []struct {
@@ -212,7 +215,11 @@ func TestEC2Lasts(t *testing.T) {
 		{ec2Way{Connect: "push"}, acquire.Step{Expected: 500 * gib}, "", ""},
 		{endpoint, acquire.Step{Expected: 13 * gib, Source: "lime"}, "", ""},
 		{endpoint, acquire.Step{Expected: 14 * gib, Source: "lime"}, "", "a tunnel through eice-1 lasts 59m59s, and 14.0 GiB at 4.0 MB/s take about 1h03m"},
-		{endpoint, acquire.Step{Expected: 13 * gib, Source: "lime", Swap: []acquire.PlannedSwap{{Swap: acquire.Swap{Bytes: gib}}}}, "", "would be cut"},
+		{endpoint, acquire.Step{Expected: 13 * gib, Source: "lime", Swap: []acquire.PlannedSwap{{Swap: acquire.Swap{Bytes: gib}}}}, "with swap 14.0 GiB at 4.0 MB/s take about 1h03m", ""},
+		{endpoint, acquire.Step{Expected: 14397e6, Source: "lime"}, "", "would be cut"}, // to the last second of the tunnel
+		{shared, acquire.Step{Expected: 13 * gib, Source: "lime"}, "13.0 GiB at 3.0 MB/s take about 1h18m, its share of --limit-total-rate", ""},
+		{shared, acquire.Step{Expected: 13 * gib, Source: "kcore"}, "read on through new tunnels", ""},
+		{endpoint, acquire.Step{Expected: 14 * gib, Source: "kcore", Freeze: &freeze.Selection{}}, "thaws when the first of them ends", ""},
 		{endpoint, acquire.Step{Expected: gib, Source: "avml", Estimate: 2 * time.Hour}, "", "take about 2h"},
 		{endpoint, acquire.Step{Expected: 14 * gib, Source: "kcore"}, "read on through new tunnels", ""},
 		{session, acquire.Step{Expected: 8 * gib, Source: "lime"}, "8.0 GiB at 0.7 MB/s take about 3h25m", ""},
@@ -224,6 +231,28 @@ func TestEC2Lasts(t *testing.T) {
 		if err != nil && !strings.Contains(hints(err)[0], "--method kcore") {
 			t.Errorf("hint %q", hints(err))
 		}
+	}
+}
+
+// What all hosts share is divided among those that are read at once.
+func TestEC2SharedRate(t *testing.T) {
+	newWaysTest(t)
+	for _, tt := range []struct {
+		want int64
+		args []string
+	}{{4e6, nil}, {8e6, []string{"--parallel", "1"}}, {4e6, []string{"--parallel", "9"}}} {
+		o := mustParse(t, append(tt.args, "--unsigned", "--ssh-config", "none", "--ec2-connect", "endpoint", "--limit-total-rate", "8MB/s", "i-00000001", "i-00000002")...)
+		if got := o.ec2["i-00000002"].share; got != tt.want {
+			t.Errorf("%q: %d, want %d", tt.args, got, tt.want)
+		}
+		warning, err := o.Jobs[1].CheckPlan(&acquire.Step{Expected: 13 << 30})
+		if err != nil || warning != "" {
+			t.Errorf("%q: %q, %v", tt.args, warning, err)
+		}
+	}
+	o := mustParse(t, "--unsigned", "--ssh-config", "none", "--ec2-connect", "endpoint", "--limit-total-rate", "4MB/s", "i-00000001", "i-00000002")
+	if warning, err := o.Jobs[1].CheckPlan(&acquire.Step{Expected: 13 << 30}); err != nil || !strings.Contains(warning, "may be cut") {
+		t.Errorf("%q, %v", warning, err)
 	}
 }
 

@@ -344,6 +344,7 @@ func (o *captureOptions) readHosts(c *console, ctx *cli.Context, name string) (e
 	if o.Jobs, err = makeJobs(ctx, o, file, repos, args, auth); err != nil {
 		return err
 	}
+	o.shareRates()
 	switch {
 	case len(o.Jobs) == 0:
 		return usagef("no host")
