@@ -79,12 +79,10 @@ func planHosts(ctx context.Context, c *console, o *captureOptions, page string) 
 	}
 	ferr := o.follow.plan(sctx, c.line, plan.Steps)
 	d := drillOf(plan.Steps, o)
-	err = printPlan(c, plan, o, d)
 	if page != "" {
-		if err := writeSheet(sctx, page, d.sheet(o, time.Now())); err != nil {
-			return err
-		}
+		ferr = cmp.Or(ferr, writeSheet(sctx, page, d.sheet(o, time.Now())))
 	}
+	err = printPlan(c, plan, o, d, ferr)
 	if ferr != nil {
 		return ferr
 	}
@@ -94,7 +92,8 @@ func planHosts(ctx context.Context, c *console, o *captureOptions, page string) 
 	return err
 }
 
-func printPlan(c *console, plan *acquire.Plan, o *captureOptions, d *drill) error {
+// printPlan prints the plan, and returns its exit code as an error. ferr is what the program will end with all the same.
+func printPlan(c *console, plan *acquire.Plan, o *captureOptions, d *drill, ferr error) error {
 	failed, steps := 0, plan.Steps
 	for i, s := range steps {
 		if s.Err != nil && s.Prior == nil {
@@ -131,7 +130,11 @@ func printPlan(c *console, plan *acquire.Plan, o *captureOptions, d *drill) erro
 				return err
 			}
 		}
-		c.message("summary", summaryMessage{Code: code, Hosts: len(steps), Failed: failed})
+		said := code
+		if ferr != nil {
+			said = exitCode(ferr)
+		}
+		c.message("summary", summaryMessage{Code: said, Hosts: len(steps), Failed: failed})
 	}
 	return exitWith(code)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -184,5 +185,24 @@ func TestPlanOfMany(t *testing.T) {
 		"web003  -         -       -           0         -          cannot be captured: connection refused\n", "or --json")
 	if n := strings.Count(out.String(), "\n"); n != 23 {
 		t.Errorf("%d lines", n)
+	}
+}
+
+// TestPlanSummaryCode: the summary has the code with which the program ends, whatever ends it.
+func TestPlanSummaryCode(t *testing.T) {
+	for _, tt := range []struct {
+		ferr error
+		want string
+	}{{nil, `"code":0,`}, {usagef("its containment cannot be planned"), `"code":64,`}, {errors.New("the page cannot be written"), `"code":1,`}} {
+		var out strings.Builder
+		c := newConsole(nil, &out, io.Discard)
+		c.json = true
+		steps := []*acquire.Step{{Host: "web1", Source: "lime", Facts: &acquire.Facts{}}}
+		if err := printPlan(c, &acquire.Plan{Steps: steps}, &captureOptions{}, &drill{}, tt.ferr); err != nil {
+			t.Error(err)
+		}
+		if lines := strings.Split(strings.TrimSpace(out.String()), "\n"); !strings.Contains(lines[len(lines)-1], tt.want) {
+			t.Errorf("%v: %s", tt.ferr, lines[len(lines)-1])
+		}
 	}
 }

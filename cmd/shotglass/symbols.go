@@ -65,7 +65,7 @@ func symbolsCommand(c *console) *cli.Command {
 				}
 				sctx, stop := catchSignals(ctx.Context, c.exit, func(string) {}, func() {})
 				defer stop()
-				return imagesSymbols(sctx, c, &imageSymbols{c, s3Access(ctx), ids}, ctx.Args().Slice())
+				return imagesSymbols(sctx, c, &imageSymbols{c: c, access: s3Access(ctx), ids: ids}, ctx.Args().Slice())
 			}
 			switch {
 			case ctx.String("from") == "" && ctx.String("vmlinux") == "" && !ctx.Bool("fetch"):

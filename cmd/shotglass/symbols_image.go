@@ -33,7 +33,12 @@ type imageSymbols struct {
 	c      *console
 	access s3.Options
 	ids    []age.Identity
+	most   int // bytes of BTF; 0: no limit but that of package symbols
 }
+
+// maxBesideCapture is how much BTF --symbols takes, in bytes: twice that of a distribution's kernel, for which Write needs 100 MB. What a hostile
+// kernel can claim within the bounds of package symbols takes near a gigabyte, which must not end a run whose log is still open.
+const maxBesideCapture = 12 << 20
 
 // write makes the symbol file of an image, and stores it beside the image: IMAGE.isf.json.xz. What was collected is to be what the
 // manifest beside the image lists, item by item; whether the manifest is to be trusted is for verify to say.
@@ -54,6 +59,9 @@ func (s *imageSymbols) write(ctx context.Context, name string) (*symbolsMessage,
 	in, err := s.inputs(ctx, name, m)
 	if err != nil {
 		return nil, err
+	}
+	if s.most > 0 && len(in.BTF) > s.most {
+		return nil, &hinted{fmt.Errorf("%w: its BTF has %d bytes, more than are taken beside a capture", errNoKernel, len(in.BTF)), "shotglass symbols " + name}
 	}
 	var file bytes.Buffer // a few megabytes
 	rep, err := symbols.Write(&file, in)
@@ -158,7 +166,7 @@ func (o *captureOptions) symbols(ctx context.Context, c *console, log *runLog, s
 	}
 	access := o.terms
 	access.Spill = ""
-	s := &imageSymbols{c: c, access: access}
+	s := &imageSymbols{c: c, access: access, most: maxBesideCapture}
 	for _, r := range results {
 		if r.State == acquire.StateFailed || r.Image.Location == "" {
 			continue

@@ -48,6 +48,9 @@ func TestImageSymbols(t *testing.T) {
 	manifest(planted)
 	fails("not that of the manifest")
 	manifest(items)
+	s.most = 10 // less than the BTF of any kernel: as beside a capture
+	fails("more than are taken beside a capture")
+	s.most = 0
 	rep, err := s.write(t.Context(), image)
 	if err != nil || rep.File != image+".isf.json.xz" || rep.UserTypes != 1 || rep.Symbols != 1003 {
 		t.Fatalf("%+v, %v", rep, err)

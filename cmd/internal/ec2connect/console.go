@@ -47,10 +47,12 @@ var typeNames = map[string]string{"ssh-ed25519": "ED25519", "ssh-rsa": "RSA", "e
 // maxConsole is how much is looked at, of the end; EC2 keeps 64 KiB.
 const maxConsole = 1 << 20
 
-// ErrContradiction is wrapped where a console names several keys of one type: not all of them are the instance's.
-var ErrContradiction = errors.New("the console output names several host keys of one type")
+// ErrContradiction is wrapped where a console names several keys of one type, or a block names a type that the first had not: not all of
+// them are the instance's.
+var ErrContradiction = errors.New("the console output names host keys that do not go together")
 
-// ParseConsole finds the host keys in console output. Only whole blocks count. None is no error.
+// ParseConsole finds the host keys in console output. Only whole blocks count, and what follows the first can but repeat it: whatever
+// brings text to the console could write another. None is no error.
 func ParseConsole(text string) (HostKeys, error) {
 	keys := HostKeys{}
 	end, print := "", false
@@ -70,7 +72,11 @@ func ParseConsole(text string) (HostKeys, error) {
 			end, print, block = endPrints, true, HostKeys{}
 		case end == "":
 		case strings.Contains(line, end):
+			first := len(keys) == 0
 			for kind, fingerprint := range block {
+				if !first && keys[kind] == "" {
+					return nil, fmt.Errorf("%w: a later block has %s %s", ErrContradiction, kind, fingerprint)
+				}
 				if err := add(keys, kind, fingerprint); err != nil {
 					return nil, err
 				}

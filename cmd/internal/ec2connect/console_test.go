@@ -1,6 +1,9 @@
 package ec2connect_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -40,6 +43,18 @@ func newPublic(t testing.TB) ssh.PublicKey {
 	return s.PublicKey()
 }
 
+func ecdsaPublic(t testing.TB) ssh.PublicKey {
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := ssh.NewPublicKey(&k.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return public
+}
+
 func TestParseConsole(t *testing.T) {
 	a, b := newPublic(t), newPublic(t)
 	print := ssh.FingerprintSHA256(a)
@@ -68,7 +83,7 @@ func TestParseConsole(t *testing.T) {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}
-	for name, text := range map[string]string{"one block": keysBlock(a, b), "two blocks": keysBlock(a) + keysBlock(b), "keys and fingerprints": printsBlock(b) + keysBlock(a)} {
+	for name, text := range map[string]string{"one block": keysBlock(a, b), "two blocks": keysBlock(a) + keysBlock(b), "keys and fingerprints": printsBlock(b) + keysBlock(a), "a type more": keysBlock(a) + keysBlock(a, ecdsaPublic(t)), "a type more, later": printsBlock(a) + keysBlock(ecdsaPublic(t))} {
 		if keys, err := ec2connect.ParseConsole(text); !errors.Is(err, ec2connect.ErrContradiction) || keys != nil {
 			t.Errorf("%s: %v, %v", name, keys, err)
 		}
