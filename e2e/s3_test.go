@@ -62,6 +62,9 @@ func noUploads(t *testing.T, srv *lab.S3) {
 	}
 }
 
+// forSymbols is what symbol files are made of. The tests collect nothing unless they ask.
+const forSymbols = "version,vmcoreinfo,btf,kallsyms"
+
 // TestS3 holds the sink, and captures to it, against a real S3 server.
 func TestS3(t *testing.T) {
 	srv := startS3(t)
@@ -147,6 +150,9 @@ func s3Capture(t *testing.T, srv *lab.S3) {
 		if slices.Contains(keys, prefix+m.Image.Name+".isf.json.xz") {
 			want++
 		}
+		if slices.ContainsFunc(keys, func(k string) bool { return strings.Contains(k, ".live.tar") }) {
+			want++
+		}
 		if len(keys) != want {
 			t.Fatalf("not %d objects: %q", want, keys)
 		}
@@ -154,7 +160,7 @@ func s3Capture(t *testing.T, srv *lab.S3) {
 	}
 
 	t.Run("complete", func(t *testing.T) {
-		p := start(t, srv.Env(), capture("whole/", "--symbols")...)
+		p := start(t, srv.Env(), capture("whole/", "--symbols", "--collect", forSymbols)...)
 		p.want(0, 5*time.Minute, "versioning is on, Object Lock is on", "not proven")
 		r.clean(30 * time.Second)
 		m := manifest("whole/", "-mem.lime.zst.json")
@@ -189,7 +195,7 @@ func s3Capture(t *testing.T, srv *lab.S3) {
 	})
 	t.Run("encrypted", func(t *testing.T) {
 		key, recipient := ageKeygen(t, r.home)
-		p := start(t, srv.Env(), capture("sealed/", "--recipient", recipient)...)
+		p := start(t, srv.Env(), capture("sealed/", "--recipient", recipient, "--collect", forSymbols)...)
 		p.want(0, 5*time.Minute)
 		m := manifest("sealed/", "-mem.lime.zst.age.json")
 		if !m.Complete || m.Image.Encryption != "age" || m.Image.Checksums["crc64nvme"] == "" {
