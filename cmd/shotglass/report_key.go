@@ -23,11 +23,11 @@ func readKeyRecord(ctx context.Context, f report.File, o report.Options) (*repor
 	q := keyInquiry(rec)
 	q.Place, q.File, q.Bytes, q.SHA256 = f.Place, f.Name, int64(len(data)), sumOf(data)
 	q.Signature = recordSignature(ctx, f, data, keyNamespace, o)
-	state, err := eventsOf(ctx, f.Where, rec.Events)
+	state, err := beside(ctx, f.Where, rec.Events.Name, rec.Events.Bytes, rec.Events.SHA256)
 	switch {
 	case err != nil:
 		q.Trouble = append(q.Trouble, err.Error())
-	case state != "as named":
+	case state != asNamed:
 		q.Trouble = append(q.Trouble, fmt.Sprintf("the file of its events, %s: %s", rec.Events.Name, state))
 	}
 	return q, nil
