@@ -87,7 +87,7 @@ func (r *rig) frozen() bool {
 func (r *rig) noFreezers(limit time.Duration) {
 	r.t.Helper()
 	r.eventually(limit, "the watchdog is gone", func() bool {
-		return strings.TrimSpace(r.ssh(`for p in /proc/[0-9]*; do tr '\0' ' ' 2>/dev/null <$p/cmdline | grep -E '^(/bin/sh -c while IFS|sudo|sleep 1[0-9]|sleep 30)'; done; true`)) == ""
+		return strings.TrimSpace(r.ssh(`ps -eo args= | grep -E '^(/bin/sh -c while IFS|sudo|sleep 1[0-9]|sleep 30)'; true`)) == ""
 	})
 }
 
@@ -220,10 +220,17 @@ func TestFreeze(t *testing.T) {
 		o := rigOf(t, r.guest)
 		p := start(t, nil, o.kcore("ops", "--freeze", "--freeze-lease", "10s", "--connections", "1")...)
 		o.streaming(p)
-		// The guard is the shell whose child sleeps for the lease; the other one starts a new one.
-		o.ssh(`for p in /proc/[0-9]*; do [ "$(tr '\0' ' ' <$p/cmdline 2>/dev/null)" = "sleep 10 " ] && set -- $(cat $p/stat) && echo kill $4 && kill -KILL $4; done; true`)
+		// The guard is the shell whose child sleeps for the lease; the other one starts a new one. One look by
+		// ps: a slow walk over /proc would miss sleeps, which live for two beats.
+		guard := func() string {
+			return strings.TrimSpace(o.ssh(`ps -eo ppid=,args= | awk '$1 != 1 && $2 == "sleep" && $3 == "10" && NF == 3 { print $1; exit }'`))
+		}
+		var old string
+		o.eventually(time.Minute, "a guard is there", func() bool { old = guard(); return old != "" })
+		o.ssh("kill -KILL " + old)
 		o.eventually(time.Minute, "a new guard is started", func() bool {
-			return strings.Count(o.ssh(`for p in /proc/[0-9]*; do tr '\0' ' ' <$p/cmdline 2>/dev/null; echo; done`), "sleep 10 ") > 0 && o.frozen()
+			now := guard()
+			return now != "" && now != old && o.frozen()
 		})
 		p.cmd.Process.Signal(syscall.SIGINT)
 		p.want(130, time.Minute)

@@ -24,7 +24,7 @@ func (r *rig) kcore(user string, more ...string) []string {
 }
 
 // readers are processes on the guest that a capture through /proc/kcore may leave.
-const readers = `for p in /proc/[0-9]*; do tr '\0' ' ' 2>/dev/null <$p/cmdline | grep -E '^(dd |zstd |lz4 |gzip |/bin/sh -c while IFS|sudo)'; done; true`
+const readers = `ps -eo args= | grep -E '^(dd |zstd |lz4 |gzip |/bin/sh -c while IFS|sudo)'; true`
 
 func (r *rig) noReaders(limit time.Duration) {
 	r.t.Helper()
