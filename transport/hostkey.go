@@ -35,6 +35,7 @@ type hostKeyChecker struct {
 
 	legacy  bool     // algorithms that rest on SHA-1 too
 	exclude []string // key types that were presented and do not fit a pin
+	changed bool     // known_hosts speaks against a key that was presented
 
 	key   ssh.PublicKey // accepted
 	trust string
@@ -51,7 +52,9 @@ func newHostKeyChecker(h *hop, legacy bool) (*hostKeyChecker, error) {
 			}
 			c.pins = append(c.pins, pin)
 		}
-		return c, nil
+		if !h.hostKey.HoldKnownHosts || h.hostKey.InsecureIgnore {
+			return c, nil
+		}
 	}
 	if h.hostKey.InsecureIgnore {
 		c.insecure = true
@@ -108,7 +111,9 @@ func (c *hostKeyChecker) algorithms() []string {
 	}
 	for _, l := range c.lookups {
 		for _, a := range c.db.HostKeyAlgorithms(l) {
-			add(a)
+			if len(c.pins) == 0 || !strings.Contains(a, certificate) { // a pin is of a plain key
+				add(a)
+			}
 		}
 		if len(algos) > 0 {
 			break
@@ -116,7 +121,7 @@ func (c *hostKeyChecker) algorithms() []string {
 	}
 	// Then Ed25519 first: it is what people note down.
 	for _, a := range append([]string{ssh.KeyAlgoED25519}, known...) {
-		if !strings.Contains(a, "-cert-v01") {
+		if !strings.Contains(a, certificate) {
 			add(a)
 		}
 	}
@@ -127,7 +132,7 @@ func (c *hostKeyChecker) algorithms() []string {
 // fit a pin: a fingerprint does not tell the kind. It reports whether
 // there is any left to ask for.
 func (c *hostKeyChecker) another(err *HostKeyError) bool {
-	if len(c.pins) == 0 {
+	if len(c.pins) == 0 || c.changed {
 		return false
 	}
 	c.exclude = append(c.exclude, err.KeyType)
@@ -136,6 +141,9 @@ func (c *hostKeyChecker) another(err *HostKeyError) bool {
 	}
 	return len(c.algorithms()) > 0
 }
+
+// certificate is in the names of algorithms whose keys are certificates.
+const certificate = "-cert-v01"
 
 // placeholder stands for addresses where known_hosts is asked for names only.
 var placeholder = &net.TCPAddr{IP: net.IPv4zero}
@@ -154,11 +162,11 @@ func (c *hostKeyChecker) check(_ string, _ net.Addr, key ssh.PublicKey) error {
 	}
 	switch {
 	case len(c.pins) > 0:
-		if cert == nil && slices.Contains(c.pins, refusal.Got) {
-			return accept(c.pinned)
+		trust := c.checkPins(key, refusal)
+		if trust == "" {
+			return refusal
 		}
-		refusal.Want, refusal.Where = c.pins, []string{c.pinned}
-		return refusal
+		return accept(trust)
 	case c.insecure:
 		return accept(trustInsecure)
 	}
@@ -185,9 +193,7 @@ func (c *hostKeyChecker) check(_ string, _ net.Addr, key ssh.PublicKey) error {
 		candidates = append(candidates, cert.SignatureKey)
 	}
 	for _, k := range candidates {
-		if revoked, ok := errors.AsType[*xknownhosts.RevokedError](callback(c.lookups[0], placeholder, k)); ok {
-			refusal.Revoked = true
-			refusal.Where = []string{fmt.Sprintf("%s:%d", revoked.Revoked.Filename, revoked.Revoked.Line)}
+		if c.revoked(k, refusal) {
 			return refusal
 		}
 	}
@@ -209,6 +215,16 @@ func (c *hostKeyChecker) check(_ string, _ net.Addr, key ssh.PublicKey) error {
 		refusal.Where = c.files
 	}
 	return refusal
+}
+
+// revoked says that known_hosts has a key as revoked, and the refusal then where.
+func (c *hostKeyChecker) revoked(key ssh.PublicKey, refusal *HostKeyError) bool {
+	e, ok := errors.AsType[*xknownhosts.RevokedError](c.db.HostKeyCallback()(c.lookups[0], placeholder, key))
+	if ok {
+		refusal.Revoked = true
+		refusal.Where = []string{fmt.Sprintf("%s:%d", e.Revoked.Filename, e.Revoked.Line)}
+	}
+	return ok
 }
 
 // onRecord lists the keys that known_hosts has for a host:port.

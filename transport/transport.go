@@ -162,10 +162,13 @@ type HostKeyPolicy struct {
 	// KnownHosts replaces the known_hosts files.
 	KnownHosts []string
 	// Fingerprints ("SHA256:...") pin the key: only these are accepted, and
-	// no known_hosts file is read.
+	// no known_hosts file is read, unless HoldKnownHosts.
 	Fingerprints []string
 	// Trust says whence Fingerprints are, for Info.HostKeyTrust and messages; empty: pinned.
 	Trust string
+	// HoldKnownHosts says that Fingerprints are not the user's own word: where known_hosts has keys for
+	// the host, the one that it presents must be among them too, or Dial refuses it as a contradiction.
+	HoldKnownHosts bool
 	// InsecureIgnore accepts any key. The manifest records it.
 	InsecureIgnore bool
 }
@@ -218,12 +221,19 @@ type HostKeyError struct {
 	Want    []string // SHA256:... of the keys on record, empty when the host is unknown
 	Revoked bool
 	Where   []string // "file:line" of the keys on record, or the known_hosts files read
+
+	// Told are the keys that Source has for the host, where that and the record do not agree on the one that it presents.
+	Told   []string
+	Source string
 }
 
 func (e *HostKeyError) Error() string {
 	switch {
 	case e.Revoked:
 		return fmt.Sprintf("host key of %s is revoked: %s %s (%s)", e.Host, e.KeyType, e.Got, strings.Join(e.Where, ", "))
+	case e.Source != "":
+		return fmt.Sprintf("known_hosts and the %s contradict each other about the host key of %s: on record is %s (%s), the other has %s; it presents %s %s",
+			e.Source, e.Host, strings.Join(e.Want, " or "), strings.Join(e.Where, ", "), strings.Join(e.Told, " or "), e.KeyType, e.Got)
 	case len(e.Want) > 0:
 		return fmt.Sprintf("host key of %s changed: it presents %s %s, on record is %s (%s)",
 			e.Host, e.KeyType, e.Got, strings.Join(e.Want, " or "), strings.Join(e.Where, ", "))
@@ -239,6 +249,9 @@ func (e *HostKeyError) Hint() string {
 	switch {
 	case e.Revoked:
 		return "do not connect: the key was revoked, so whoever holds it may not be the host"
+	case e.Source != "":
+		return "who is root on the host could make it say what he likes, and an address may have been another machine's: compare with " + look +
+			"; only if the record is wrong, correct it, or pass --host-key HOST=" + e.Got
 	case len(e.Want) > 0:
 		return "somebody may be in the middle, or the host was reinstalled: compare with " + look +
 			"; only if it agrees, correct the record that is named, or pass --host-key " + e.Got

@@ -216,6 +216,7 @@ func (w ec2Way) complete(j *acquire.Job, e *ec2Host) {
 	set := func(name, value, origin string) { j.Settings = setSetting(j.Settings, name, value, origin) }
 	if len(w.Pins) > 0 && len(j.Target.HostKey.Fingerprints) == 0 {
 		j.Target.HostKey.Fingerprints, j.Target.HostKey.Trust = w.Pins, w.PinsFrom+" of "+e.ID
+		j.Target.HostKey.HoldKnownHosts = true // root on the instance can write on its console
 		set("ec2-host-keys", strings.Join(w.Pins, "\n"), "ec2: "+w.PinsFrom)
 	}
 	if w.Connect == "" {

@@ -102,6 +102,23 @@ func TestEC2Ways(t *testing.T) {
 		t.Errorf("after the end: %v", err)
 	}
 
+	// known_hosts that has another key for the address is not overridden by what a console says, and no key is pushed to who answers.
+	known := filepath.Join(t.TempDir(), "known_hosts")
+	foreign, _ := transporttest.NewKey(t)
+	if err := os.WriteFile(known, []byte("127.0.9.2 "+string(ssh.MarshalAuthorizedKey(foreign.PublicKey()))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j, o = one("--ec2-connect", "endpoint", "--ec2-host-keys", "console", "--known-hosts", known, "--user", "ops", "i-00000002")
+	_, err = o.Engine.Dialer.Dial(t.Context(), j.Target)
+	for _, want := range []string{"known_hosts and the console output of 2026-11-01T00:00:00Z of i-00000002 contradict each other about the host key of 127.0.9.2", ssh.FingerprintSHA256(foreign.PublicKey()) + " (" + known + ":1)", "the other has " + ssh.FingerprintSHA256(sshd.HostKeys[0].PublicKey())} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v\nwant %s", err, want)
+		}
+	}
+	if p := r.Pushed("i-00000002", "ops"); len(p) != 1 {
+		t.Errorf("%d keys pushed", len(p))
+	}
+
 	// A pin that the user gave outweighs the console's.
 	if j, _ = one("--ec2-host-keys", "console", "--host-key", "i-00000001="+printA, "i-00000001"); j.Target.HostKey.Trust != "" || !slices.Equal(j.Target.HostKey.Fingerprints, []string{printA}) || j.Target.Auth.Grant != nil {
 		t.Errorf("%+v", j.Target)
