@@ -12,10 +12,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,79 +21,25 @@ import (
 
 	"github.com/shotglass-ir/shotglass/transport"
 	"github.com/shotglass-ir/shotglass/transport/eice"
+	"github.com/shotglass-ir/shotglass/transport/eice/eicetest"
 	"github.com/shotglass-ir/shotglass/transport/transporttest"
 )
-
-// A service is the far end of tunnels: each carries a connection to an address.
-type service struct {
-	to     string
-	handle func(context.Context, *websocket.Conn) // in place of carrying
-	refuse func(http.ResponseWriter) bool
-	limit  time.Duration
-
-	*httptest.Server
-	ports []string
-	mu    sync.Mutex
-}
-
-func serve(t *testing.T, s *service) *eice.Endpoint {
-	t.Helper()
-	s.Server = httptest.NewTLSServer(http.HandlerFunc(s.serve))
-	t.Cleanup(s.Close)
-	return &eice.Endpoint{Name: "eice-1", Client: s.Client(), Longest: s.limit, Sign: func(_ context.Context, port int) (string, error) {
-		return fmt.Sprintf("wss%s/openTunnel?remotePort=%d&X-Amz-Signature=SECRET", strings.TrimPrefix(s.URL, "https"), port), nil
-	}}
-}
-
-func (s *service) serve(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	s.ports = append(s.ports, r.URL.Query().Get("remotePort"))
-	s.mu.Unlock()
-	if s.refuse != nil && s.refuse(w) {
-		return
-	}
-	ws, err := websocket.Accept(w, r, nil)
-	if err != nil {
-		return
-	}
-	defer ws.CloseNow()
-	if s.handle != nil {
-		s.handle(r.Context(), ws)
-		return
-	}
-	to, err := net.Dial("tcp", s.to)
-	if err != nil {
-		ws.Close(websocket.StatusInternalError, "no connection to the instance")
-		return
-	}
-	defer to.Close()
-	ctx := r.Context()
-	if s.limit > 0 {
-		defer time.AfterFunc(s.limit, func() { ws.Close(websocket.StatusNormalClosure, "Max tunnel duration reached") }).Stop()
-	}
-	far := websocket.NetConn(ctx, ws, websocket.MessageBinary)
-	go func() {
-		io.Copy(to, far)
-		to.Close()
-	}()
-	io.Copy(far, to)
-}
 
 // One connection through the tunnel is as any other, to the in-process server and to the real sshd.
 func TestConformance(t *testing.T) {
 	s := new(transporttest.Server).Start(t)
 	for name, target := range map[string]transport.Target{"in-process server": s.Target(), "OpenSSH": transporttest.OpenSSHD(t).Target()} {
 		t.Run(name, func(t *testing.T) {
-			svc := &service{to: fmt.Sprintf("127.0.0.1:%d", target.Port)}
-			e := serve(t, svc)
+			svc := &eicetest.Service{To: fmt.Sprintf("127.0.0.1:%d", target.Port)}
+			e := svc.Start(t)
 			target.Tunnel = e.Tunnel("a tunnel of " + e.Name)
 			transporttest.Test(t, func(t *testing.T) transport.Conn {
 				c, err := transporttest.Dialer(t).Dial(t.Context(), target)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if in := c.Info(); in.Tunnel != "a tunnel of eice-1" || svc.ports[0] != fmt.Sprint(target.Port) {
-					t.Errorf("%+v, ports %q", in, svc.ports)
+				if in := c.Info(); in.Tunnel != "a tunnel of eice-1" || svc.Ports()[0] != fmt.Sprint(target.Port) {
+					t.Errorf("%+v, ports %q", in, svc.Ports())
 				}
 				return c
 			})
@@ -111,7 +55,7 @@ func TestFrames(t *testing.T) {
 	}
 	var got bytes.Buffer
 	most := 0
-	svc := &service{handle: func(ctx context.Context, ws *websocket.Conn) {
+	svc := &eicetest.Service{Handle: func(ctx context.Context, ws *websocket.Conn) {
 		ws.SetReadLimit(-1)
 		for got.Len() < len(data) {
 			_, p, err := ws.Read(ctx)
@@ -134,7 +78,7 @@ func TestFrames(t *testing.T) {
 		ws.Close(websocket.StatusGoingAway, "bye")
 	}}
 	ctx, cancel := context.WithCancel(t.Context())
-	c, err := serve(t, svc).Dial(ctx, 22)
+	c, err := svc.Start(t).Dial(ctx, 22)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +105,7 @@ func TestFrames(t *testing.T) {
 // Who does not read is not sent more than buffers hold; Close ends a write that waits for that, and does not wait itself.
 func TestBackpressure(t *testing.T) {
 	stop := make(chan struct{})
-	e := serve(t, &service{handle: func(context.Context, *websocket.Conn) { <-stop }})
+	e := (&eicetest.Service{Handle: func(context.Context, *websocket.Conn) { <-stop }}).Start(t)
 	defer close(stop)
 	c, err := e.Dial(t.Context(), 22)
 	if err != nil {
@@ -205,12 +149,12 @@ func TestBackpressure(t *testing.T) {
 // Pings are answered while somebody reads. Text is no part of a tunnel.
 func TestPingAndText(t *testing.T) {
 	pinged := make(chan error, 1)
-	e := serve(t, &service{handle: func(ctx context.Context, ws *websocket.Conn) {
+	e := (&eicetest.Service{Handle: func(ctx context.Context, ws *websocket.Conn) {
 		ctx = ws.CloseRead(ctx)
 		pinged <- ws.Ping(ctx)
 		ws.Write(ctx, websocket.MessageText, []byte("hello"))
 		<-ctx.Done()
-	}})
+	}}).Start(t)
 	c, err := e.Dial(t.Context(), 22)
 	if err != nil {
 		t.Fatal(err)
@@ -228,7 +172,7 @@ func TestPingAndText(t *testing.T) {
 func TestCut(t *testing.T) {
 	s := new(transporttest.Server).Start(t)
 	target := s.Target()
-	target.Tunnel = serve(t, &service{to: s.Addr(), limit: 1500 * time.Millisecond}).Tunnel("eice-1")
+	target.Tunnel = (&eicetest.Service{To: s.Addr(), Limit: 1500 * time.Millisecond}).Start(t).Tunnel("eice-1")
 	c, err := transporttest.Dialer(t).Dial(t.Context(), target)
 	if err != nil {
 		t.Fatal(err)
@@ -247,7 +191,7 @@ func TestCut(t *testing.T) {
 // What goes wrong before the tunnel is there; the presigned URL is in no error.
 func TestRefused(t *testing.T) {
 	status, body := 0, ""
-	svc := &service{to: "127.0.0.1:1", refuse: func(w http.ResponseWriter) bool {
+	svc := &eicetest.Service{To: "127.0.0.1:1", Refuse: func(w http.ResponseWriter) bool {
 		if status == 0 {
 			return false
 		}
@@ -257,7 +201,7 @@ func TestRefused(t *testing.T) {
 		io.WriteString(w, body)
 		return true
 	}}
-	e := serve(t, svc)
+	e := svc.Start(t)
 	check := func(err error, passes bool, wants ...string) {
 		t.Helper()
 		if err == nil || strings.Contains(err.Error(), "SECRET") || transport.MayPass(err) != passes {
@@ -281,11 +225,11 @@ func TestRefused(t *testing.T) {
 	}
 	for code, hint := range map[int]string{403: "ec2-instance-connect:OpenTunnel", 429: "20 connections at once", 503: "20 connections at once", 500: "describe-", 404: "describe-instance-connect-endpoints", 301: "describe-"} {
 		status, body = code, strings.Repeat("\x1b[31mno", 1000)
-		before := len(svc.ports)
+		before := len(svc.Ports())
 		err := dial()
 		check(err, code == 429 || code >= 500, "the tunnel: the service refuses the tunnel: "+fmt.Sprint(code), `\x1b[31m`, `(request "r-1")`)
-		if h, ok := errors.AsType[transport.Hinter](err); !ok || !strings.Contains(h.Hint(), hint) || len(err.Error()) > 3000 || len(svc.ports) != before+1 {
-			t.Errorf("%d: %d bytes, %d requests, hint of %v", code, len(err.Error()), len(svc.ports)-before, h)
+		if h, ok := errors.AsType[transport.Hinter](err); !ok || !strings.Contains(h.Hint(), hint) || len(err.Error()) > 3000 || len(svc.Ports()) != before+1 {
+			t.Errorf("%d: %d bytes, %d requests, hint of %v", code, len(err.Error()), len(svc.Ports())-before, h)
 		}
 	}
 	status, body = 400, "cannot read /openTunnel?x-amz-credential=AKIASECRET&X-Amz-Signature=SECRET"
