@@ -2,6 +2,7 @@ package awsfake
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/xml"
 	"net/http"
 	"regexp"
@@ -56,6 +57,7 @@ func (c *Cloud) Bucket(name string) *Bucket {
 
 // A rest is an answer of S3.
 type rest struct {
+	status int // 0: 200
 	header map[string]string
 	body   string
 }
@@ -74,6 +76,7 @@ func answerS3(w http.ResponseWriter, b *bytes.Buffer, status int, out any, e *Er
 			w.Header().Set(k, v)
 		}
 		b.WriteString(r.body)
+		status = cmp.Or(r.status, status)
 	}
 	return status
 }

@@ -1,6 +1,8 @@
 package awsfake
 
 import (
+	"crypto/md5"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -46,15 +48,32 @@ func listObjects(r *Request, b *Bucket) (any, error) {
 		x.Kids = append(x.Kids, el("NextContinuationToken", from+size))
 	}
 	for _, k := range keys {
-		x.Kids = append(x.Kids, el("Contents", []X{el("Key", k), el("Size", len(b.Objects[k])), el("LastModified", stamp(Start)), el("StorageClass", "STANDARD")}))
+		x.Kids = append(x.Kids, el("Contents", []X{el("Key", k), el("Size", len(b.Objects[k])), el("ETag", etag(b.Objects[k])), el("LastModified", stamp(Start)), el("StorageClass", "STANDARD")}))
 	}
 	return xmlOf(x), nil
 }
 
+// getObject gives an object, or a range of it if it is still the one that is asked for.
 func getObject(r *Request, b *Bucket) (any, error) {
 	body, ok := b.Objects[r.Path["key"]]
 	if !ok {
 		return nil, &Error{Code: "NoSuchKey", Message: "The specified key does not exist.", Status: http.StatusNotFound}
 	}
-	return &rest{body: string(body)}, nil
+	out := &rest{header: map[string]string{"ETag": etag(body)}}
+	if want := r.HTTP.Header.Get("If-Match"); want != "" && want != etag(body) {
+		return nil, &Error{Code: "PreconditionFailed", Message: "At least one of the pre-conditions you specified did not hold", Status: http.StatusPreconditionFailed}
+	}
+	if want := r.HTTP.Header.Get("Range"); want != "" {
+		var from, to int
+		if n, err := fmt.Sscanf(want, "bytes=%d-%d", &from, &to); n != 2 || err != nil || from >= len(body) || to < from {
+			return nil, &Error{Code: "InvalidRange", Message: "The requested range is not satisfiable", Status: http.StatusRequestedRangeNotSatisfiable}
+		}
+		to = min(to, len(body)-1)
+		out.status, out.header["Content-Range"] = http.StatusPartialContent, fmt.Sprintf("bytes %d-%d/%d", from, to, len(body))
+		body = body[from : to+1]
+	}
+	out.body = string(body)
+	return out, nil
 }
+
+func etag(body []byte) string { return fmt.Sprintf("\"%x\"", md5.Sum(body)) }

@@ -82,11 +82,13 @@ func (p place) partitions(since, until time.Time) (list []string) {
 
 // A file is one of a log.
 type file struct {
-	key string
-	at  time.Time
+	key  string
+	at   time.Time
+	size int64 // as it is stored
+	etag string
 }
 
-var fileName = regexp.MustCompile(`^(\d{8}T\d{4}Z)_[0-9A-Za-z]+\.log\.gz$`)
+var fileName = regexp.MustCompile(`^(\d{8}T\d{4}Z)_[0-9A-Za-z]+\.log\.(gz|parquet)$`)
 
 // list lists a log's files of a time, the earliest first.
 func (p place) list(ctx context.Context, api s3API, since, until time.Time) (files []file, err error) {
@@ -104,7 +106,7 @@ func (p place) list(ctx context.Context, api s3API, since, until time.Time) (fil
 					continue
 				}
 				if at, err := time.Parse("20060102T1504Z", m[1]); err == nil && !at.Before(since) && !at.After(until) {
-					files = append(files, file{*o.Key, at})
+					files = append(files, file{*o.Key, at, aws.ToInt64(o.Size), aws.ToString(o.ETag)})
 				}
 				if len(files) > maxFiles {
 					return nil, fmt.Errorf("there are more than %d files", maxFiles)
@@ -175,6 +177,9 @@ func (w *work) pauses(s *scan, files []file, until time.Time) {
 	}
 }
 
+// ofOne are errors of S3 that say nothing of other files: gone, archived, replaced since it was listed.
+var ofOne = []string{"NoSuchKey", "InvalidObjectState", "PreconditionFailed", "InvalidRange"}
+
 // readFiles reads files of a log, several at once. One that is gone, archived or broken does not keep the others from being read.
 func (w *work) readFiles(ctx context.Context, api s3API, s *scan, bucket string, files []file) error {
 	failed, first := 0, error(nil)
@@ -185,12 +190,12 @@ func (w *work) readFiles(ctx context.Context, api s3API, s *scan, bucket string,
 			break
 		}
 		g.Go(func() error {
-			err := w.readFile(gctx, api, s, bucket, f.key)
+			err := w.readFile(gctx, api, s, bucket, f)
 			var stop *stopError
 			if err == nil || errors.As(err, &stop) || gctx.Err() != nil {
 				return err
 			}
-			if code := awsconfig.Code(err); code != "" && code != "NoSuchKey" && code != "InvalidObjectState" {
+			if code := awsconfig.Code(err); code != "" && !slices.Contains(ofOne, code) {
 				return fmt.Errorf("%q: %w", f.key, err)
 			}
 			w.mu.Lock()

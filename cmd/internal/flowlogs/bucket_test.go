@@ -45,7 +45,12 @@ func (w *world) put(b *awsfake.Bucket, l awsfake.FlowLog, at time.Time, body []b
 	} else if l.Hourly {
 		dir += at.Format("15/")
 	}
-	key := dir + own + "_vpcflowlogs_eu-west-1_" + l.ID + "_" + at.Format("20060102T1504Z") + "_abc123.log.gz"
+	key := dir + own + "_vpcflowlogs_eu-west-1_" + l.ID + "_" + at.Format("20060102T1504Z") + "_abc123.log."
+	if l.Parquet {
+		key += "parquet"
+	} else {
+		key += "gz"
+	}
 	w.cloud.Edit(func() {
 		if b.Objects == nil {
 			b.Objects = map[string][]byte{}
@@ -122,9 +127,8 @@ func TestBucketMissing(t *testing.T) {
 			w.put(b, *l, since.Add(30*time.Minute), packed(head, strings.Repeat(w.at("eni-peer", "192.0.2.1", "10.0.0.1", 10, since)+"\n", 1<<15)))
 		}, r: flowlogs.Reader{Bytes: 100000}, want: []string{"fl-1: more than 100000 bytes: the rest was not read"}, in: -1},
 		"skipped": {edit: func(w *world, b *awsfake.Bucket, l *awsfake.FlowLog) {
-			w.put(b, *l, since.Add(30*time.Minute), packed(head, "2 "+own+" "+w.eni+" - - - - - - - 1 2 - SKIPDATA", "2 "+own+" eni-peer - - - - - - - 1 2 - SKIPDATA"))
+			w.put(b, *l, since.Add(30*time.Minute), packed(head, "2 "+own+" "+w.eni+" - - - - - - - 1795312800 1795312860 - SKIPDATA", "2 "+own+" eni-peer - - - - - - - 1795312800 1795312860 - SKIPDATA"))
 		}, want: []string{"fl-1: of 5 lines 1 are SKIPDATA"}, in: 40},
-		"parquet":   {edit: func(w *world, b *awsfake.Bucket, l *awsfake.FlowLog) { l.Parquet = true }, want: []string{"fl-1 was not read: it goes to arn:aws:s3:::flows/net/ as Parquet"}},
 		"no bucket": {edit: func(w *world, b *awsfake.Bucket, l *awsfake.FlowLog) { l.Bucket = "arn:aws:s3:::gone" }, want: []string{"fl-1: list gone:", "NoSuchBucket"}},
 		"firehose":  {edit: func(w *world, b *awsfake.Bucket, l *awsfake.FlowLog) { l.Bucket = "arn:aws:firehose:eu-west-1:1:x" }, want: []string{"only those in CloudWatch Logs and S3 are read"}},
 		"both ends": {edit: func(w *world, b *awsfake.Bucket, l *awsfake.FlowLog) {
@@ -191,7 +195,7 @@ func TestBucketSecond(t *testing.T) {
 	}
 	// Where the first lost some, both are read.
 	w.cloud.Edit(func() {
-		w.r.Logs["fl-1"] = append(w.r.Logs["fl-1"], awsfake.LogLine{Stream: w.eni + "-all", Time: at, Message: "2 " + own + " " + w.eni + " - - - - - - - 1 2 - SKIPDATA"})
+		w.r.Logs["fl-1"] = append(w.r.Logs["fl-1"], awsfake.LogLine{Stream: w.eni + "-all", Time: at, Message: "2 " + own + " " + w.eni + " - - - - - - - 1795312800 1795312860 - SKIPDATA"})
 	})
 	b := w.r.AddBucket("flows")
 	w.put(b, s3Log("fl-2"), at, packed(head, w.at(w.eni, "192.0.2.1", "10.0.0.1", 10, at), w.at(w.eni, "192.0.2.1", "10.0.0.1", 20, at)))

@@ -102,7 +102,7 @@ func TestPeers(t *testing.T) {
 		line("10.0.0.1", "10.0.0.2", 40000, 443, 300, at, "ACCEPT"),
 		line("203.0.113.5", "10.0.0.1", 50000, 23, 99, at, "REJECT"),
 		line("10.0.0.8", "10.0.0.9", 1, 2, 77, at, "ACCEPT"),
-		"2 "+own+" eni-x - - - - - - - 1 2 - NODATA", "rubbish", strings.Repeat("x", 5000), "2 "+own+" eni-x - - - - - - - 1 2 - SKIPDATA")
+		"2 "+own+" eni-x - - - - - - - 1795312800 1795312860 - NODATA", "rubbish", strings.Repeat("x", 5000), "2 "+own+" eni-x - - - - - - - 1795312800 1795312860 - SKIPDATA")
 	w.cloud.Edit(func() {
 		w.r.Logs["flows"] = append(w.r.Logs["flows"], awsfake.LogLine{Stream: "eni-other-all", Time: at, Message: line("192.0.2.1", "10.0.0.1", 1, 2, 5, at, "ACCEPT")})
 		w.cloud.PageSize = 3

@@ -25,7 +25,7 @@ func FuzzLine(f *testing.F) {
 		}
 		p := &peers{own: []netip.Addr{netip.MustParseAddr("10.0.0.1")}, by: map[netip.Addr]*Peer{}}
 		for range 3 {
-			if x, k := form.parse(line); k == aFlow {
+			if x, k := form.parse(split([]byte(line), nil), addresses{}); k == aFlow {
 				p.add(x)
 			}
 		}
@@ -37,14 +37,14 @@ func FuzzLine(f *testing.F) {
 	})
 }
 
-// An object is S3 with one.
-type object []byte
+// A stored is S3 with one object.
+type stored []byte
 
-func (o object) ListObjectsV2(context.Context, *s3.ListObjectsV2Input, ...func(*s3.Options)) (*s3.ListObjectsV2Output, error) {
+func (o stored) ListObjectsV2(context.Context, *s3.ListObjectsV2Input, ...func(*s3.Options)) (*s3.ListObjectsV2Output, error) {
 	return &s3.ListObjectsV2Output{}, nil
 }
 
-func (o object) GetObject(context.Context, *s3.GetObjectInput, ...func(*s3.Options)) (*s3.GetObjectOutput, error) {
+func (o stored) GetObject(context.Context, *s3.GetObjectInput, ...func(*s3.Options)) (*s3.GetObjectOutput, error) {
 	return &s3.GetObjectOutput{Body: io.NopCloser(bytes.NewReader(o))}, nil
 }
 
@@ -55,7 +55,7 @@ func FuzzFile(f *testing.F) {
 	f.Add([]byte(head+strings.Repeat("x", 9000)+"\n2 1 eni-y 198.51.100.7 10.0.0.1 5 22 6 1 10 1 2 ACCEPT OK"), true)
 	f.Add([]byte("rubbish"), false)
 	f.Fuzz(func(t *testing.T, body []byte, compress bool) {
-		o, text := object(body), string(body)
+		o, text := stored(body), string(body)
 		if compress {
 			var b bytes.Buffer
 			z := gzip.NewWriter(&b)
@@ -65,8 +65,8 @@ func FuzzFile(f *testing.F) {
 		}
 		w := &work{Reader: &Reader{}, Talk: &Talk{}, i: &inventory.Instance{Interfaces: []string{"eni-x"}}, left: 10000}
 		s := &scan{Log: &Log{}, sums: &peers{own: []netip.Addr{netip.MustParseAddr("10.0.0.1")}, by: map[netip.Addr]*Peer{}}}
-		err := w.readFile(t.Context(), o, s, "b", "k")
-		if w.left < 0 && err == nil || s.Lines > 10000 {
+		err := w.readText(t.Context(), o, s, "b", "k")
+		if w.left < 0 && err == nil || s.Lines > 10000+batch {
 			t.Fatalf("%d left after %d lines: %v", w.left, s.Lines, err)
 		}
 		if compress && strings.HasPrefix(text, head) && s.Lines-s.Bad > strings.Count(text, "eni-x") {

@@ -3,7 +3,6 @@ package flowlogs
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -26,8 +25,9 @@ func (w *work) readGroup(ctx context.Context, api logsAPI, s *scan) error {
 			s.notBefore(time.Now().AddDate(0, 0, -int(days)))
 		}
 	}
+	t := w.tally(s, s.form)
 	for _, e := range w.i.Interfaces {
-		in := &cloudwatchlogs.FilterLogEventsInput{LogGroupName: &s.group, LogStreamNamePrefix: aws.String(e + "-"), StartTime: aws.Int64(w.Since.UnixMilli())}
+		in := &cloudwatchlogs.FilterLogEventsInput{LogGroupName: &s.group, LogStreamNamePrefix: aws.String(e + "-"), StartTime: aws.Int64(w.Since.Add(-aggregated).UnixMilli())}
 		if !w.Until.IsZero() {
 			in.EndTime = aws.Int64(w.Until.UnixMilli())
 		}
@@ -40,13 +40,13 @@ func (w *work) readGroup(ctx context.Context, api logsAPI, s *scan) error {
 				return fmt.Errorf("after %d lines: %w", s.Lines, err)
 			}
 			for _, event := range page.Events {
-				if err := w.line(s, strings.TrimSpace(aws.ToString(event.Message))); err != nil {
+				if err := t.event(aws.ToString(event.Message), time.UnixMilli(aws.ToInt64(event.Timestamp))); err != nil {
 					return err
 				}
 			}
 		}
 	}
-	return nil
+	return t.flush()
 }
 
 // describeGroup describes a log group; nil if there is none of that name.

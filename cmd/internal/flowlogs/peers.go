@@ -34,9 +34,15 @@ type peers struct {
 }
 
 func (p *peers) add(x flow) {
-	out := slices.Contains(p.own, x.from)
-	if !out && !slices.Contains(p.own, x.to) || out && slices.Contains(p.own, x.to) || x.action != "" && x.action != "ACCEPT" {
+	if x.action != "" && x.action != "ACCEPT" {
 		return
+	}
+	out, ok := p.side(x.from, x.to)
+	if !ok { // the instance passed packets of others on, as one that does NAT, or has containers with addresses that AWS does not tell
+		if out, ok = p.side(x.atFrom, x.atTo); !ok {
+			return
+		}
+		x.from, x.to = x.atFrom, x.atTo
 	}
 	own, other, ownPort, otherPort := x.to, x.from, x.toPort, x.fromPort
 	if out {
@@ -62,6 +68,12 @@ func (p *peers) add(x flow) {
 		port = name + "/" + strconv.Itoa(int(otherPort)) + " of it"
 	}
 	n.widen(Peer{First: x.start, Last: x.end, Own: []string{own.String()}, Ports: []string{port}})
+}
+
+// side reports whether a flow goes out of the instance, and whether just one of its ends is the instance's.
+func (p *peers) side(from, to netip.Addr) (out, ok bool) {
+	out = slices.Contains(p.own, from)
+	return out, out != slices.Contains(p.own, to)
 }
 
 // of is a peer, made if need be; nil if there are too many.

@@ -41,7 +41,7 @@ func (e *stopError) Error() string { return e.why }
 type scan struct {
 	*Log
 	group string // of CloudWatch Logs
-	form  format
+	form  *format
 	sums  *peers
 	whole bool // all that it should have was read, and nothing is missing
 }
@@ -68,9 +68,6 @@ func (w *work) read(ctx context.Context, l types.FlowLog) {
 	p, inS3 := w.placeOf(l)
 	inS3 = inS3 && l.LogDestinationType == types.LogDestinationTypeS3
 	switch {
-	case inS3 && l.DestinationOptions != nil && l.DestinationOptions.FileFormat == types.DestinationFileFormatParquet:
-		w.gap(s, "%s was not read: it goes to %s as Parquet, and only text is read", s.ID, s.To)
-		return
 	case !inS3 && s.group == "":
 		w.gap(s, "%s was not read: it goes to %s (%s), and only those in CloudWatch Logs and S3 are read", s.ID, l.LogDestinationType, s.To)
 		return
@@ -111,7 +108,7 @@ func (w *work) tell(s *scan, l types.FlowLog) {
 	if s.Bad > 0 {
 		w.missed("%s: of %d lines %d cannot be read by its format", s.ID, s.Lines, s.Bad)
 	}
-	if _, tells := s.form["action"]; !tells && l.TrafficType != types.TrafficTypeAccept {
+	if !s.form.has(actionField) && l.TrafficType != types.TrafficTypeAccept {
 		w.missed("%s does not record what was rejected: its flows were counted as if they had been let through", s.ID)
 	}
 }
@@ -126,49 +123,8 @@ func (w *work) gap(s *scan, format string, v ...any) {
 
 // tellOther says if the lines of a file cannot be told from those of who was talked to.
 func (w *work) tellOther(s *scan) {
-	_, at := s.form["interface-id"]
-	if _, of := s.form["instance-id"]; !at && !of && !slices.Contains(w.i.Interfaces, s.On) {
+	if !s.form.has(interfaceID) && !s.form.has(instanceID) && !slices.Contains(w.i.Interfaces, s.On) {
 		w.missed("%s records neither interface-id nor instance-id: flows within %s were recorded at both ends, and may be counted twice", s.ID, s.On)
-	}
-}
-
-// line counts a line of a log.
-func (w *work) line(s *scan, text string) error {
-	if err := w.spend(s, len(text)); err != nil {
-		return err
-	}
-	w.count(s, s.form, text)
-	return nil
-}
-
-// spend takes n bytes off what may be read.
-func (w *work) spend(s *scan, n int) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.left -= int64(n); w.left < 0 {
-		return &stopError{fmt.Sprintf("more than %d bytes: the rest was not read, after %d lines", cmp.Or(w.Bytes, defaultBytes), s.Lines)}
-	}
-	return nil
-}
-
-// count counts a line in a format, if it is of the time.
-func (w *work) count(s *scan, f format, text string) {
-	x, k := f.parse(text)
-	if k == aFlow && (!x.end.IsZero() && x.end.Before(w.Since) || !w.Until.IsZero() && x.start.After(w.Until)) {
-		return
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	s.Lines++
-	switch k {
-	case aFlow:
-		s.sums.add(x)
-	case lost:
-		s.Skipped++
-	case silent:
-		s.Silent++
-	case bad:
-		s.Bad++
 	}
 }
 

@@ -120,7 +120,7 @@ func TestTwice(t *testing.T) {
 	})
 	t.Run("lossy", func(t *testing.T) {
 		w := newWorld(t)
-		w.log(vpcLog("fl-vpc"), in("192.0.2.1", 100), "2 "+own+" eni-x - - - - - - - 1 2 - SKIPDATA")
+		w.log(vpcLog("fl-vpc"), in("192.0.2.1", 100), "2 "+own+" eni-x - - - - - - - 1795312800 1795312860 - SKIPDATA")
 		w.log(at("fl-eni", w.eni), in("192.0.2.1", 100), in("192.0.2.1", 150))
 		sum(t, w, 250, 2, 2)
 	})
