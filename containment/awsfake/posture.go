@@ -19,6 +19,7 @@ type Posture struct {
 	Keys             map[string]KMSKey            // by ARN
 	Documents        map[string]string            // of Systems Manager, by name
 	Detectors        map[string]string            // of GuardDuty: "ENABLED", "DISABLED"
+	Features         map[string]string            // of those detectors: "ENABLED", "DISABLED"
 	Recorders        []Recorder                   // of AWS Config
 	QueryLogs        map[string]string            // of the resolver: "ACTIVE", "FAILED", by VPC
 	Firewalls        map[string]string            // of the resolver: "COMPLETE", "UPDATING", by VPC

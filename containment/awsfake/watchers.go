@@ -27,7 +27,11 @@ func detectorService() *service {
 			if !ok {
 				return nil, fail("BadRequestException", "The request is rejected because the input detectorId is not owned by the current account.")
 			}
-			return map[string]any{"status": status, "serviceRole": "arn:aws:iam::" + r.Account.ID + ":role/guardduty"}, nil
+			features := []map[string]string{}
+			for _, name := range sorted(r.Region.Posture.Features) {
+				features = append(features, map[string]string{"name": name, "status": r.Region.Posture.Features[name]})
+			}
+			return map[string]any{"status": status, "serviceRole": "arn:aws:iam::" + r.Account.ID + ":role/guardduty", "features": features}, nil
 		}},
 	}, route: func(r *Request) string {
 		path := strings.Split(strings.Trim(r.HTTP.URL.Path, "/"), "/")

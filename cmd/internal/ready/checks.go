@@ -6,11 +6,11 @@ var Checks = []*Check{
 	// What was done with the API.
 	&trailAllRegions, &trailLive, &trailValidation, &trailS3Events, &trailLambdaEvents, &trailBucketPublic, &trailBucketLock,
 	// What happened on the network, and what changed.
-	&flowLogs, &resolverLogs, &dnsFirewall, &balancerLogs, &guardDuty, &configRecorder, &sessionLogging,
+	&flowLogs, &resolverLogs, &dnsFirewall, &balancerLogs, &guardDuty, &guardDutyFeatures, &configRecorder, &sessionLogging, &logRetention,
 	// What is kept in buckets, evidence among it.
 	&evidenceBucket, &bucketPublic, &bucketBlock, &bucketVersioning, &bucketLogging,
 	// Who may do what.
 	&rootKeys, &rootMFA, &rootUnused, &userMFA, &userKeyAge, &userAdmin, &userPasswordAge, &userIdle,
 	// What can be taken from instances, and how they are reached and contained.
-	&imdsV2, &snapshotPublic, &snapshotKey, &ebsEncryption, &imagePublic, &ssmManaged, &connectEndpoint, &nitro, &natEgress, &standbyRoom, &sharedRole,
+	&imdsV2, &snapshotPublic, &snapshotKey, &ebsEncryption, &imagePublic, &ssmManaged, &connectEndpoint, &sshPath, &nitro, &natEgress, &standbyRoom, &sharedRole,
 }

@@ -70,6 +70,12 @@ var faults = []fault{
 	{"balancer-logs", "off", func(w *world) { w.here.Posture.Balancers["front"]["access_logs.s3.enabled"] = "false" }},
 	{"guardduty", "there is no detector", func(w *world) { w.us.Posture.Detectors = nil }},
 	{"guardduty", "it is suspended", func(w *world) { w.us.Posture.Detectors["d1"] = "DISABLED" }},
+	{"guardduty-features", "off: RUNTIME_MONITORING, S3_DATA_EVENTS", func(w *world) {
+		w.us.Posture.Features["RUNTIME_MONITORING"] = "DISABLED"
+		delete(w.us.Posture.Features, "S3_DATA_EVENTS")
+	}},
+	{"log-retention", "for 30 days", func(w *world) { w.here.LogGroups["trail"] = awsfake.LogGroup{Days: 30} }},
+	{"log-retention", "for 364 days", func(w *world) { w.here.LogGroups["flows"] = awsfake.LogGroup{Days: 364} }},
 	{"config-recorder", "there is no recorder", func(w *world) { w.us.Posture.Recorders = nil }},
 	{"config-recorder", "it is stopped", func(w *world) { w.us.Posture.Recorders[0].Recording = false }},
 	{"config-recorder", "its delivery fails", func(w *world) { w.us.Posture.Recorders[0].Status = "FAILURE" }},
@@ -137,6 +143,9 @@ var faults = []fault{
 	{"ssm-managed", "ConnectionLost", func(w *world) { w.here.Managed[w.web.ID] = "ConnectionLost" }},
 	{"connect-endpoint", "it has none", func(w *world) { w.here.ConnectEndpoints = nil }},
 	{"connect-endpoint", "create-in-progress", func(w *world) { w.here.ConnectEndpoints[0].State = "create-in-progress" }},
+	{"ssh-path", "none of its 1 groups lets tcp/22 in", func(w *world) { w.ssh.Rules = w.ssh.Rules[:1] }},
+	{"ssh-path", "none of its 1 groups lets tcp/22 in", func(w *world) { w.ssh.Rules[1].Protocol = "udp" }},
+	{"ssh-path", "none of its 1 groups lets tcp/22 in", func(w *world) { w.ssh.Rules[1].From, w.ssh.Rules[1].To = 23, 9999 }},
 	{"nitro", "m4.large runs on xen", func(w *world) { w.web.Type = "m4.large" }},
 	{"nat-egress", "through a NAT gateway, nat-1", func(w *world) { w.here.RouteTables[0].Routes[0].Via = "nat-1" }},
 	{"nat-egress", "through a transit gateway, tgw-1", func(w *world) {

@@ -3,8 +3,6 @@ package ready
 import (
 	"context"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/guardduty"
 	"github.com/aws/aws-sdk-go-v2/service/guardduty/types"
 )
 
@@ -15,13 +13,12 @@ var guardDuty = Check{
 	Fix:     "aws guardduty create-detector --enable --region {region}",
 	Actions: []string{"guardduty:ListDetectors", "guardduty:GetDetector"},
 	Look: func(ctx context.Context, s *Site) ([]Finding, error) {
-		api := guardduty.NewFromConfig(s.Config)
-		ids, err := pages(ctx, guardduty.NewListDetectorsPaginator(api, &guardduty.ListDetectorsInput{}), func(o *guardduty.ListDetectorsOutput) []string { return o.DetectorIds })
+		ids, err := s.detectors(ctx)
 		if err != nil {
 			return nil, err
 		}
 		list := each(ctx, ids, func(ctx context.Context, id string) Finding {
-			out, err := api.GetDetector(ctx, &guardduty.GetDetectorInput{DetectorId: aws.String(id)})
+			out, err := s.detector(ctx, id)
 			switch {
 			case err != nil:
 				return unknown(id, err)

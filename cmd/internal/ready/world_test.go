@@ -34,6 +34,7 @@ type world struct {
 	here, us *awsfake.Region
 	trail    *awsfake.Trail
 	web      *awsfake.Instance
+	ssh      *awsfake.Group
 	iam      *awsfake.IAM
 }
 
@@ -74,16 +75,20 @@ func newWorld(t *testing.T) *world {
 	w.here.AddVPC(awsfake.VPC{ID: "vpc-empty", Default: true})
 	subnet := w.here.AddSubnet(vpc)
 	profile := "arn:aws:iam::" + own + ":instance-profile/web"
-	w.web = w.here.AddInstance(awsfake.Instance{ID: "i-00000001", Profile: profile}, subnet.ID)
+	w.ssh = w.here.AddGroup(vpc, "ssh", awsfake.TCP(true, 22, "10.9.9.0/24"), awsfake.TCP(false, 22, "10.0.0.0/24"))
+	w.web = w.here.AddInstance(awsfake.Instance{ID: "i-00000001", Profile: profile}, subnet.ID, w.ssh.ID)
 	w.here.AddInstance(awsfake.Instance{ID: "i-00000002", State: "terminated", IMDSv1: true, Type: "m4.large"}, subnet.ID)
 	w.here.RouteTables = []*awsfake.RouteTable{{ID: "rtb-1", VPC: vpc, Main: true, Routes: []awsfake.Route{{To: "0.0.0.0/0", Via: "igw-1"}}}}
 	w.here.AddScaling(awsfake.ScalingGroup{Name: "web", Max: 3, Desired: 2, Min: 1}, w.web.ID)
 	w.here.Managed[w.web.ID] = "Online"
 	w.here.ConnectEndpoints = []awsfake.ConnectEndpoint{{ID: "eice-1", VPC: vpc, State: "create-complete"}}
+	w.here.Logs = map[string][]awsfake.LogLine{"flows": nil, "trail": nil}
+	w.here.LogGroups = map[string]awsfake.LogGroup{"trail": {Days: 365}} // flows are kept for ever
 	for _, r := range []*awsfake.Region{w.here, w.us} {
 		p := &r.Posture
 		p.EncryptByDefault, p.SnapshotSharing, p.ImageSharing = true, "block-all-sharing", "block-new-sharing"
 		p.Detectors = map[string]string{"d1": "ENABLED"}
+		p.Features = map[string]string{"RUNTIME_MONITORING": "ENABLED", "EBS_MALWARE_PROTECTION": "ENABLED", "S3_DATA_EVENTS": "ENABLED", "EKS_AUDIT_LOGS": "ENABLED", "LAMBDA_NETWORK_LOGS": "ENABLED"}
 		p.Recorders = []awsfake.Recorder{{Name: "default", Recording: true, Status: "SUCCESS"}}
 		p.Documents = map[string]string{"SSM-SessionManagerRunShell": `{"inputs":{"s3BucketName":"sessions"}}`}
 	}
