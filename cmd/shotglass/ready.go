@@ -13,6 +13,8 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire/report"
 	"github.com/shotglass-ir/shotglass/cmd/internal/awsaccess"
 	"github.com/shotglass-ir/shotglass/cmd/internal/ready"
+	"github.com/shotglass-ir/shotglass/containment"
+	"github.com/shotglass-ir/shotglass/containment/iam"
 )
 
 const readyText = `Says over regions and accounts what an investigator would miss if an incident began now: whether calls, traffic and access are recorded
@@ -32,6 +34,8 @@ func readyCommand(c *console) *cli.Command {
 			&cli.StringSliceFlag{Name: "skip", Usage: "leave out this check: `ID`", Category: groupReady},
 			&cli.StringFlag{Name: "min-severity", Usage: "make only checks that are as severe: `low|medium|high`", Category: groupReady, DefaultText: "low: all"},
 			&cli.StringFlag{Name: "bucket", EnvVars: env("EVIDENCE_BUCKET"), Usage: "see whether this `NAME` is a good evidence bucket, from the first account", Category: groupReady},
+			&cli.StringFlag{Name: "responder", EnvVars: env("RESPONDER"), Usage: "see whether this `ROLE` can be assumed, may do what shotglass needs, and is protected: a name, in each account, or an ARN", Category: groupReady},
+			&cli.StringFlag{Name: "quarantine-tag", EnvVars: env("CONTAIN_QUARANTINE_TAG"), Usage: "see whether a service control policy acts on this tag, `KEY=VALUE`", Value: "ms-ir-quarantine", Category: groupReady},
 			&cli.BoolFlag{Name: "allow-unknown", Usage: "exit with 0 also if something could not be read", Category: groupReady, DisableDefaultText: true},
 			&cli.BoolFlag{Name: "all", Usage: "list what passes and what does not apply, too", Category: groupReady, DisableDefaultText: true},
 			&cli.BoolFlag{Name: "list", Usage: "list the checks, and call nobody", Category: groupReady, DisableDefaultText: true},
@@ -77,8 +81,36 @@ func readReady(ctx *cli.Context) (*readyRun, error) {
 	}
 	o.auditor.Bucket = strings.Trim(strings.TrimPrefix(ctx.String("bucket"), "s3://"), "/")
 	o.auditor.Accounts, o.auditor.Regions = ctx.StringSlice("ec2-account"), ctx.StringSlice("ec2-region")
+	if o.auditor.Responder.Role, err = readResponder(ctx.String("responder")); err != nil {
+		return nil, err
+	}
+	o.auditor.QuarantineTag = ctx.String("quarantine-tag")
 	o.access, err = readAccount(ctx)
 	return o, err
+}
+
+// readResponder checks the name of a role, with its path, or its ARN.
+func readResponder(role string) (string, error) {
+	arn := role
+	if !strings.HasPrefix(role, "arn:") {
+		arn = "arn:aws:iam::000000000000:role/" + strings.TrimPrefix(role, "/")
+	}
+	if t, err := containment.ParseTarget(arn); role != "" && (err != nil || t.Kind != containment.Role) {
+		return "", usagef("--responder %q is no role: want its name, or arn:aws:iam::ACCOUNT:role/NAME", role)
+	}
+	return role, nil
+}
+
+// assume assumes a role as whoever runs the audit, whatever role the audit itself has.
+func (o *readyRun) assume(ctx context.Context, role string) error {
+	access := o.access
+	access.Role = role
+	accounts, err := access.Accounts(ctx, "")
+	if err != nil {
+		return err
+	}
+	_, err = accounts.Config(ctx, containment.Target{})
+	return err
 }
 
 // newPage refuses a page that is there already.
@@ -134,7 +166,7 @@ func (o *readyRun) run(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
-	o.auditor.Config = accounts.Config
+	o.auditor.Config, o.auditor.Responder.Assume, o.auditor.Organization = accounts.Config, o.assume, &iam.Organizations{Config: accounts.Base}
 	m := newCounter(c, "checks")
 	o.auditor.Progress = func(done, total int) { m.show(int64(done), int64(total)) }
 	r, err := o.auditor.Run(sctx)

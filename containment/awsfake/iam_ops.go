@@ -341,10 +341,21 @@ func accessKeyInfo(r *Request) (any, error) {
 // simulate knows the policies of Restrict. Conditions on keys that it is not given are missing.
 func simulate(r *Request) (any, error) {
 	var policy *Policy
+	source := r.Form.Get("PolicySourceArn")
+	_, known := r.Cloud.roles[source]
 	for _, p := range r.Cloud.principals {
-		if p.ARN == r.Form.Get("PolicySourceArn") || p.Issuer == r.Form.Get("PolicySourceArn") {
-			policy = p.Policy
+		if p.ARN == source || p.Issuer == source {
+			policy, known = p.Policy, true
 		}
+	}
+	for _, u := range r.Account.identities().users {
+		known = known || u.ARN == source
+	}
+	for _, role := range r.Account.identities().roles {
+		known = known || role.ARN == source
+	}
+	if !known {
+		return nil, noSuchEntity("The role or user with arn " + source + " cannot be found.")
 	}
 	given := map[string]bool{}
 	for i := 1; r.Form.Has(member("ContextEntries", i) + ".ContextKeyName"); i++ {

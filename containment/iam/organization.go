@@ -17,6 +17,9 @@ import (
 // ErrUnbound is wrapped by errors about an account that no service control policy can bind.
 var ErrUnbound = errors.New("no service control policy binds it")
 
+// ErrElsewhere is wrapped, beside ErrUnbound, by errors about an account that only another organisation can bind.
+var ErrElsewhere = errors.New("is not in your organisation")
+
 // An Organization knows which service control policies bind an account.
 type Organization interface {
 	// Policies returns the policies on the account, its units and the root, as far as the caller may see. An error that wraps
@@ -97,7 +100,7 @@ func (o *Organizations) read(ctx context.Context, account string) ([]ControlPoli
 		}
 		out, err := api.ListParents(ctx, &organizations.ListParentsInput{ChildId: &node})
 		if awsconfig.Code(err) == "ChildNotFoundException" {
-			return nil, fmt.Errorf("%w: account %s is not in your organisation", ErrUnbound, account)
+			return nil, fmt.Errorf("%w: account %s %w", ErrUnbound, account, ErrElsewhere)
 		}
 		if err != nil {
 			return nil, err

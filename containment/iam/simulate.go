@@ -64,7 +64,7 @@ func (s *Service) Simulate(ctx context.Context, p *containment.Plan) (denied []c
 				unchecked = append(unchecked, action+": IAM's simulation said nothing")
 				continue
 			}
-			switch no, why := judge(results[i]); {
+			switch no, why := Judge(results[i]); {
 			case no:
 				denied = append(denied, containment.Denial{Permission: containment.Permission{Action: action, Resource: q.resource}, By: "SimulatePrincipalPolicy"})
 			case why != "":
@@ -75,9 +75,9 @@ func (s *Service) Simulate(ctx context.Context, p *containment.Plan) (denied []c
 	return denied, unchecked, nil
 }
 
-// judge reads one result: denied, or why it is not known. A condition on a key that the simulation was not given
+// Judge reads one result of IAM's simulation: denied, or why it is not known. A condition on a key that the simulation was not given
 // makes every answer but an explicit deny a guess.
-func judge(r types.EvaluationResult) (denied bool, unknown string) {
+func Judge(r types.EvaluationResult) (denied bool, unknown string) {
 	if o := r.OrganizationsDecisionDetail; o != nil && !o.AllowedByOrganizations {
 		return true, ""
 	}

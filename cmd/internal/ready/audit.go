@@ -13,6 +13,7 @@ import (
 
 	"github.com/shotglass-ir/shotglass/cmd/internal/inventory"
 	"github.com/shotglass-ir/shotglass/containment"
+	"github.com/shotglass-ir/shotglass/containment/iam"
 )
 
 // An Auditor makes checks. Its fields are set before Run.
@@ -25,6 +26,12 @@ type Auditor struct {
 	Checks []*Check
 	// Bucket is the evidence bucket: its name. It is looked at from the first of the accounts. Empty: none.
 	Bucket string
+	// Responder is who will work on an incident. Its zero value is nobody, whom no check is about.
+	Responder Responder
+	// Organization knows the service control policies of the accounts; nil: what they say is unknown. QuarantineTag is the tag, KEY or KEY=VALUE, that
+	// one of them is to act on.
+	Organization  iam.Organization
+	QuarantineTag string
 	// Parallel bounds the checks under way at once; 0: 16.
 	Parallel int
 	// Patience is the most that one check of one site may take; 0: ten minutes, which thousands of buckets need.
@@ -110,7 +117,7 @@ func (a *Auditor) sites(ctx context.Context, r *Report, f *inventory.Finder, pla
 		if p.Region == "" {
 			p.Region = cfg.Region
 		}
-		return &Site{Place: p, Config: cfg, Now: r.Time, finder: f}
+		return &Site{Place: p, Config: cfg, Now: r.Time, Responder: a.Responder, Organization: a.Organization, QuarantineTag: a.QuarantineTag, finder: f}
 	}
 	byAccount := map[string]*Site{}
 	for _, p := range places { // one call for each account, whose places need no more

@@ -11,6 +11,8 @@ var Checks = []*Check{
 	&evidenceBucket, &bucketPublic, &bucketBlock, &bucketVersioning, &bucketLogging,
 	// Who may do what.
 	&rootKeys, &rootMFA, &rootUnused, &userMFA, &userKeyAge, &userAdmin, &userPasswordAge, &userIdle,
+	// Who will work on an incident, and what nobody can undo.
+	&responderAssume, &responderContain, &responderGather, &responderFind, &responderConnect, &responderKey, &responderWorkstation, &responderShield, &quarantinePolicy,
 	// What can be taken from instances, and how they are reached and contained.
 	&imdsV2, &snapshotPublic, &snapshotKey, &ebsEncryption, &imagePublic, &ssmManaged, &connectEndpoint, &sshPath, &nitro, &natEgress, &standbyRoom, &sharedRole,
 }

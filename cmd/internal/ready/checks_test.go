@@ -131,6 +131,26 @@ var faults = []fault{
 	{"user-idle", "it was used 30 days ago", func(w *world) {
 		w.alice().PasswordUsed, w.alice().Keys[0].Used = awsfake.Start.Add(-40*day), awsfake.Start.Add(-30*day)
 	}},
+	{"responder-assume", "its trust policy must allow", func(w *world) { w.cloud.AddRole(workRole, awsfake.Trust{Principals: []string{"somebody"}}) }},
+	{"responder-assume", "without an external id", func(w *world) { w.cloud.AddRole(workRole, awsfake.Trust{ExternalID: "case"}) }},
+	{"responder-contain", "no such role", (*world).noWorker},
+	{"responder-contain", "iam:PutRolePolicy", may("Deny", "iam:Put*")},
+	{"responder-contain", "ec2:CreateTags on arn:aws:ec2:eu-west-1:111122223333:instance/0123456789abcdef0; ", may("Deny", "ec2:CreateTags")},
+	{"responder-gather", "ec2:CreateSnapshots on *", may("Deny", "ec2:CreateSnapshots")},
+	{"responder-gather", "sts:AssumeRole on arn:aws:iam::111122223333:role/", may("Deny", "sts:*")},
+	{"responder-find", "ec2:DescribeInstances", may("Deny", "ec2:DescribeInstances")},
+	{"responder-connect", "ec2-instance-connect:OpenTunnel", may("Deny", "ec2-instance-connect:OpenTunnel")},
+	{"responder-key", "cloudtrail:LookupEvents", may("Deny", "cloudtrail:*")},
+	{"responder-workstation", "iam:PassRole on arn:aws:iam::111122223333:role/shotglass-workstation-", may("Deny", "iam:PassRole")},
+	{"responder-shield", "iam:AttachRolePolicy, iam:DeleteRole, ", func(w *world) { w.cloud.Organization.Policies = w.cloud.Organization.Policies[:1] }},
+	{"responder-shield", "no service control policy denies others iam:PutRolePolicy on it", scp(`"iam:PutRolePolicy","iam`, `"iam`)},
+	{"responder-shield", "iam:DeleteRole", scp(`role/WHO_MAKES_RESPONDERS`, `role/*`)},
+	{"responder-shield", "iam:DeleteRole", scp(`"Sid":"ProtectResponder","Effect":"Deny","Resource":"arn:aws:iam::*:role/ir/worker"`, `"Effect":"Deny","Resource":"arn:aws:iam::*:role/other"`)},
+	{"responder-shield", "iam:DeleteRole", scp(`"Condition":{"ArnNotLike":{"aws:PrincipalArn":["arn:aws:iam::*:role/WHO`, `"Condition":{"ArnLike":{"aws:PrincipalArn":["arn:aws:iam::*:role/WHO`)},
+	{"quarantine-policy", "none of the 3 service control policies", func(w *world) { w.cloud.Organization.Policies = w.cloud.Organization.Policies[:1] }},
+	{"quarantine-policy", "none of the 3 service control policies", func(w *world) { w.cloud.Organization.Policies[1].On = []string{"ou-2"} }},
+	{"quarantine-policy", "denies only requests that also meet StringEquals aws:RequestedRegion", scp(`"StringEquals":{"aws:PrincipalTag`, `"StringEquals":{"aws:RequestedRegion":"eu-west-1","aws:PrincipalTag`)},
+	{"quarantine-policy", "no policy keeps others from sts:TagSession", scp(`,"sts:TagSession"`, ``)},
 	{"imdsv2", "without a token", func(w *world) { w.web.IMDSv1 = true }},
 	{"snapshot-public", "not blocked", func(w *world) { w.us.Posture.SnapshotSharing = "" }},
 	{"ami-public", "not blocked", func(w *world) { w.us.Posture.ImageSharing = "" }},
@@ -157,6 +177,29 @@ var faults = []fault{
 			w.here.AddInstance(awsfake.Instance{Profile: w.web.Profile}, w.web.Subnet)
 		}
 	}},
+}
+
+// may lets the responder do everything, and some actions or not.
+func may(effect, actions string) func(*world) {
+	return func(w *world) {
+		if err := w.cloud.Restrict(workRole, []byte(`{"Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},{"Effect":"`+effect+`","Action":"`+actions+`","Resource":"*"}]}`)); err != nil {
+			w.Fatal(err)
+		}
+	}
+}
+
+// noWorker names a role as the responder's that is not there.
+func (w *world) noWorker() { w.worker = "ir/gone" }
+
+// scp changes the service control policy of docs/containment.md.
+func scp(from, to string) func(*world) {
+	return func(w *world) {
+		p := &w.cloud.Organization.Policies[1]
+		if !strings.Contains(p.Document, from) {
+			w.Fatalf("no %s in %s", from, p.Document)
+		}
+		p.Document = strings.Replace(p.Document, from, to, 1)
+	}
 }
 
 // of are the results of a check, by state.
@@ -275,6 +318,12 @@ func TestNothingPassesOnAnError(t *testing.T) {
 						t.Fatalf("it was not called:\n%s", describe(r))
 					}
 					if action == "s3:GetBucketTagging" { // tags decide nothing
+						return
+					}
+					if action == "sts:AssumeRole" && b.cause == ready.Denied { // whether it is denied is what is asked
+						if len(of(r, ready.Fail)) != 1 {
+							t.Errorf("%s", describe(r))
+						}
 						return
 					}
 					unknown := of(r, ready.Unknown)

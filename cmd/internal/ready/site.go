@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/shotglass-ir/shotglass/cmd/internal/inventory"
+	"github.com/shotglass-ir/shotglass/containment/iam"
 )
 
 // A Site is where a check looks: a region of an account. For a check of an account its region is one that
@@ -20,6 +21,10 @@ type Site struct {
 	Now    time.Time
 	// Bucket is the evidence bucket; empty: none was named, or another account looks at it.
 	Bucket string
+	// Responder, Organization and QuarantineTag are those of the Auditor.
+	Responder     Responder
+	Organization  iam.Organization
+	QuarantineTag string
 
 	finder *inventory.Finder
 	memos  sync.Map // what several checks read: *memo by name

@@ -2,20 +2,25 @@ package ready_test
 
 import (
 	"context"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/shotglass-ir/shotglass/cmd/internal/evidencebucket"
 	"github.com/shotglass-ir/shotglass/cmd/internal/ready"
+	"github.com/shotglass-ir/shotglass/containment"
 	"github.com/shotglass-ir/shotglass/containment/awsconfig"
 	"github.com/shotglass-ir/shotglass/containment/awsfake"
+	"github.com/shotglass-ir/shotglass/containment/iam"
 )
 
 const (
 	own       = "111122223333"
 	other     = "444455556666"
 	responder = "arn:aws:iam::" + own + ":role/responder"
+	workRole  = "arn:aws:iam::" + own + ":role/ir/worker" // the responder's, of whom it is asked whether they are ready
 	theirRole = "arn:aws:iam::" + other + ":role/responder"
 	home      = "eu-west-1"
 	away      = "us-east-1"
@@ -35,6 +40,7 @@ type world struct {
 	trail    *awsfake.Trail
 	web      *awsfake.Instance
 	ssh      *awsfake.Group
+	worker   string // the responder's role
 	iam      *awsfake.IAM
 }
 
@@ -65,7 +71,7 @@ const everything = `{"AdvancedEventSelectors":[{"Name":"management","FieldSelect
 	{"FieldSelectors":[{"Field":"eventCategory","Equals":["Data"]},{"Field":"resources.type","Equals":["AWS::Lambda::Function"]}]}]}`
 
 func newWorld(t *testing.T) *world {
-	w := &world{T: t, cloud: awsfake.New()}
+	w := &world{T: t, cloud: awsfake.New(), worker: "ir/worker"}
 	t.Cleanup(w.cloud.Close)
 	account := w.cloud.Account(own)
 	w.here, w.us, w.iam = account.Region(home), account.Region(away), account.IAM()
@@ -112,7 +118,25 @@ func newWorld(t *testing.T) *world {
 	trail := w.us.AddBucket("trail-logs") // not where the trail is at home
 	trail.Settings["versioning"], trail.Settings["publicAccessBlock"], trail.Settings["logging"] = versioned, allBlocked, logged
 	trail.Settings["object-lock"] = `<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention><Mode>GOVERNANCE</Mode><Days>365</Days></DefaultRetention></Rule></ObjectLockConfiguration>`
+	w.cloud.AddRole(workRole, awsfake.Trust{Principals: []string{responder}})
+	w.cloud.Organization = &awsfake.Organization{Management: "999900001111", Delegates: []string{own}, Parents: map[string]string{own: "ou-1", "ou-1": "r-ab12"},
+		Policies: []awsfake.SCP{{ID: "p-full", Name: "FullAWSAccess", Document: `{"Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`, On: []string{"r-ab12", "ou-1", own}},
+			{ID: "p-ir", Name: "incident", Document: documentedSCP(t), On: []string{"ou-1"}}}}
 	return w
+}
+
+// documentedSCP is the service control policy that docs/containment.md tells people to attach.
+func documentedSCP(t *testing.T) string {
+	page, err := os.ReadFile("../../../docs/containment.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```json\n")
+	document, _, ok := strings.Cut(rest, "```")
+	if !ok {
+		t.Fatal("docs/containment.md has no policy")
+	}
+	return strings.ReplaceAll(document, "role/RESPONDER", "role/ir/worker")
 }
 
 func (w *world) auditor(checks ...*ready.Check) *ready.Auditor {
@@ -120,7 +144,16 @@ func (w *world) auditor(checks ...*ready.Check) *ready.Auditor {
 		w.makeEvidence()
 	}
 	a := &awsconfig.Accounts{Base: w.cloud.Config(responder, home), Role: "responder", NoIMDS: true}
-	return &ready.Auditor{Config: a.Config, Regions: []string{home, away}, Checks: checks, Bucket: evidence, Now: w.cloud.Now}
+	return &ready.Auditor{Config: a.Config, Regions: []string{home, away}, Checks: checks, Bucket: evidence, Now: w.cloud.Now,
+		Responder:    ready.Responder{Role: w.worker, Assume: w.assume},
+		Organization: &iam.Organizations{Config: a.Base}, QuarantineTag: "ms-ir-quarantine",
+	}
+}
+
+func (w *world) assume(ctx context.Context, role string) error {
+	a := &awsconfig.Accounts{Base: w.cloud.Config(responder, home), Role: role, NoIMDS: true}
+	_, err := a.Config(ctx, containment.Target{})
+	return err
 }
 
 func (w *world) run(a *ready.Auditor) *ready.Report {

@@ -580,6 +580,8 @@ _shotglass() {
 		--skip) return ;;
 		--min-severity) return ;;
 		--bucket) return ;;
+		--responder) return ;;
+		--quarantine-tag) return ;;
 		--page) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--ec2-region) return ;;
 		--ec2-account) return ;;
@@ -590,7 +592,7 @@ _shotglass() {
 		--aws-external-id) return ;;
 		--aws-source-identity) return ;;
 		esac
-		flags="--check --skip --min-severity --bucket --allow-unknown --all --list --page --ec2-region --ec2-account --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --no-instance-metadata --json --help -h"
+		flags="--check --skip --min-severity --bucket --responder --quarantine-tag --allow-unknown --all --list --page --ec2-region --ec2-account --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --no-instance-metadata --json --help -h"
 		words=""
 		;;
 	gather)
