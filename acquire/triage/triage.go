@@ -32,11 +32,11 @@ const (
 	Bash     = "linux.bash.Bash"
 )
 
-// Plugins are those that run if nobody says otherwise. linux.pstree is not among them: it fails in Volatility 2.11, and
-// what it shows is made of linux.pslist.
+// Plugins are those that run if nobody says otherwise, by their newest names; Run takes the ones that the installed Volatility has.
+// linux.pstree is not among them: it fails in Volatility 2.11, and what it shows is made of linux.pslist.
 func Plugins() []string {
 	return []string{PsList, PsScan, PsAux, Lsmod, Sockstat, Bash,
-		"linux.lsof.Lsof", "linux.mountinfo.MountInfo", "linux.check_modules.Check_modules", "linux.check_syscall.Check_syscall"}
+		"linux.lsof.Lsof", "linux.mountinfo.MountInfo", "linux.malware.check_modules.Check_modules", "linux.malware.check_syscall.Check_syscall"}
 }
 
 // Options say what to run. Image, Folder and Symbols are required.
@@ -160,6 +160,7 @@ func Run(ctx context.Context, o Options, rep *Report) error {
 	}
 	defer os.RemoveAll(cache)
 	o.Event("Volatility " + v.version)
+	o.Plugins = v.named(o.Plugins)
 	v.cache, v.config = cache, filepath.Join(cache, "config.json")
 	rep.Type, rep.Version, rep.Volatility, rep.Folder = Type, Version, v.version, filepath.Base(o.Folder)
 	rep.Plugins = make([]PluginResult, len(o.Plugins))

@@ -26,6 +26,7 @@ type volatility struct {
 	o       Options
 	program string
 	version string
+	plugins []string // that its help lists, of Linux; nil: not known
 	cache   string
 	config  string // what the first plugin found out
 	known   bool   // config is there
@@ -52,6 +53,9 @@ func findVolatility(ctx context.Context, o Options) (*volatility, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, v.program, "-h").CombinedOutput()
+	for _, p := range pluginLine.FindAllSubmatch(out, 1000) {
+		v.plugins = append(v.plugins, string(p[1]))
+	}
 	m := versionLine.FindSubmatch(out)
 	if m == nil { // from 2.26 its help does not say it, and the complaint that there is no plugin does
 		out, err = exec.CommandContext(ctx, v.program).CombinedOutput()
@@ -63,6 +67,31 @@ func findVolatility(ctx context.Context, o Options) (*volatility, error) {
 	v.version = string(m[1])
 	return v, nil
 }
+
+// pluginLine is where the help names a plugin; the next one begins below it, or what it is for stands beside it.
+var pluginLine = regexp.MustCompile(`(?m)^ {2,8}(linux(?:\.\w{1,60}){2,5})(?: |$)`)
+
+// named are plugins by the names that the installed Volatility has for them, each once. Releases of 2025 moved those that look for malware
+// to linux.malware, and later ones know no other name; 2.11 knows the earlier ones alone.
+func (v *volatility) named(plugins []string) (names []string) {
+	for _, p := range plugins {
+		other := malware + strings.TrimPrefix(p, "linux.")
+		if rest, ok := strings.CutPrefix(p, malware); ok {
+			other = "linux." + rest
+		}
+		if !slices.Contains(v.plugins, p) {
+			if i := slices.IndexFunc(v.plugins, func(x string) bool { return strings.EqualFold(x, other) }); i >= 0 { // linux.tty_check.tty_check
+				p = v.plugins[i]
+			}
+		}
+		if !slices.Contains(names, p) {
+			names = append(names, p)
+		}
+	}
+	return names
+}
+
+const malware = "linux.malware."
 
 // maxOutput bounds what a plugin may print, in bytes: linux.lsof of a large host prints some 100 MB.
 const maxOutput = 1 << 30
