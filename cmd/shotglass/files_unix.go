@@ -4,6 +4,7 @@ package main
 
 import (
 	"math"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,4 +23,29 @@ func openFiles() int {
 func hideNewFiles() (back func()) {
 	old := unix.Umask(0o177)
 	return func() { unix.Umask(old) }
+}
+
+// lockFolder locks a folder until unlock is called or this process ends, however it ends. It does not wait.
+func lockFolder(dir string) (unlock func(), err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, os.NewSyscallError("flock", err)
+	}
+	// Whoever removed it before it was locked has another one of that name, or none, in its place.
+	was, err := f.Stat()
+	if err == nil {
+		var is os.FileInfo
+		if is, err = os.Lstat(dir); err == nil && !os.SameFile(was, is) {
+			err = os.ErrNotExist
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return func() { f.Close() }, nil
 }

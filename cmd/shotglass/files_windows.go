@@ -1,7 +1,12 @@
 package main
 
+import "errors"
+
 // openFiles is not limited here.
 func openFiles() int { return 0 }
 
 // hideNewFiles does nothing here: what a user creates, others cannot open.
 func hideNewFiles() (back func()) { return func() {} }
+
+// lockFolder locks none here: a folder cannot be opened.
+func lockFolder(string) (func(), error) { return nil, errors.ErrUnsupported }

@@ -85,6 +85,9 @@ func (v *viewed) mount(ctx context.Context, c *console, name, dir string, others
 	if err != nil {
 		return mountError(dir, err)
 	}
+	if m.Freed() {
+		c.info("%s was still mounted by a shotglass that was killed, and was freed", dir)
+	}
 	if err := v.mounted(c, name, dir); err != nil { // nobody learned of it
 		_, uerr := m.Unmount(ctx)
 		return errors.Join(err, uerr)

@@ -111,11 +111,11 @@ func (t *triageRun) run(ctx context.Context) error {
 	if err := t.verify(ctx, rep); err != nil {
 		return err
 	}
-	scratch, err := os.MkdirTemp(filepath.Dir(t.o.Folder), ".shotglass-triage-")
+	scratch, remove, err := t.scratch()
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(scratch)
+	defer remove()
 	if err := t.load(ctx, scratch, rep); err != nil {
 		return err
 	}

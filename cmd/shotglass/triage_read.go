@@ -26,6 +26,9 @@ const (
 	readUnpacked = "unpacked"
 )
 
+// viewFolder is where the view is mounted, in scratch.
+const viewFolder = "image"
+
 // triagePatience is how long a read of a plugin may take: nobody sits and waits for it.
 const triagePatience = 2 * time.Minute
 
@@ -89,7 +92,7 @@ func (t *triageRun) inPlace(ctx context.Context, scratch string) (stop func(), e
 			return nil, &notInPlace{errors.New("its manifest vouches for the whole, and not for parts")}
 		}
 	}
-	dir := filepath.Join(scratch, "image")
+	dir := filepath.Join(scratch, viewFolder)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		shut()
 		return nil, err

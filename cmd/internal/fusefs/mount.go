@@ -23,6 +23,7 @@ type Mount struct {
 	dir    string
 	server *fuse.Server
 	done   chan struct{}
+	freed  bool
 }
 
 const (
@@ -30,14 +31,29 @@ const (
 	forever = 24 * time.Hour
 	// maxRead is what the kernel asks for at once at most, and may then do in one go of ours.
 	maxRead = 1 << 20
+	// subtype makes the type of the file system, fuse.shotglass.
+	subtype = "shotglass"
+	// stacked is how many mounts of killed programs are freed, one below the other.
+	stacked = 8
 )
 
 // New mounts files at dir, an empty folder. They can be read when it returns. The file system ends with
-// Unmount, or when somebody else unmounts it; Done tells.
+// Unmount, or when somebody else unmounts it; Done tells. A mount of a program that was killed is freed first, see Free.
 //
 // Errors wrap ErrStale, ErrNotEmpty or ErrUnsupported, or are those of the folder or of mounting.
 func New(dir string, files []File, o Options) (*Mount, error) {
 	o = o.withDefaults()
+	freed := false
+	for range stacked {
+		again, err := Free(dir)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w: %w", dir, ErrStale, err)
+		}
+		if !again {
+			break
+		}
+		freed = true
+	}
 	switch entries, err := os.ReadDir(dir); {
 	case errors.Is(err, syscall.ENOTCONN), errors.Is(err, syscall.ENXIO):
 		return nil, fmt.Errorf("%s: %w", dir, ErrStale)
@@ -55,7 +71,7 @@ func New(dir string, files []File, o Options) (*Mount, error) {
 	}
 	server, err := fs.Mount(dir, &folder{files: files, o: o}, &fs.Options{
 		MountOptions: fuse.MountOptions{
-			FsName: o.Name, Name: "shotglass", AllowOther: o.AllowOther, DirectMountStrict: root, DirectMountFlags: mountFlags,
+			FsName: o.Name, Name: subtype, AllowOther: o.AllowOther, DirectMountStrict: root, DirectMountFlags: mountFlags,
 			Options: options, MaxWrite: maxRead, MaxReadAhead: maxRead, DisableXAttrs: true, ExplicitDataCacheControl: true,
 			Logger: log.New(io.Discard, "", 0),
 		},
@@ -65,14 +81,18 @@ func New(dir string, files []File, o Options) (*Mount, error) {
 	if err != nil {
 		return nil, err
 	}
+	keepFromChildren()
 	readAhead(dir, maxRead)
-	m := &Mount{dir: dir, server: server, done: make(chan struct{})}
+	m := &Mount{dir: dir, server: server, done: make(chan struct{}), freed: freed}
 	go func() { // ends with the mount
 		defer close(m.done)
 		server.Wait()
 	}()
 	return m, nil
 }
+
+// Freed reports whether the mount of a program that was killed was in the way.
+func (m *Mount) Freed() bool { return m.freed }
 
 // Done is closed when the file system has ended.
 func (m *Mount) Done() <-chan struct{} { return m.done }

@@ -1,9 +1,11 @@
 package fusefs
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -39,4 +41,73 @@ func detach(dir string) error {
 		return fmt.Errorf("fusermount3: %w: %s", err, strings.TrimSpace(string(out)))
 	}
 	return nil
+}
+
+// Free ends a mount of this package at dir whose program is gone, and reports whether there was one. Nothing else is touched: the
+// kernel says by the number of the mount what kind it is, not the path, which others may lay mounts over.
+func Free(dir string) (freed bool, err error) {
+	if _, err := os.ReadDir(dir); !errors.Is(err, syscall.ENOTCONN) {
+		return false, nil
+	}
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false, os.NewSyscallError("open", err)
+	}
+	defer unix.Close(fd)
+	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+	if err != nil {
+		return false, err
+	}
+	kind, err := mountKind(fd)
+	if err != nil {
+		return false, err
+	}
+	if kind != "fuse."+subtype {
+		return false, fmt.Errorf("it is of type %q, and not ours", kind)
+	}
+	return true, detach(path)
+}
+
+// mountKind is the type of the file system that an open file lies on.
+func mountKind(fd int) (string, error) {
+	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
+	if err != nil {
+		return "", err
+	}
+	id := ""
+	for line := range strings.Lines(string(info)) {
+		if n, ok := strings.CutPrefix(line, "mnt_id:"); ok {
+			id = strings.TrimSpace(n)
+		}
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if n, rest, _ := strings.Cut(line, " "); n == id {
+			_, rest, _ = strings.Cut(rest, " - ")
+			kind, _, _ := strings.Cut(rest, " ")
+			return kind, nil
+		}
+	}
+	return "", fmt.Errorf("the kernel lists no mount of number %q", id)
+}
+
+// keepFromChildren closes /dev/fuse in programs that are started from here, which go-fuse leaves open where it mounts by itself: while a
+// child has it open, the kernel does not notice that this program was killed, and who reads waits for ever.
+func keepFromChildren() {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		var fd int
+		if to, err := os.Readlink(filepath.Join("/proc/self/fd", e.Name())); err != nil || to != "/dev/fuse" {
+			continue
+		}
+		if _, err := fmt.Sscan(e.Name(), &fd); err == nil {
+			unix.CloseOnExec(fd)
+		}
+	}
 }

@@ -15,3 +15,9 @@ func (*Mount) Done() <-chan struct{} { return nil }
 
 // Unmount returns ErrUnsupported.
 func (*Mount) Unmount(context.Context) (lazy bool, err error) { return false, ErrUnsupported }
+
+// Freed returns false.
+func (*Mount) Freed() bool { return false }
+
+// Free frees nothing here.
+func Free(string) (bool, error) { return false, nil }
