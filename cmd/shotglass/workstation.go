@@ -29,9 +29,9 @@ tried on AWS itself.`
 func workstationCommand(c *console) *cli.Command {
 	return &cli.Command{
 		Name: "workstation", Usage: "make, list and destroy analysis instances in AWS",
-		Subcommands: []*cli.Command{workstationCreateCommand(c), workstationListCommand(c), workstationDestroyCommand(c)},
+		Subcommands: []*cli.Command{workstationCreateCommand(c), workstationListCommand(c), workstationDestroyCommand(c), workstationImagesCommand(c)},
 		Action: func(*cli.Context) error {
-			return usagef("no subcommand").fix("shotglass workstation create, list or destroy")
+			return usagef("no subcommand").fix("shotglass workstation create, list, destroy or images")
 		},
 	}
 }

@@ -298,7 +298,7 @@ func (f *fake) list(w http.ResponseWriter, c call) {
 	prefix, after := strings.Join(c.Query["prefix"], ""), strings.Join(c.Query["continuation-token"], "")
 	var keys []string
 	for k := range f.objects {
-		if rest, ok := strings.CutPrefix(k, prefix); ok && k > after && !strings.Contains(rest, "/") {
+		if rest, ok := strings.CutPrefix(k, prefix); ok && k > after && (!slices.Contains(c.Query["delimiter"], "/") || !strings.Contains(rest, "/")) {
 			keys = append(keys, k)
 		}
 	}

@@ -98,6 +98,26 @@ func joinUploads(in []sink.Listed) []sink.Listed {
 	return in
 }
 
+// Tree returns the names of all objects under the prefix, below it and in folders there, in the order of keys. Names are as they are: they may be such as no object of
+// ours can have.
+func (s *Sink) Tree(ctx context.Context) (names []string, err error) {
+	api, err := s.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pages := s3.NewListObjectsV2Paginator(api, &s3.ListObjectsV2Input{Bucket: &s.opts.Bucket, Prefix: &s.opts.Prefix, ExpectedBucketOwner: s.owner()})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx, s.short, few)
+		if err != nil {
+			return nil, s.listError(ctx, "list objects", err)
+		}
+		for _, o := range page.Contents {
+			names = append(names, strings.TrimPrefix(aws.ToString(o.Key), s.opts.Prefix))
+		}
+	}
+	return names, nil
+}
+
 // nameOf is the name of an object in this place.
 func (s *Sink) nameOf(key *string) (string, bool) {
 	name, ok := strings.CutPrefix(aws.ToString(key), s.opts.Prefix)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -517,6 +518,22 @@ func TestExpired(t *testing.T) {
 }
 
 // TestListDenied: who may not see uploads learns that, and gets the objects.
+func TestTree(t *testing.T) {
+	isolate(t)
+	f := newFake(t)
+	for _, key := range []string{"case-1/a.lime", "case-1/sub/a b", "case-2/c.lime"} {
+		f.objects[key] = &stored{data: pattern(3), etag: "x"}
+	}
+	names, err := f.sink(t).Tree(t.Context())
+	if err != nil || !slices.Equal(names, []string{"a.lime", "sub/a b"}) {
+		t.Errorf("%q, %v", names, err)
+	}
+	f.fault = func(c call, w http.ResponseWriter) bool { apiError(w, 403, "AccessDenied"); return true }
+	if _, err := f.sink(t).Tree(t.Context()); err == nil {
+		t.Error("a place that may not be listed is listed")
+	}
+}
+
 func TestListDenied(t *testing.T) {
 	isolate(t)
 	f := newFake(t)

@@ -23,15 +23,17 @@ type machine struct {
 }
 
 var standIns = map[string]string{
-	"findmnt":    `[ -e $R/lost ] && exit 1; echo /dev/nvme0n1p1`,
-	"blockdev":   `n=$(basename "$2"); case $1 in --setro) [ -e $R/stuck ] && exit 1; touch $R/ro/$n;; --getro) [ -e $R/ro/$n ] && echo 1 || echo 0;; esac`,
-	"lsblk":      `cat $R/fs/$(basename "$3") 2>/dev/null; exit 0`,
-	"mount":      `echo "$@" >> $R/mounts`,
-	"mountpoint": `exit 1`,
-	"udevadm":    `exit 0`,
-	"systemctl":  `exit 0`,
-	"aws":        `cp "$R/bucket/$(basename "$4")" "$5"`,
-	"python3":    `mkdir -p "$3/bin"; printf '#!/bin/bash\n[ -e '$R'/nopip ] && exit 1; touch '"$3"'/bin/vol; chmod 755 '"$3"'/bin/vol\n' > "$3/bin/pip"; chmod 755 "$3/bin/pip"`,
+	"findmnt":        `[ -e $R/lost ] && exit 1; case $2 in SOURCE) echo /dev/nvme0n1p1;; FSTYPE) echo xfs;; esac`,
+	"blockdev":       `n=$(basename "$2"); case $1 in --setro) [ -e $R/stuck ] && exit 1; touch $R/ro/$n;; --getro) [ -e $R/ro/$n ] && echo 1 || echo 0;; esac`,
+	"blkid":          `f=$R/fs/$(basename "$6"); [ -e $f ] || exit 2; if [ $3 = TYPE ]; then cut -d' ' -f1 $f; else cut -d' ' -f2 $f; fi`,
+	"sfdisk":         `[ -e $R/nogpt ] && exit 1; [ "$1" = --no-reread ] && shift && echo "$4" > $R/partuuid; [ "$1 $2 $3" = "--part-uuid /dev/nvme0n1 1" ] && tr a-f A-F < $R/partuuid`,
+	"mount":          `echo "$@" >> $R/mounts`,
+	"mountpoint":     `grep -qxF "$2" $R/mounted 2>/dev/null`,
+	"udevadm":        `exit 0`,
+	"systemctl":      `echo "$*" >> $R/systemctl; [ "$1" != start ] || ! [ -e $R/unmountable ]`,
+	"systemd-escape": `echo "${1#--template=}" | sed "s,@,@$3,"`,
+	"aws":            `cp "$R/bucket/$(basename "$4")" "$5"`,
+	"python3":        `mkdir -p "$3/bin"; printf '#!/bin/bash\n[ -e '$R'/nopip ] && exit 1; touch '"$3"'/bin/vol; chmod 755 '"$3"'/bin/vol\n' > "$3/bin/pip"; chmod 755 "$3/bin/pip"`,
 }
 
 func newMachine(t *testing.T) *machine {
@@ -39,13 +41,13 @@ func newMachine(t *testing.T) *machine {
 	for name, text := range standIns {
 		m.write("bin/"+name, "#!/bin/bash\nR="+m.root+"\n"+text+"\n")
 	}
-	for _, dir := range []string{"ro", "etc/udev/rules.d", "usr/local/sbin", "usr/local/bin", "usr/bin", "run", "sys/class/block"} {
+	for _, dir := range []string{"ro", "etc/udev/rules.d", "etc/systemd/system", "etc/profile.d", "usr/local/sbin", "usr/local/bin", "usr/bin", "run", "sys/class/block"} {
 		m.must(os.MkdirAll(m.at(dir), 0o755))
 	}
 	for _, d := range []string{"nvme0/nvme0n1", "nvme0/nvme0n1/nvme0n1p1", "nvme1/nvme1n1", "nvme1/nvme1n1/nvme1n1p1", "nvme1/nvme1n1/nvme1n1p2", "nvme1/nvme1n1/nvme1n1p3"} {
 		m.must(os.MkdirAll(m.at("devices/"+d), 0o755))
 		if name := filepath.Base(d); strings.Contains(name, "p") {
-			m.write("devices/"+d+"/partition", "1")
+			m.write("devices/"+d+"/partition", name[len(name)-1:])
 		}
 		m.must(os.Symlink(m.at("devices/"+d), m.at("sys/class/block/"+filepath.Base(d))))
 	}
@@ -97,8 +99,8 @@ func (m *machine) run(args ...string) (out string, ok bool) {
 	return string(b), err == nil
 }
 
-// boot runs the script that the template has, as it is but for the places of files.
-func (m *machine) boot(sums string) {
+// script is the first boot's, as CloudFormation hands it over.
+func (m *machine) script(sums string) string {
 	m.Helper()
 	var t struct {
 		Resources map[string]struct {
@@ -115,8 +117,15 @@ func (m *machine) boot(sums string) {
 	if v := regexp.MustCompile(`\$\{[^}]*\}`).FindString(script); v != "" || !strings.HasPrefix(script, "#!/bin/bash\n") {
 		m.Fatalf("CloudFormation would look for a parameter %s in %.40q", v, script)
 	}
+	return script
+}
+
+// boot runs the script that the template has, as it is but for the places of files.
+func (m *machine) boot(sums string) {
+	m.Helper()
+	script := m.script(sums)
 	pairs := []string{}
-	for _, dir := range []string{"/usr/local/", "/usr/bin/", "/etc/", "/sys/class/", "/run/", "/opt/", "/evidence/"} {
+	for _, dir := range []string{"/usr/local/", "/usr/bin/", "/etc/", "/sys/class/", "/run/", "/opt/", "/evidence", "/case", "/boot/"} {
 		pairs = append(pairs, " "+dir, " "+m.root+dir, "\""+dir, "\""+m.root+dir, "="+dir, "="+m.root+dir)
 	}
 	script = strings.NewReplacer(pairs...).Replace(script)

@@ -676,9 +676,15 @@ _shotglass() {
 		--aws-external-id) return ;;
 		--aws-source-identity) return ;;
 		--hourly-price) return ;;
+		--s3-region) return ;;
+		--s3-profile) return ;;
+		--s3-endpoint) return ;;
+		--s3-role-arn) return ;;
+		--s3-external-id) return ;;
+		--s3-bucket-owner) return ;;
 		esac
-		flags="--evidence --examiner --key-name --snapshot --tools --kms-key --instance-type --root-size --owner --yes --template --s3-path-style --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --no-instance-metadata --json --hourly-price --help -h"
-		words="create list destroy" files=1
+		flags="--evidence --examiner --key-name --snapshot --tools --kms-key --instance-type --root-size --owner --yes --template --s3-path-style --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --no-instance-metadata --json --hourly-price --s3-region --s3-profile --s3-endpoint --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
+		words="create list destroy images" files=1
 		;;
 	modules)
 		case "$prev" in

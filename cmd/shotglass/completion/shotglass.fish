@@ -757,9 +757,16 @@ complete -c shotglass -n '__fish_seen_subcommand_from workstation' -l aws-source
 complete -c shotglass -n '__fish_seen_subcommand_from workstation' -l no-instance-metadata -d 'do not ask the instance metadata service which instance this is'
 complete -c shotglass -n '__fish_seen_subcommand_from workstation' -l json -d 'print JSON Lines to standard output'
 complete -c shotglass -n '__fish_seen_subcommand_from workstation' -l hourly-price -x -d 'what an hour of an instance costs'
+complete -c shotglass -n '__fish_seen_subcommand_from workstation' -l s3-region -x -d 'REGION of the bucket'
+complete -c shotglass -n '__fish_seen_subcommand_from workstation' -l s3-profile -x -d 'NAME of the profile in ~/.aws'
+complete -c shotglass -n '__fish_seen_subcommand_from workstation' -l s3-endpoint -x -d 'another server than AWS'
+complete -c shotglass -n '__fish_seen_subcommand_from workstation' -l s3-insecure-http -d 'take an endpoint without TLS on another machine: anybody in between can read and forge the evidence'
+complete -c shotglass -n '__fish_seen_subcommand_from workstation' -l s3-role-arn -x -d 'role to assume'
+complete -c shotglass -n '__fish_seen_subcommand_from workstation' -l s3-external-id -x -d 'external ID for that role'
+complete -c shotglass -n '__fish_seen_subcommand_from workstation' -l s3-bucket-owner -x -d 'ACCOUNT that must own the bucket'
 complete -c shotglass -n '__fish_seen_subcommand_from workstation' -l help -s h -d 'print this help to standard output'
-complete -c shotglass -n '__fish_seen_subcommand_from workstation; and not __fish_seen_subcommand_from create list destroy' -a 'create list destroy'
-complete -c shotglass -n '__fish_seen_subcommand_from workstation; and __fish_seen_subcommand_from create list destroy' -F
+complete -c shotglass -n '__fish_seen_subcommand_from workstation; and not __fish_seen_subcommand_from create list destroy images' -a 'create list destroy images'
+complete -c shotglass -n '__fish_seen_subcommand_from workstation; and __fish_seen_subcommand_from create list destroy images' -F
 complete -c shotglass -n __fish_use_subcommand -a modules -d 'list, fetch, check, build, add and publish LiME modules'
 complete -c shotglass -n '__fish_seen_subcommand_from modules' -l module -r -F -d 'module, or folder with modules'
 complete -c shotglass -n '__fish_seen_subcommand_from modules' -l repository -x -d 'take modules from this repository, after those of --module'

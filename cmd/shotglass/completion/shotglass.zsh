@@ -915,9 +915,16 @@ _shotglass() {
 			'--no-instance-metadata[do not ask the instance metadata service which instance this is]' \
 			'--json[print JSON Lines to standard output]' \
 			'--hourly-price[what an hour of an instance costs]:value: ' \
+			'--s3-region[REGION of the bucket]:value: ' \
+			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \
+			'--s3-endpoint[another server than AWS]:value: ' \
+			'--s3-insecure-http[take an endpoint without TLS on another machine\: anybody in between can read and forge the evidence]' \
+			'--s3-role-arn[role to assume]:value: ' \
+			'--s3-external-id[external ID for that role]:value: ' \
+			'--s3-bucket-owner[ACCOUNT that must own the bucket]:value: ' \
 			'--help[print this help to standard output]' \
 			'-h[print this help to standard output]' \
-			'1:command:(create list destroy)' '*:argument:_files'
+			'1:command:(create list destroy images)' '*:argument:_files'
 		;;
 	modules)
 		_arguments -S \
