@@ -30,6 +30,7 @@ func inventoryCommand(c *console) *cli.Command {
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "related", Usage: "list the instances that share an AMI, an instance profile, a security group or a key pair with the one that this `SELECTOR` names", Category: groupEC2},
 			&cli.StringFlag{Name: "flows", Usage: "with --related: and those that talked to it since this `TIME`, by the flow logs of its VPC: 2006-01-02T15:04:05Z, or so long ago, as 24h or 7d", Category: groupEC2},
+			&cli.StringFlag{Name: "flows-max", Usage: "with --flows: read at most this `SIZE` of them, as text (default: 1GiB); what they are is told first", Category: groupEC2},
 			&cli.BoolFlag{Name: "wide", Usage: "say all about each instance, over several lines", Category: groupEC2, DisableDefaultText: true},
 		}, ec2SearchFlags(), accountFlags(), []cli.Flag{jsonFlag()}),
 		Action: func(ctx *cli.Context) error {
@@ -38,6 +39,7 @@ func inventoryCommand(c *console) *cli.Command {
 			if err != nil {
 				return err
 			}
+			o.cost = func(cost flowlogs.Cost) { c.info("%s", printable(costText(cost))) }
 			return o.run(ctx.Context, c)
 		},
 	}
@@ -52,6 +54,8 @@ type inventoryRun struct {
 	accounts  []string
 	wide      bool
 	flows     time.Time // since then flow logs are read; zero: they are not
+	flowsMax  int64     // bytes of them; 0: as many as flowlogs says
+	cost      func(flowlogs.Cost)
 	talk      *flowlogs.Talk
 	peers     []peerMessage
 }
@@ -82,6 +86,15 @@ func readInventory(ctx *cli.Context) (*inventoryRun, error) {
 		}
 		if o.related == nil {
 			return nil, usagef("--flows is for --related")
+		}
+	}
+	if text := ctx.String("flows-max"); text != "" {
+		var err error
+		if o.flowsMax, err = parseSize(text); err != nil {
+			return nil, usagef("--flows-max %v", err)
+		}
+		if o.flows.IsZero() {
+			return nil, usagef("--flows-max is for --flows")
 		}
 	}
 	var err error

@@ -23,7 +23,7 @@ type peerMessage struct {
 
 // talked adds the instances that talked to the target, by the flow logs of its VPC, to those that share something with it, and keeps the peers for tell.
 func (o *inventoryRun) talked(ctx context.Context, f *inventory.Finder, target *inventory.Instance, all []*inventory.Instance, relations []inventory.Relation) ([]inventory.Relation, error) {
-	r := &flowlogs.Reader{Config: f.Config, Since: o.flows}
+	r := &flowlogs.Reader{Config: f.Config, Since: o.flows, Bytes: o.flowsMax, Before: o.cost}
 	var err error
 	if o.talk, err = r.Of(ctx, target); err != nil {
 		return nil, err
@@ -49,6 +49,14 @@ func (o *inventoryRun) talked(ctx context.Context, f *inventory.Finder, target *
 		}
 	}
 	return list, nil
+}
+
+// costText says what reading a flow log takes, before it is read.
+func costText(cost flowlogs.Cost) string {
+	if cost.Files > 0 {
+		return fmt.Sprintf("%s: %d files, %s as they are stored, are fetched from %s; no more than %s of text are read (--flows-max)", cost.ID, cost.Files, size(cost.Stored), cost.To, size(cost.Most))
+	}
+	return fmt.Sprintf("%s: the log group %s stores %s; of that the streams of the target's interfaces are read, no more than %s (--flows-max)", cost.ID, cost.To, size(cost.Stored), size(cost.Most))
 }
 
 // holders are the instances that have an address: of the target's own VPC, else wherever, since private addresses are used again.

@@ -20,12 +20,14 @@ func TestInventoryFlows(t *testing.T) {
 		}
 		return out.String(), errs.String()
 	}
-	_, errs := do(exitPartial, "--related", "i-00000001", "--flows", "24h")
-	if !strings.Contains(errs, "there is no flow log of") {
-		t.Error(errs)
+	_, none := do(exitPartial, "--related", "i-00000001", "--flows", "24h")
+	if !strings.Contains(none, "there is no flow log of") {
+		t.Error(none)
 	}
 	do(exitUsage, "--flows", "24h")
 	do(exitUsage, "--related", "i-00000001", "--flows", "then")
+	do(exitUsage, "--related", "i-00000001", "--flows-max", "1G")
+	do(exitUsage, "--related", "i-00000001", "--flows", "24h", "--flows-max", "much")
 
 	r := cloud.Account("111122223333").Region("eu-west-1")
 	cloud.Edit(func() {
@@ -44,7 +46,13 @@ func TestInventoryFlows(t *testing.T) {
 			{Stream: eni + "-all", Time: time.Now(), Message: own + " 198.51.100.99 40001 443 6 4096 ACCEPT"},
 		}}
 	})
-	out, _ := do(exitOK, "--related", "i-00000001", "--flows", "24h")
+	if _, errs := do(exitPartial, "--related", "i-00000001", "--flows", "24h", "--flows-max", "50"); !strings.Contains(errs, "more than 50 bytes") {
+		t.Error(errs)
+	}
+	out, errs := do(exitOK, "--related", "i-00000001", "--flows", "24h")
+	if !strings.Contains(errs, "fl-1: the log group g stores ") || !strings.Contains(errs, "no more than 1.0 GiB (--flows-max)") {
+		t.Error(errs)
+	}
 	for _, want := range []string{"i-00000002", "2.0 KiB to the target, 0 B from it", "tcp/22 of the instance", "TALKED TO ADDRESSES OF NO INSTANCE", "198.51.100.99", "4.0 KiB out"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)

@@ -48,6 +48,8 @@ type Region struct {
 	SnapshotLooks int `json:"-"`
 
 	Logs map[string][]LogLine `json:"-"` // of CloudWatch Logs, by group, the earliest first
+	// Transit are the attachments of VPCs to transit gateways.
+	Transit []TransitAttachment
 	// LogGroups are settings of those groups.
 	LogGroups map[string]LogGroup `json:"-"`
 	Trail     []TrailEvent        `json:"-"` // what CloudTrail knows, the latest first
@@ -106,7 +108,7 @@ func (r *Region) arn(kind, id string) string {
 
 func (c *Cloud) ec2Service() *service {
 	ops := map[string]operation{}
-	for _, part := range []map[string]operation{instanceOps, interfaceOps, groupOps, networkOps, postureOps, consoleOps, snapshotOps, evidenceOps} {
+	for _, part := range []map[string]operation{instanceOps, interfaceOps, groupOps, networkOps, postureOps, consoleOps, snapshotOps, evidenceOps, transitOps} {
 		for name, op := range part {
 			ops[name] = op
 		}

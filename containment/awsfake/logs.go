@@ -26,10 +26,14 @@ func describeLogGroups(r *Request) (any, error) {
 			continue
 		}
 		g := r.Region.LogGroups[name]
+		stored := 0
+		for _, l := range r.Region.Logs[name] {
+			stored += len(l.Message) + 26
+		}
 		if g.Made.IsZero() {
 			g.Made = Start.AddDate(-1, 0, 0)
 		}
-		one := map[string]any{"logGroupName": name, "creationTime": g.Made.UnixMilli()}
+		one := map[string]any{"logGroupName": name, "creationTime": g.Made.UnixMilli(), "storedBytes": stored}
 		if g.Days > 0 {
 			one["retentionInDays"] = g.Days
 		}

@@ -1,6 +1,9 @@
 package awsfake
 
-import "cmp"
+import (
+	"cmp"
+	"strings"
+)
 
 // postureOps are EC2's calls about what a region records and lets be shared.
 var postureOps = map[string]operation{
@@ -57,7 +60,11 @@ func describeFlowLogs(r *Request) (any, error) {
 			if l.Parquet {
 				kind = "parquet"
 			}
-			x = append(x, el("logDestinationType", "s3"), el("logDestination", l.Bucket),
+			where := "s3"
+			if strings.Contains(l.Bucket, ":firehose:") {
+				where = "kinesis-data-firehose"
+			}
+			x = append(x, el("logDestinationType", where), el("logDestination", l.Bucket),
 				el("destinationOptions", []X{el("fileFormat", kind), el("hiveCompatiblePartitions", l.Hive), el("perHourPartition", l.Hourly)}))
 		}
 		items = append(items, x)

@@ -144,6 +144,13 @@ func (w *work) readBucket(ctx context.Context, s *scan, p place) error {
 	if err != nil {
 		return fmt.Errorf("list %s: %w", p.bucket, err)
 	}
+	stored := int64(0)
+	for _, f := range files {
+		stored += f.size
+	}
+	if len(files) > 0 {
+		w.before(s, len(files), stored)
+	}
 	w.pauses(s, files, until)
 	return w.readFiles(ctx, api, s, p.bucket, files)
 }
@@ -182,10 +189,10 @@ var ofOne = []string{"NoSuchKey", "InvalidObjectState", "PreconditionFailed", "I
 
 // readFiles reads files of a log, several at once. One that is gone, archived or broken does not keep the others from being read.
 func (w *work) readFiles(ctx context.Context, api s3API, s *scan, bucket string, files []file) error {
-	failed, first := 0, error(nil)
+	failed, first, done := 0, error(nil), make([]bool, len(files))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(atOnce)
-	for _, f := range files {
+	for i, f := range files {
 		if gctx.Err() != nil {
 			break
 		}
@@ -193,11 +200,13 @@ func (w *work) readFiles(ctx context.Context, api s3API, s *scan, bucket string,
 			err := w.readFile(gctx, api, s, bucket, f)
 			var stop *stopError
 			if err == nil || errors.As(err, &stop) || gctx.Err() != nil {
+				done[i] = err == nil
 				return err
 			}
 			if code := awsconfig.Code(err); code != "" && !slices.Contains(ofOne, code) {
 				return fmt.Errorf("%q: %w", f.key, err)
 			}
+			done[i] = true
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			if failed++; first == nil {
@@ -211,7 +220,10 @@ func (w *work) readFiles(ctx context.Context, api s3API, s *scan, bucket string,
 		w.missed("%s: of %d files %d could not be read whole: %v", s.ID, len(files), failed, first)
 	}
 	if ctx.Err() != nil {
-		return fmt.Errorf("after %d lines: %w", s.Lines, context.Cause(ctx))
+		err = fmt.Errorf("after %d lines: %w", s.Lines, context.Cause(ctx))
+	}
+	if at := slices.Index(done, false); err != nil && at >= 0 {
+		err = fmt.Errorf("%w; its files of %s and later were not read, or not whole", err, files[at].at.Format(time.RFC3339))
 	}
 	return err
 }

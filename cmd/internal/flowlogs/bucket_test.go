@@ -130,9 +130,11 @@ func TestBucketMissing(t *testing.T) {
 			w.put(b, *l, since.Add(30*time.Minute), packed(head, "2 "+own+" "+w.eni+" - - - - - - - 1795312800 1795312860 - SKIPDATA", "2 "+own+" eni-peer - - - - - - - 1795312800 1795312860 - SKIPDATA"))
 		}, want: []string{"fl-1: of 5 lines 1 are SKIPDATA"}, in: 40},
 		"no bucket": {edit: func(w *world, b *awsfake.Bucket, l *awsfake.FlowLog) { l.Bucket = "arn:aws:s3:::gone" }, want: []string{"fl-1: list gone:", "NoSuchBucket"}},
-		"firehose":  {edit: func(w *world, b *awsfake.Bucket, l *awsfake.FlowLog) { l.Bucket = "arn:aws:firehose:eu-west-1:1:x" }, want: []string{"only those in CloudWatch Logs and S3 are read"}},
+		"firehose": {edit: func(w *world, b *awsfake.Bucket, l *awsfake.FlowLog) {
+			l.Bucket = "arn:aws:firehose:eu-west-1:1:deliverystream/x"
+		}, want: []string{`fl-1 was not read: it goes to the Firehose stream "x" of account 1 in eu-west-1`, "--region eu-west-1 --delivery-stream-name x --query"}},
 		"both ends": {edit: func(w *world, b *awsfake.Bucket, l *awsfake.FlowLog) {
-			l.Format = "${srcaddr} ${dstaddr} ${action} ${log-status}"
+			l.Format = "${srcaddr} ${dstaddr} ${start} ${action} ${log-status}"
 		},
 			want: []string{"fl-1 records neither interface-id nor instance-id"}, in: 50},
 		"denied":  {edit: func(w *world, _ *awsfake.Bucket, _ *awsfake.FlowLog) { w.deny("s3:GetObject") }, want: []string{"fl-1: permission missing: \"net/AWSLogs/"}},

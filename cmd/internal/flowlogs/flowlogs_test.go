@@ -186,15 +186,18 @@ func TestPolicy(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := newWorld(t)
+	if err := w.cloud.Restrict(responder, doc); err != nil {
+		t.Fatal(err)
+	}
+	w.cloud.Reset()
+	if got := w.read(flowlogs.Reader{}); len(got.Missing) != 1 { // without a log, others are looked for
+		t.Errorf("%q", got.Missing)
+	}
 	w.log(awsfake.FlowLog{ID: "fl-1", On: "vpc-00000001", Traffic: "ALL", Group: "flows", Format: flowlogs.DefaultFormat}, line("192.0.2.1", "10.0.0.1", 1, 2, 5, awsfake.Start, "ACCEPT"))
 	second, at := s3Log("fl-2"), awsfake.Start.Add(-time.Hour)
 	second.On, second.Format = w.eni, flowlogs.DefaultFormat+" ${pkt-srcaddr}"
 	w.log(second)
 	w.put(w.r.AddBucket("flows"), second, at, packed(head, w.at(w.eni, "192.0.2.1", "10.0.0.1", 10, at)))
-	if err := w.cloud.Restrict(responder, doc); err != nil {
-		t.Fatal(err)
-	}
-	w.cloud.Reset()
 	if got := w.read(flowlogs.Reader{Since: at, Until: awsfake.Start}); len(got.Missing) > 0 {
 		t.Errorf("%q", got.Missing)
 	}

@@ -14,7 +14,11 @@ import (
 
 // readGroup reads a log group: the streams of the instance's interfaces, whose names begin with theirs.
 func (w *work) readGroup(ctx context.Context, api logsAPI, s *scan) error {
-	switch g, err := describeGroup(ctx, api, s.group); {
+	g, err := describeGroup(ctx, api, s.group)
+	if g != nil {
+		w.before(s, 0, aws.ToInt64(g.StoredBytes))
+	}
+	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:

@@ -24,15 +24,39 @@ type Reader struct {
 	Config func(context.Context, containment.Target) (aws.Config, error)
 	// Since and Until bound the time.
 	Since, Until time.Time
-	// Bytes bounds what is read of all logs together, as text; 0: 256 MiB. Time bounds how long it is read; 0: five minutes.
+	// Bytes bounds what is read of all logs together, as text; 0: DefaultBytes. Time bounds how long it is read; 0: five minutes for each GiB
+	// of Bytes, and no less.
 	Bytes int64
 	Time  time.Duration
+	// Before, if it is set, is told what reading a log takes, before it is read.
+	Before func(Cost)
 }
 
-const (
-	defaultBytes = 256 << 20
-	defaultTime  = 5 * time.Minute
-)
+// A Cost is what reading a log takes.
+type Cost struct {
+	ID, To string
+	Files  int   // that are fetched; 0: it is in CloudWatch Logs
+	Stored int64 // bytes of the files, compressed, as the network has them; of a log group, all that it stores, of which some is read
+	Most   int64 // bytes of text that are read at most
+}
+
+// DefaultBytes is what is read of logs if Reader.Bytes does not say: some 8 million lines.
+const DefaultBytes = 1 << 30
+
+const defaultTime = 5 * time.Minute
+
+// bounds are what may be read, and for how long.
+func (r *Reader) bounds() (int64, time.Duration) {
+	n := cmp.Or(r.Bytes, DefaultBytes)
+	return n, cmp.Or(r.Time, max(defaultTime, time.Duration(float64(defaultTime)*float64(n)/(1<<30))))
+}
+
+// before tells what reading a log takes.
+func (w *work) before(s *scan, files int, stored int64) {
+	if w.Before != nil {
+		w.Before(Cost{ID: s.ID, To: s.To, Files: files, Stored: stored, Most: w.left})
+	}
+}
 
 // Talk is what flow logs say of an instance.
 type Talk struct {
@@ -59,6 +83,7 @@ type Log struct {
 // An ec2API and a logsAPI are what is called: reads, and nothing else.
 type ec2API interface {
 	DescribeFlowLogs(context.Context, *ec2.DescribeFlowLogsInput, ...func(*ec2.Options)) (*ec2.DescribeFlowLogsOutput, error)
+	DescribeTransitGatewayAttachments(context.Context, *ec2.DescribeTransitGatewayAttachmentsInput, ...func(*ec2.Options)) (*ec2.DescribeTransitGatewayAttachmentsOutput, error)
 }
 
 type logsAPI interface {
@@ -83,7 +108,8 @@ func (r *Reader) Of(ctx context.Context, i *inventory.Instance) (*Talk, error) {
 		t.missed("flow logs: %v", err)
 		return t, nil
 	}
-	found, err := logsOf(ctx, ec2.NewFromConfig(cfg), i)
+	api := ec2.NewFromConfig(cfg)
+	found, err := logsOf(ctx, api, i)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -91,11 +117,12 @@ func (r *Reader) Of(ctx context.Context, i *inventory.Instance) (*Talk, error) {
 		t.missed("which flow logs there are: %v", awsconfig.Explain(err))
 		return t, nil
 	}
+	most, long := r.bounds()
+	w := &work{Reader: r, Talk: t, i: i, cfg: cfg, left: most, since: r.Since}
 	if len(found) == 0 {
-		t.missed("there is no flow log of %s, its subnets or its interfaces: who talked to it is on record nowhere", i.VPC)
-		return t, nil
+		t.missed("there is no flow log of %s, its subnets or its interfaces in account %s: who talked to it is on record only if one was deleted and its bucket or log group is still there "+
+			"(DeleteFlowLogs in CloudTrail), or if another account shares the VPC with this one and has one", i.VPC, i.Account)
 	}
-	w := &work{Reader: r, Talk: t, i: i, cfg: cfg, left: cmp.Or(r.Bytes, defaultBytes), since: r.Since}
 	if i.Created.After(w.since) {
 		w.since = i.Created // before, there was nothing to record
 	}
@@ -104,7 +131,7 @@ func (r *Reader) Of(ctx context.Context, i *inventory.Instance) (*Talk, error) {
 			w.own = append(w.own, addr)
 		}
 	}
-	lctx, cancel := context.WithTimeoutCause(ctx, cmp.Or(r.Time, defaultTime), fmt.Errorf("reading took more than %s", cmp.Or(r.Time, defaultTime)))
+	lctx, cancel := context.WithTimeoutCause(ctx, long, fmt.Errorf("reading took more than %s", long))
 	defer cancel()
 	for _, l := range found {
 		w.read(lctx, l)
@@ -113,6 +140,12 @@ func (r *Reader) Of(ctx context.Context, i *inventory.Instance) (*Talk, error) {
 		}
 	}
 	w.finish()
+	if !w.told() {
+		w.transits(ctx, api)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+	}
 	return t, nil
 }
 
@@ -123,6 +156,18 @@ func (t *Talk) missed(format string, v ...any) {
 // logsOf are the flow logs that record an instance's traffic: those of the VPC first, then of subnets, of one thing the oldest first.
 func logsOf(ctx context.Context, api ec2API, i *inventory.Instance) (list []types.FlowLog, err error) {
 	on := slices.Concat([]string{i.VPC}, i.Subnets, i.Interfaces)
+	if list, err = logsOn(ctx, api, on); err != nil {
+		return nil, err
+	}
+	rank := func(l types.FlowLog) int { return slices.Index(on, aws.ToString(l.ResourceId)) }
+	slices.SortStableFunc(list, func(a, b types.FlowLog) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), aws.ToTime(a.CreationTime).Compare(aws.ToTime(b.CreationTime)))
+	})
+	return list, nil
+}
+
+// logsOn are the flow logs of resources.
+func logsOn(ctx context.Context, api ec2API, on []string) (list []types.FlowLog, err error) {
 	pages := ec2.NewDescribeFlowLogsPaginator(api, &ec2.DescribeFlowLogsInput{Filter: []types.Filter{{Name: aws.String("resource-id"), Values: on}}})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
@@ -131,9 +176,5 @@ func logsOf(ctx context.Context, api ec2API, i *inventory.Instance) (list []type
 		}
 		list = append(list, page.FlowLogs...)
 	}
-	rank := func(l types.FlowLog) int { return slices.Index(on, aws.ToString(l.ResourceId)) }
-	slices.SortStableFunc(list, func(a, b types.FlowLog) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), aws.ToTime(a.CreationTime).Compare(aws.ToTime(b.CreationTime)))
-	})
 	return list, nil
 }

@@ -5,7 +5,6 @@
 package flowlogs
 
 import (
-	"bytes"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -210,15 +209,17 @@ func (f *format) dashed(words [][]byte) bool {
 
 // split appends a line's words.
 func split(line []byte, to [][]byte) [][]byte {
-	for {
-		line = bytes.TrimLeft(line, " \t\r")
-		if len(line) == 0 {
-			return to
+	from := 0
+	for i, b := range line {
+		if b == ' ' || b == '\t' || b == '\r' {
+			if i > from {
+				to = append(to, line[from:i])
+			}
+			from = i + 1
 		}
-		i := bytes.IndexAny(line, " \t\r")
-		if i < 0 {
-			return append(to, line)
-		}
-		to, line = append(to, line[:i]), line[i:]
 	}
+	if from < len(line) {
+		to = append(to, line[from:])
+	}
+	return to
 }

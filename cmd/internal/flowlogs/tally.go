@@ -2,7 +2,6 @@ package flowlogs
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -40,7 +39,8 @@ func (t *tally) flush() error {
 	defer t.w.mu.Unlock()
 	t.w.left -= t.spent
 	if t.spent = 0; t.w.left < 0 {
-		return &stopError{fmt.Sprintf("more than %d bytes: the rest was not read, after %d lines", cmp.Or(t.w.Bytes, defaultBytes), t.s.Lines)}
+		most, _ := t.w.bounds()
+		return &stopError{fmt.Sprintf("more than %d bytes: the rest was not read, after %d lines", most, t.s.Lines)}
 	}
 	return nil
 }

@@ -67,9 +67,8 @@ func (w *work) read(ctx context.Context, l types.FlowLog) {
 	}
 	p, inS3 := w.placeOf(l)
 	inS3 = inS3 && l.LogDestinationType == types.LogDestinationTypeS3
-	switch {
-	case !inS3 && s.group == "":
-		w.gap(s, "%s was not read: it goes to %s (%s), and only those in CloudWatch Logs and S3 are read", s.ID, l.LogDestinationType, s.To)
+	if !inS3 && s.group == "" {
+		w.gap(s, "%s", notRead(s, l))
 		return
 	}
 	if k := slices.IndexFunc(w.scans, func(have *scan) bool { return !inS3 && have.group == s.group }); k >= 0 {
@@ -108,6 +107,9 @@ func (w *work) tell(s *scan, l types.FlowLog) {
 	if s.Bad > 0 {
 		w.missed("%s: of %d lines %d cannot be read by its format", s.ID, s.Lines, s.Bad)
 	}
+	if !s.form.has(startField) && !s.form.has(endField) && s.group == "" {
+		w.missed("%s does not record when: flows of some minutes before and after the time may be counted", s.ID)
+	}
 	if !s.form.has(actionField) && l.TrafficType != types.TrafficTypeAccept {
 		w.missed("%s does not record what was rejected: its flows were counted as if they had been let through", s.ID)
 	}
@@ -126,6 +128,11 @@ func (w *work) tellOther(s *scan) {
 	if !s.form.has(interfaceID) && !s.form.has(instanceID) && !slices.Contains(w.i.Interfaces, s.On) {
 		w.missed("%s records neither interface-id nor instance-id: flows within %s were recorded at both ends, and may be counted twice", s.ID, s.On)
 	}
+}
+
+// told reports whether a log that was read whole has all traffic of the VPC.
+func (w *work) told() bool {
+	return slices.ContainsFunc(w.scans, func(s *scan) bool { return s.whole && s.On == w.i.VPC })
 }
 
 // finish adds the logs up. Those of the VPC, its subnets and its interfaces record the same flows, as do two of one thing; those of two subnets, or two interfaces, do not.
