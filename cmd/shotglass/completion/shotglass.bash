@@ -518,6 +518,7 @@ _shotglass() {
 		case "$prev" in
 		--related) return ;;
 		--flows) return ;;
+		--flows-max) return ;;
 		--ec2-region) return ;;
 		--ec2-account) return ;;
 		--aws-region) return ;;
@@ -527,7 +528,7 @@ _shotglass() {
 		--aws-external-id) return ;;
 		--aws-source-identity) return ;;
 		esac
-		flags="--related --flows --wide --ec2-region --ec2-account --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --no-instance-metadata --json --help -h"
+		flags="--related --flows --flows-max --wide --ec2-region --ec2-account --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --no-instance-metadata --json --help -h"
 		words=""
 		;;
 	key)

@@ -573,6 +573,7 @@ complete -c shotglass -n '__fish_seen_subcommand_from hosts; and __fish_seen_sub
 complete -c shotglass -n __fish_use_subcommand -a inventory -d 'list EC2 instances and what matters to a responder'
 complete -c shotglass -n '__fish_seen_subcommand_from inventory' -l related -x -d 'list the instances that share an AMI, an instance profile, a security group or a key pair with the one that this SELECTOR names'
 complete -c shotglass -n '__fish_seen_subcommand_from inventory' -l flows -x -d 'with --related: and those that talked to it since this TIME, by the flow logs of its VPC: 2006-01-02T15:04:05Z, or so long ago, as 24h or 7d'
+complete -c shotglass -n '__fish_seen_subcommand_from inventory' -l flows-max -x -d 'with --flows: read at most this SIZE of them, as text (default: 1GiB); what they are is told first'
 complete -c shotglass -n '__fish_seen_subcommand_from inventory' -l wide -d 'say all about each instance, over several lines'
 complete -c shotglass -n '__fish_seen_subcommand_from inventory' -l ec2-region -x -d 'look for instances in this REGION, or in all that the account has enabled: all'
 complete -c shotglass -n '__fish_seen_subcommand_from inventory' -l ec2-account -x -d 'look in this account, through the role of --aws-role'

@@ -710,6 +710,7 @@ _shotglass() {
 		_arguments -S \
 			'--related[list the instances that share an AMI, an instance profile, a security group or a key pair with the one that this SELECTOR names]:value: ' \
 			'--flows[with --related\: and those that talked to it since this TIME, by the flow logs of its VPC\: 2006-01-02T15\:04\:05Z, or so long ago, as 24h or 7d]:value: ' \
+			'--flows-max[with --flows\: read at most this SIZE of them, as text (default\: 1GiB); what they are is told first]:value: ' \
 			'--wide[say all about each instance, over several lines]' \
 			'*--ec2-region[look for instances in this REGION, or in all that the account has enabled\: all]:value: ' \
 			'*--ec2-account[look in this account, through the role of --aws-role]:value: ' \
