@@ -127,6 +127,8 @@ var descriptions = map[string]string{
 	"manifest":    "Manifest written",
 	"gathered":    "Evidence of AWS gathered",
 	"gather-late": "Evidence of AWS not waited for",
+	"gather-left": "Evidence of AWS found without a record",
+	"gather-item": "Item of evidence of AWS stored",
 	"snapshotted": "Snapshots begun",
 	"snapshots":   "Snapshots waited for",
 	"finished":    "Capture finished",

@@ -93,6 +93,21 @@ func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodDelete && q.Has("uploadId"):
 		maps.DeleteFunc(s.parts, func(p string, _ []byte) bool { return strings.HasPrefix(p, key+" ") })
 		w.WriteHeader(204)
+	case q.Get("list-type") == "2":
+		type contents struct {
+			Key  string
+			Size int
+		}
+		var list []contents
+		for _, k := range slices.Sorted(maps.Keys(s.objects)) {
+			if strings.HasPrefix(k, q.Get("prefix")) {
+				list = append(list, contents{k, len(s.objects[k])})
+			}
+		}
+		xml.NewEncoder(w).Encode(struct {
+			XMLName  xml.Name `xml:"ListBucketResult"`
+			Contents []contents
+		}{Contents: list})
 	case !there:
 		fail(404, "NoSuchKey")
 	default:

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,7 +10,7 @@ import (
 	"time"
 
 	"github.com/shotglass-ir/shotglass/acquire"
-	"github.com/shotglass-ir/shotglass/acquire/signature"
+	"github.com/shotglass-ir/shotglass/cmd/internal/records"
 	"github.com/shotglass-ir/shotglass/containment"
 	"github.com/shotglass-ir/shotglass/sink"
 )
@@ -115,51 +113,20 @@ func (f *followUp) record(r *acquire.Result) error {
 		if err != nil {
 			return fmt.Errorf("read the manifest that it names: %w", err)
 		}
-		sum := sha256.Sum256(b)
-		rec.Manifest = acquire.Digest{Bytes: int64(len(b)), SHA256: hex.EncodeToString(sum[:])}
+		rec.Manifest = records.DigestOf(b)
 	}
-	data, err := json.MarshalIndent(rec, "", "  ")
-	if err != nil {
-		return err
-	}
-	data = append(data, '\n')
 	name := r.Image.Name
 	if name == "" {
 		name = safeName(f.host) + rec.Written.Format("-20060102T150405Z")
 	}
 	name += recordSuffix
-	f.place, err = store(ctx, where, name, data)
+	stored, err := records.Write(ctx, where, name, containmentNamespace, o.Engine.Signer, rec)
 	if errors.Is(err, sink.ErrExists) { // of an earlier run, whose image this one kept
 		name = strings.TrimSuffix(name, recordSuffix) + rec.Written.Format("-20060102T150405Z") + recordSuffix
-		f.place, err = store(ctx, where, name, data)
+		stored, err = records.Write(ctx, where, name, containmentNamespace, o.Engine.Signer, rec)
 	}
-	if err != nil {
-		return err
-	}
-	if o.Engine.Signer == nil {
-		return nil
-	}
-	sig, err := signature.SignIn(containmentNamespace, data, o.Engine.Signer)
-	if err != nil {
-		return fmt.Errorf("sign: %w", err)
-	}
-	_, err = store(ctx, where, name+".sig", sig)
+	f.place = stored.Location
 	return err
-}
-
-// store writes one small object.
-func store(ctx context.Context, where sink.Sink, name string, data []byte) (string, error) {
-	o, err := where.Create(ctx, name)
-	if err != nil {
-		return "", err
-	}
-	if _, err = o.Write(data); err == nil {
-		var r sink.Receipt
-		if r, err = o.Commit(ctx); err == nil {
-			return r.Location, nil
-		}
-	}
-	return "", errors.Join(err, o.Abort(ctx))
 }
 
 // safeName makes a host's name one that a file can have.

@@ -19,6 +19,7 @@ import (
 	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
 	"github.com/shotglass-ir/shotglass/acquire/signature"
 	"github.com/shotglass-ir/shotglass/cmd/internal/awsaccess"
+	"github.com/shotglass-ir/shotglass/cmd/internal/records"
 	"github.com/shotglass-ir/shotglass/containment"
 	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/transport"
@@ -202,7 +203,7 @@ func TestRecordOfKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store(t.Context(), disk, "m.json", []byte("{}\n")); err != nil {
+	if _, err := records.Put(t.Context(), disk, "m.json", []byte("{}\n")); err != nil {
 		t.Fatal(err)
 	}
 	f := &followUp{all: &followUps{o: &captureOptions{Engine: acquire.Options{Sink: disk}}}, host: "web-1", job: &acquire.Job{}}

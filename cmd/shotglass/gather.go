@@ -22,9 +22,9 @@ network, tags, the role's policies, console output and picture, CloudTrail's eve
 volumes, of one point in time, which are tagged with the case and waited for. SELECTOR is as for capture --ec2; stopped,
 terminated and Windows instances are taken, too. capture --gather does the same before it reads memory.
 
-For each instance an archive (.tar.zst) and a signed record of it (.gathered) go to --output or --to: every item with its digest, or why it
-is not there. Of snapshots a second record (.snapshots) says what became of them. verify takes both. User data and
-console output hold secrets: --recipient encrypts the archive. Never tried on AWS itself.
+For each instance an archive (.tar.zst) of each item, stored as soon as it is there, and a signed record of them (.gathered) go to --output or
+--to: every item with its digest, or why it is not there. Of snapshots a second record (.snapshots) says what became of them. verify takes both. User data and
+console output hold secrets: --recipient encrypts the archives. Never tried on AWS itself.
 
 Standard output gets a line per instance, with tabs: instance, complete or partial, items, snapshots, place of the record. Exit code 0: all that was asked
 for is there. 3: something is not. 1: nothing is.`
@@ -226,9 +226,9 @@ type gatheredMessage struct {
 	Code      int                        `json:"code"`
 	Record    string                     `json:"record,omitempty"` // its place
 	SHA256    string                     `json:"sha256,omitempty"` // of the record
-	Archive   *cloudevidence.File        `json:"archive,omitempty"`
 	Items     []cloudevidence.Item       `json:"items,omitempty"`
-	Snapshots *cloudevidence.SnapshotSet `json:"snapshots,omitempty"` // as far as they are
+	Snapshots *cloudevidence.SnapshotSet `json:"snapshots,omitempty"`      // as far as they are
+	Left      []cloudevidence.Leftover   `json:"left_by_others,omitempty"` // without a record
 	Reasons   []string                   `json:"reasons,omitempty"`
 	Errors    []string                   `json:"errors,omitempty"`
 }
@@ -254,7 +254,7 @@ func (g *gathering) tell(c *console) error {
 		m.Snapshots = g.later.Snapshots
 	}
 	if rec := g.record; rec != nil {
-		m.Record, m.SHA256, m.Archive, m.Items, m.Reasons = g.stored.Location, g.stored.SHA256, rec.Archive, rec.Items, slices.Clone(rec.Reasons)
+		m.Record, m.SHA256, m.Items, m.Left, m.Reasons = g.stored.Location, g.stored.SHA256, rec.Items, rec.Left, slices.Clone(rec.Reasons)
 		state = "complete"
 		switch {
 		case g.later != nil:

@@ -12,6 +12,7 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire/audit"
 	"github.com/shotglass-ir/shotglass/cmd/internal/awsaccess"
 	"github.com/shotglass-ir/shotglass/cmd/internal/cloudevidence"
+	"github.com/shotglass-ir/shotglass/cmd/internal/records"
 	"github.com/shotglass-ir/shotglass/containment"
 	"github.com/shotglass-ir/shotglass/sink"
 )
@@ -55,11 +56,14 @@ type gathering struct {
 
 	read chan struct{} // closed when what a change would change has been read, and snapshots have been begun
 
+	mu    sync.Mutex // guards spare, code and errs while items are stored
+	spare sink.Sink  // what is written to since the place failed
+	state func() (*sink.Disk, error)
+
 	// Once all is done:
 	set    *cloudevidence.SnapshotSet // as it was begun; nil: nobody asked for it
 	record *cloudevidence.Record      // nil: it was not stored
-	stored cloudevidence.Stored
-	spare  sink.Sink                     // what is written to since the place failed
+	stored records.Stored
 	later  *cloudevidence.SnapshotRecord // nil: nobody waited for snapshots
 	code   int
 	errs   []error
@@ -73,7 +77,13 @@ func (all *gatherings) add(host string, i cloudevidence.Instance, access awsacce
 	g := &gathering{
 		all: all, host: host, access: access, gatherOptions: options, read: make(chan struct{}),
 		about: cloudevidence.About{Case: all.o.Engine.Case, Operator: all.o.Engine.Operator, Tool: all.o.Engine.Tool, Host: host, Instance: i},
-		place: cloudevidence.Place{Put: store},
+		state: sync.OnceValues(func() (*sink.Disk, error) {
+			dir, err := stateDir()
+			if err != nil {
+				return nil, err
+			}
+			return sink.NewDisk(dir)
+		}),
 	}
 	all.list = append(all.list, g)
 	return g
@@ -176,26 +186,33 @@ func (g *gathering) run(ctx context.Context, free func()) {
 	t := containment.Target{Kind: containment.Instance, Partition: containment.PartitionOf(g.about.Instance.Region), Account: g.about.Instance.Account, Region: g.about.Instance.Region, Name: g.about.Instance.ID}
 	tool := &cloudevidence.Gatherer{Config: accounts.Config, Since: g.since, Pages: g.pages, Slow: g.all.slow}
 	rec := &cloudevidence.Record{About: g.about, Begun: time.Now().UTC()}
+	for _, k := range g.kinds {
+		rec.Asked = append(rec.Asked, k.Name)
+	}
+	base := cloudevidence.BaseName(safeName(g.host), rec.Begun)
+	keeping := cloudevidence.NewKeeping(base, *rec)
 	g.all.say(g.host + ": asking AWS for " + g.names())
-	var started sync.WaitGroup
+	var started, beside sync.WaitGroup
 	if g.snapshots {
 		started.Go(func() { g.set = tool.Start(ctx, t, g.snap) })
 	}
-	got := tool.Read(ctx, t, g.kinds, func() {
+	beside.Go(func() { g.begin(keeping) })
+	beside.Go(func() { rec.Left = g.left(ctx, base) })
+	got := tool.Read(ctx, t, g.kinds, func(it cloudevidence.Item, content []byte) { g.item(keeping, it, content) }, func() {
 		started.Wait()
 		opened()
 		free() // CloudTrail, which is asked on, has a bound of its own
 		g.tellBegun()
 	})
+	beside.Wait()
 	rec.Snapshots = g.set
 	if got.State != "" {
 		rec.Instance.State, rec.Instance.Windows, rec.Instance.Name = got.State, got.Windows, got.Name
 	}
 	g.about.Instance = rec.Instance
 	rec.Written = time.Now().UTC()
-	base := cloudevidence.BaseName(safeName(g.host), rec.Begun)
-	if g.stored, err = g.keep(func(ctx context.Context, p cloudevidence.Place) (cloudevidence.Stored, error) {
-		return p.Store(ctx, base, rec, got)
+	if g.stored, err = g.keep(func(ctx context.Context, p cloudevidence.Place) (records.Stored, error) {
+		return keeping.Store(ctx, p, rec, got)
 	}); err != nil {
 		fail(fmt.Errorf("%s was gathered, and there is no record of it, as it could not be stored: %w", g.names(), err))
 		g.stored.Name = base + cloudevidence.Suffix
@@ -230,35 +247,39 @@ func (g *gathering) tellBegun() {
 // storeTime bounds the storing of what was gathered, which an interrupted run does, too.
 const storeTime = 2 * time.Minute
 
-// keep writes a record by put, on this machine if its place does not take it. A record without its signature stands, with an error beside it.
-func (g *gathering) keep(put func(context.Context, cloudevidence.Place) (cloudevidence.Stored, error)) (cloudevidence.Stored, error) {
-	try := func(where sink.Sink) (cloudevidence.Stored, error) {
+// keep writes something by put, on this machine if its place does not take it. A record without its signature stands, with an error beside it.
+func (g *gathering) keep(put func(context.Context, cloudevidence.Place) (records.Stored, error)) (records.Stored, error) {
+	try := func(where sink.Sink) (records.Stored, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), storeTime)
 		defer cancel()
 		p := g.place
 		p.Sink = where
 		return put(ctx, p)
 	}
-	if g.spare != nil {
-		return try(g.spare)
+	g.mu.Lock()
+	where := g.spare
+	g.mu.Unlock()
+	if where != nil {
+		return try(where)
 	}
 	done, err := try(g.place.Sink)
 	if err == nil {
 		return done, nil
 	}
-	dir, serr := stateDir()
+	spare, serr := g.state()
 	if serr == nil {
-		var spare *sink.Disk
-		if spare, serr = sink.NewDisk(dir); serr == nil {
-			var there cloudevidence.Stored
-			if there, serr = try(spare); serr == nil {
+		var there records.Stored
+		if there, serr = try(spare); serr == nil {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			if g.spare == nil {
 				g.spare = spare
-				g.trouble(fmt.Errorf("its place did not take all of it, so that it lies in %s, from where it must be brought there: %w", dir, err))
-				return there, nil
+				g.trouble(fmt.Errorf("its place did not take all of it, so that it lies in %s, from where it must be brought there: %w", spare, err))
 			}
+			return there, nil
 		}
 	}
-	if errors.Is(err, cloudevidence.ErrUnsigned) {
+	if errors.Is(err, records.ErrUnsigned) {
 		g.trouble(err)
 		return done, nil
 	}
@@ -293,7 +314,7 @@ func (g *gathering) told(rec *cloudevidence.Record) {
 }
 
 // logRecord names a record in the audit log by its digest.
-func (g *gathering) logRecord(event string, r cloudevidence.Stored, state string, reasons []string) {
+func (g *gathering) logRecord(event string, r records.Stored, state string, reasons []string) {
 	m := audit.Record{Host: g.host, State: state, Name: r.Name, Location: r.Location, Digest: audit.Digest{Digest: r.Digest, Complete: state == string(acquire.StateComplete)}}
 	g.all.log(audit.Entry{Event: event, Host: g.host, State: state, Reasons: reasons, Location: r.Location, Manifest: &m, Message: "record of what AWS has of " + g.host + ": " + r.Location + ", sha256 " + r.SHA256})
 }
@@ -317,7 +338,7 @@ func (g *gathering) await(ctx context.Context, tool *cloudevidence.Gatherer, t c
 	}
 	later := &cloudevidence.SnapshotRecord{About: g.about, Gathered: g.stored.Named, Snapshots: set}
 	later.Written = time.Now().UTC()
-	stored, err := g.keep(func(ctx context.Context, p cloudevidence.Place) (cloudevidence.Stored, error) {
+	stored, err := g.keep(func(ctx context.Context, p cloudevidence.Place) (records.Stored, error) {
 		return p.StoreSnapshots(ctx, later)
 	})
 	if err != nil {

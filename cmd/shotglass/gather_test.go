@@ -147,6 +147,11 @@ hosts:
 	if code := o.gather.finish(); code != exitOK {
 		t.Errorf("exit code %d: %q", code, story)
 	}
+	items := len(entries)
+	entries = slices.DeleteFunc(entries, func(e audit.Entry) bool { return e.Event == "gather-item" && e.Stored.SHA256 != "" })
+	if items -= len(entries); items != len(cloudevidence.Kinds()) {
+		t.Errorf("%d items are logged", items)
+	}
 	if len(entries) != 3 || entries[0].Event != "snapshotted" || !strings.Contains(entries[0].Message, "snap-") ||
 		entries[1].Event != "gathered" || entries[2].Event != "snapshots" || entries[1].Manifest == nil || entries[1].Manifest.SHA256 == "" {
 		t.Errorf("%+v", entries)
@@ -177,7 +182,7 @@ func TestGatherDenied(t *testing.T) {
 	g.has("the story", errs, "not gathered: screenshot: UNKNOWN, as your credentials may not read it", `error: "no room"`)
 	record := g.files(".gathered")[0]
 	page := g.page(exitPartial, "--signers", g.signers, g.out)
-	g.has("the page", page, "What AWS had of i-00000001", "Snapshots of i-00000001", "screenshot: UNKNOWN", "no room", "governance, 7 days", "DescribeInstances", "the archive: it was not read", "-n "+cloudevidence.Namespace, "for r in *.snapshots;")
+	g.has("the page", page, "What AWS had of i-00000001", "Snapshots of i-00000001", "screenshot: UNKNOWN", "no room", "governance, 7 days", "DescribeInstances", "the archives: they were not read", "-n "+cloudevidence.Namespace, "for r in *.snapshots;")
 	if strings.Contains(page, "<script>") || strings.Contains(page, "hunter2") {
 		t.Error("a tag is markup, or a secret is on the page")
 	}

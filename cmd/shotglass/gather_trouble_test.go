@@ -71,7 +71,7 @@ func TestGatherKept(t *testing.T) {
 		if code != exitPartial || len(one.errs) != 1 || !strings.Contains(one.errs[0].Error(), "it lies in "+state) || one.record == nil {
 			t.Errorf("%s: exit code %d: %v", name, code, one.errs)
 		}
-		if kept, err := filepath.Glob(filepath.Join(state, "shotglass", "*")); err != nil || len(kept) != 3 {
+		if kept, err := filepath.Glob(filepath.Join(state, "shotglass", "*")); err != nil || len(kept) != 4 {
 			t.Errorf("%s: %q %v", name, kept, err)
 		}
 	}

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,8 +11,8 @@ import (
 	"time"
 
 	"github.com/shotglass-ir/shotglass/acquire"
-	"github.com/shotglass-ir/shotglass/acquire/signature"
 	"github.com/shotglass-ir/shotglass/cmd/internal/keytrail"
+	"github.com/shotglass-ir/shotglass/cmd/internal/records"
 	"github.com/shotglass-ir/shotglass/containment"
 	"github.com/shotglass-ir/shotglass/sink"
 )
@@ -86,36 +84,21 @@ func (o *keyRun) keep(ctx context.Context, c *console, f *keytrail.Found, who co
 	if err != nil {
 		return err
 	}
-	sum := sha256.Sum256(events)
-	r.Events = keyEvents{Name: base + keyEventsSuffix, Lines: len(f.Events), Digest: acquire.Digest{Bytes: int64(len(events)), SHA256: hex.EncodeToString(sum[:])}}
-	if _, err := store(ctx, disk, r.Events.Name, events); err != nil {
+	r.Events = keyEvents{Name: base + keyEventsSuffix, Lines: len(f.Events), Digest: records.DigestOf(events)}
+	if _, err := records.Put(ctx, disk, r.Events.Name, events); err != nil {
 		return err
 	}
-	data, err := json.MarshalIndent(r, "", "  ")
+	stored, err := records.Write(ctx, disk, base+keySuffix, keyNamespace, o.signing.Engine.Signer, r)
 	if err != nil {
 		return err
 	}
-	data = append(data, '\n')
-	place, err := store(ctx, disk, base+keySuffix, data)
-	if err != nil {
-		return err
-	}
-	if signer := o.signing.Engine.Signer; signer != nil {
-		sig, err := signature.SignIn(keyNamespace, data, signer)
-		if err != nil {
-			return fmt.Errorf("sign: %w", err)
-		}
-		if _, err := store(ctx, disk, base+keySuffix+acquire.SignatureSuffix, sig); err != nil {
-			return err
-		}
-	}
-	c.info("verify: shotglass verify --signers FILE %s", place)
+	c.info("verify: shotglass verify --signers FILE %s", stored.Location)
 	if c.json {
 		return c.message("key_record", struct {
 			Record string `json:"record"`
 			Events string `json:"events"`
 			Signed bool   `json:"signed"`
-		}{place, r.Events.Name, o.signing.Engine.Signer != nil})
+		}{stored.Location, r.Events.Name, o.signing.Engine.Signer != nil})
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/shotglass-ir/shotglass/cmd/internal/cloudevidence"
 )
 
-// readGathered reads the record of what AWS has of an instance for a report, and that of its snapshots, and checks both. The archive is read with
+// readGathered reads the record of what AWS has of an instance for a report, and that of its snapshots, and checks both. The archives are read with
 // --verify alone.
 func readGathered(ctx context.Context, f report.File, o report.Options) ([]*report.Inquiry, error) {
 	v, err := cloudevidence.Verify(ctx, f.Where, f.Name, cloudevidence.VerifyOptions{Signers: o.Signers, At: o.At, RecordsOnly: !o.ReRead})
@@ -26,11 +26,19 @@ func readGathered(ctx context.Context, f report.File, o report.Options) ([]*repo
 	q := gatheredInquiry(f, r.About, "What AWS had of ")
 	q.File, q.SHA256, q.Bytes, q.Signature, q.Ending, q.Trouble = f.Name, v.SHA256, v.Bytes, v.Signature, cloudevidence.Suffix, v.Problems
 	fact(q, "Asked", r.Begun.UTC().Format("2006-01-02T15:04:05Z"))
-	if a := r.Archive; a != nil {
-		fact(q, "Archive", fmt.Sprintf("%s, %d bytes, encryption: %s", a.Name, a.Stored.Bytes, a.Encryption))
-		q.Beside = []string{a.Stored.SHA256 + "  " + a.Name}
+	bytes, encryption := int64(0), ""
+	for _, it := range r.Items {
+		if a := it.Archive; a != nil {
+			q.Beside, bytes, encryption = append(q.Beside, a.Stored.SHA256+"  "+a.Name), bytes+a.Stored.Bytes, a.Encryption
+		}
+	}
+	for _, l := range r.Left {
+		fact(q, "Left by another run", strings.TrimSpace(fmt.Sprintf("%s, begun %s, %d files %s", l.Name, clock(l.Begun), len(l.Files), l.Error)))
+	}
+	if len(q.Beside) > 0 {
+		fact(q, "Archives", fmt.Sprintf("%d, %d bytes, encryption: %s", len(q.Beside), bytes, encryption))
 		if !o.ReRead {
-			fact(q, "Not checked", "the archive: it was not read")
+			fact(q, "Not checked", "the archives: they were not read")
 		}
 	}
 	for _, text := range v.NotChecked {

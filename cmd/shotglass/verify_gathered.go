@@ -45,6 +45,8 @@ func verifyGathered(ctx context.Context, c *console, name string, access s3.Opti
 	}
 	if err != nil {
 		c.fail(name, err)
+	} else if v.Unfinished {
+		c.hint("the run is still at work, or was ended: gather of the same instance into the same place signs a record that names what lies there")
 	} else if v.Verdict == acquire.VerdictUntrusted {
 		c.hint(signersHint)
 	}
@@ -52,7 +54,11 @@ func verifyGathered(ctx context.Context, c *console, name string, access s3.Opti
 }
 
 func printGathered(out io.Writer, name string, v *cloudevidence.Verification) {
-	fmt.Fprintf(out, "%s: %s; record of %d bytes with sha256 %s\n", printable(name), v.Verdict, v.Bytes, v.SHA256)
+	what := "record"
+	if v.Unfinished {
+		what = "no record, but what a run set out to gather,"
+	}
+	fmt.Fprintf(out, "%s: %s; %s of %d bytes with sha256 %s\n", printable(name), v.Verdict, what, v.Bytes, v.SHA256)
 	printSignature(out, v.Signature)
 	if r := v.Record; r != nil {
 		kept := 0

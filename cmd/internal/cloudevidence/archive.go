@@ -2,6 +2,7 @@ package cloudevidence
 
 import (
 	"archive/tar"
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -9,54 +10,57 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/shotglass-ir/shotglass/cmd/internal/records"
 )
 
-// listName is the first file of an archive: the items, as JSON, for whoever has the archive alone.
-const listName = "items.json"
+// A Piece is what the archive of an item begins with: what it is, for whoever has that archive alone.
+type Piece struct {
+	Version  int       `json:"v"`
+	Host     string    `json:"host"`
+	Instance string    `json:"instance"`
+	Begun    time.Time `json:"begun"`
+	Item     Item      `json:"item"`
+}
 
-// writeTar writes the archive: the list, then what is kept of each item, in order.
-func (c *Collection) writeTar(w io.Writer) error {
-	list, err := json.MarshalIndent(c.Items, "", "  ")
+// maxPiece bounds what is read of a piece.
+const maxPiece = 4 << 20
+
+// pieceName is the first file in the archive of an item.
+func pieceName(item string) string { return item + ".item.json" }
+
+// writeTar writes the archive: the piece, then what is kept of the item.
+func (p *Piece) writeTar(w io.Writer, content []byte) error {
+	list, err := records.JSON(p)
 	if err != nil {
 		return err
 	}
 	t := tar.NewWriter(w)
-	add := func(name string, at time.Time, data []byte) error {
-		h := &tar.Header{Name: name, Size: int64(len(data)), Mode: 0o600, ModTime: at.Truncate(time.Second), Typeflag: tar.TypeReg, Format: tar.FormatUSTAR}
+	add := func(name string, data []byte) error {
+		h := &tar.Header{Name: name, Size: int64(len(data)), Mode: 0o600, ModTime: p.Item.Begun.Truncate(time.Second), Typeflag: tar.TypeReg, Format: tar.FormatUSTAR}
 		if err := t.WriteHeader(h); err != nil {
 			return err
 		}
 		_, err := t.Write(data)
 		return err
 	}
-	var at time.Time
-	if len(c.Items) > 0 {
-		at = c.Items[0].Begun
-	}
-	if err := add(listName, at, append(list, '\n')); err != nil {
+	if err := add(pieceName(p.Item.Name), list); err != nil {
 		return err
 	}
-	for n, it := range c.Items {
-		if it.File == "" {
-			continue
-		}
-		data, err := c.Content(n)
-		if err != nil {
-			return fmt.Errorf("%s: %w", it.Name, err)
-		}
-		if err := add(it.File, it.Begun, data); err != nil {
+	if p.Item.File != "" {
+		if err := add(p.Item.File, content); err != nil {
 			return err
 		}
 	}
 	return t.Close()
 }
 
-// errArchive says that an archive is not what its record says.
+// errArchive says that an archive is not what is said of it.
 var errArchive = errors.New("the archive is not what the record says")
 
-// checkTar holds an archive, which may be hostile, against the items of its record: each file has its place and its digest, and there
-// is no other.
-func checkTar(r io.Reader, items []Item) error {
+// readTar holds an archive, which may be hostile, against its item: it is nil where the archive's own word is all there is. The file has its place and
+// its digest, and there is no other.
+func readTar(r io.Reader, name string, item *Item) (*Piece, error) {
 	t := tar.NewReader(r)
 	next := func(name string) error {
 		h, err := t.Next()
@@ -64,36 +68,45 @@ func checkTar(r io.Reader, items []Item) error {
 		case err == io.EOF:
 			return fmt.Errorf("%w: it ends before %s", errArchive, name)
 		case err != nil:
-			return fmt.Errorf("%w: %s: %w", errArchive, name, err)
+			return fmt.Errorf("%w: %.100q: %w", errArchive, name, err)
 		case h.Name != name || h.Typeflag != tar.TypeReg:
-			return fmt.Errorf("%w: %.100q lies where %s should", errArchive, h.Name, name)
+			return fmt.Errorf("%w: %.100q lies where %.100q should", errArchive, h.Name, name)
 		}
 		return nil
 	}
-	if err := next(listName); err != nil {
-		return err
+	if err := next(pieceName(name)); err != nil {
+		return nil, err
 	}
-	for _, it := range items {
-		if it.File == "" {
-			continue
-		}
+	p := &Piece{}
+	data, err := io.ReadAll(io.LimitReader(t, maxPiece))
+	if err == nil {
+		err = json.NewDecoder(bytes.NewReader(data)).Decode(p)
+	}
+	if err != nil || p.Item.Name != name {
+		return nil, fmt.Errorf("%w: %s does not tell of it: %v", errArchive, pieceName(name), err)
+	}
+	it := p.Item
+	if item != nil {
+		it = *item
+	}
+	if it.File != "" {
 		if err := next(it.File); err != nil {
-			return err
+			return nil, err
 		}
 		sum := sha256.New()
 		n, err := io.Copy(sum, io.LimitReader(t, maxItem+1))
 		if err != nil {
-			return fmt.Errorf("%w: %s: %w", errArchive, it.File, err)
+			return nil, fmt.Errorf("%w: %.100q: %w", errArchive, it.File, err)
 		}
 		if got := hex.EncodeToString(sum.Sum(nil)); n != it.Bytes || got != it.SHA256 {
-			return fmt.Errorf("%w: %s has %d bytes with SHA-256 %s, and should have %d with %.64q", errArchive, it.File, n, got, it.Bytes, it.SHA256)
+			return nil, fmt.Errorf("%w: %.100q has %d bytes with SHA-256 %s, and should have %d with %.64q", errArchive, it.File, n, got, it.Bytes, it.SHA256)
 		}
 	}
 	switch h, err := t.Next(); {
 	case err == nil:
-		return fmt.Errorf("%w: %.100q is in it beside", errArchive, h.Name)
+		return nil, fmt.Errorf("%w: %.100q is in it beside", errArchive, h.Name)
 	case err != io.EOF:
-		return fmt.Errorf("%w: %w", errArchive, err)
+		return nil, fmt.Errorf("%w: %w", errArchive, err)
 	}
-	return nil
+	return p, nil
 }

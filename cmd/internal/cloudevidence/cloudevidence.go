@@ -3,9 +3,10 @@
 // touches the instance.
 //
 //	g := &cloudevidence.Gatherer{Config: accounts.Config}
-//	got := g.Read(ctx, target, kinds)              // what only has to be read
+//	k := cloudevidence.NewKeeping(base, record)
+//	got := g.Read(ctx, target, kinds, item, quick) // what only has to be read: item has k.Item store each at once
 //	set := g.Start(ctx, target, snapshots)         // point in time: now
-//	rec, err := got.Store(ctx, sink, where)        // archive, record, signature
+//	rec, err := k.Store(ctx, place, record, got)   // record, signature
 //	g.Await(ctx, target, set, snapshots, progress) // hours, maybe
 //
 // Each thing is an [Item], with its digest or the reason why it is not there: what could not be read is never left out
@@ -115,7 +116,7 @@ type Call struct {
 // An Item is what came of one kind.
 type Item struct {
 	Name string `json:"name"`
-	File string `json:"file,omitempty"` // in the archive; empty: nothing is kept
+	File string `json:"file,omitempty"` // in its archive; empty: nothing is kept
 	What string `json:"what"`
 
 	Begun  time.Time     `json:"begun,omitzero"` // examiner's clock, UTC
@@ -128,6 +129,8 @@ type Item struct {
 	// Error says why it is not there, or not all of it. What was not told is UNKNOWN, not absent.
 	Error string   `json:"error,omitempty"`
 	Notes []string `json:"notes,omitempty"`
+	// Archive has the item, also one of which nothing is kept.
+	Archive *File `json:"archive,omitempty"`
 }
 
 // A Collection is what was read of one instance.
@@ -147,8 +150,8 @@ const (
 	maxCalls = 400
 )
 
-// keep puts the content of an item in its place.
-func (c *Collection) keep(n int, file string, content []byte) {
+// keep puts the content of an item in its place, and returns what of it is kept.
+func (c *Collection) keep(n int, file string, content []byte) []byte {
 	it := &c.Items[n]
 	if len(content) > maxItem {
 		it.Error = join(it.Error, fmt.Sprintf("it has %d bytes: only the first %d are kept", len(content), maxItem))
@@ -161,6 +164,7 @@ func (c *Collection) keep(n int, file string, content []byte) {
 		panic(err) // of constant options
 	}
 	c.kept[n] = enc.EncodeAll(content, nil)
+	return content
 }
 
 // Content returns what is kept of an item; nil: nothing.

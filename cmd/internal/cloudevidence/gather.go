@@ -96,9 +96,10 @@ var readers = map[string]func(*reading, context.Context) (answer, error){
 	"console": readConsole, "console-latest": readLatestConsole, "screenshot": readScreenshot, "trail": readTrail,
 }
 
-// Read reads what kinds name of an instance, all at once. What cannot be read is in its item: there is no other error. quick, if set, is
-// called once everything is read but what is slow, and what a change to the instance would not change.
-func (g *Gatherer) Read(ctx context.Context, t containment.Target, want []Kind, quick func()) *Collection {
+// Read reads what kinds name of an instance, all at once. What cannot be read is in its item: there is no other error. item, if set, is called with each
+// as soon as it is there, from several goroutines. quick, if set, is called once everything is read, though item may still be at work, but what is slow,
+// and what a change to the instance would not change.
+func (g *Gatherer) Read(ctx context.Context, t containment.Target, want []Kind, item func(Item, []byte), quick func()) *Collection {
 	c := &Collection{Items: make([]Item, len(want)), kept: make([][]byte, len(want))}
 	limit, cancel := context.WithTimeoutCause(ctx, itemTime, fmt.Errorf("who asks, and as which role, took more than %s", itemTime))
 	cfg, err := g.Config(limit, t)
@@ -111,7 +112,12 @@ func (g *Gatherer) Read(ctx context.Context, t containment.Target, want []Kind, 
 	notes := [2]*calls{{region: cfg.Region, now: g.now}, {region: cfg.Region, now: g.now}}
 	r.instance = sync.OnceValues(func() (*types.Instance, error) { return r.describe(notes[0].in(shared)) })
 	r.interfaces = sync.OnceValues(func() ([]types.NetworkInterface, error) { return r.list(notes[1].in(shared)) })
-	var fast, slow sync.WaitGroup
+	var fast, slow, told sync.WaitGroup
+	tell := func(n int, content []byte) {
+		if it := c.Items[n]; item != nil {
+			told.Go(func() { item(it, content) })
+		}
+	}
 	for n, k := range want {
 		c.Items[n] = Item{Name: k.Name, What: k.What}
 		group, limit := &fast, itemTime
@@ -129,6 +135,7 @@ func (g *Gatherer) Read(ctx context.Context, t containment.Target, want []Kind, 
 			begin := time.Now()
 			if err != nil {
 				it.Error = unknown(err)
+				tell(n, nil)
 				return
 			}
 			note := &calls{region: cfg.Region, now: g.now}
@@ -150,8 +157,9 @@ func (g *Gatherer) Read(ctx context.Context, t containment.Target, want []Kind, 
 				it.Calls = append(notes[1].list(), it.Calls...)
 			}
 			if a.content != nil {
-				c.keep(n, k.File, a.content)
+				a.content = c.keep(n, k.File, a.content)
 			}
+			tell(n, a.content)
 		})
 	}
 	fast.Wait()
@@ -159,6 +167,7 @@ func (g *Gatherer) Read(ctx context.Context, t containment.Target, want []Kind, 
 		quick()
 	}
 	slow.Wait()
+	told.Wait()
 	if in := r.described; in != nil && len(in.Reservations) > 0 && len(in.Reservations[0].Instances) > 0 {
 		i := in.Reservations[0].Instances[0]
 		c.Windows = i.Platform == types.PlatformValuesWindows

@@ -22,7 +22,7 @@ func TestRead(t *testing.T) {
 	w := newWorld(t)
 	before := w.region.Snapshot()
 	quick := false
-	c := w.gatherer.Read(t.Context(), w.target, w.kinds("all"), func() { quick = true })
+	c := w.gatherer.Read(t.Context(), w.target, w.kinds("all"), nil, func() { quick = true })
 	if !quick || c.State != "running" || c.Name != "web-\u202e1" {
 		t.Errorf("quick %v, %q %q", quick, c.State, c.Name)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/agefile"
 	"github.com/shotglass-ir/shotglass/cmd/internal/cloudevidence"
+	"github.com/shotglass-ir/shotglass/cmd/internal/records"
 	"github.com/shotglass-ir/shotglass/sink"
 )
 
@@ -37,36 +38,35 @@ func (w *world) replace(name string, data []byte) {
 	}
 }
 
-// What was read is one archive that stock tools open, and one signed record; a second run overwrites nothing.
+// What was read is an archive for each item that stock tools open, and one signed record; a second run overwrites nothing.
 func TestStore(t *testing.T) {
 	w := newWorld(t)
-	c, _, texts := w.read("all")
+	c, items, texts := w.read("all")
 	s := w.store(c, nil)
 	v := w.verify(s.Name)
-	if v.Verdict != acquire.VerdictOK || !v.Record.Complete || v.SHA256 != s.SHA256 || v.Record.Archive == nil {
+	if v.Verdict != acquire.VerdictOK || !v.Record.Complete || v.SHA256 != s.SHA256 || len(v.Record.Items) != len(c.Items) {
 		t.Fatalf("%+v", v)
 	}
-	dec, err := zstd.NewReader(bytes.NewReader(w.file(v.Record.Archive.Name)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, names := tar.NewReader(dec), 0
-	for {
-		h, err := r.Next()
+	for _, it := range v.Record.Items {
+		dec, err := zstd.NewReader(bytes.NewReader(w.file(it.Archive.Name)))
 		if err != nil {
-			break
-		}
-		names++
-		b := new(bytes.Buffer)
-		if _, err := b.ReadFrom(r); err != nil {
 			t.Fatal(err)
 		}
-		if h.Name == "user-data" && b.String() != texts["user-data"] || h.Mode != 0o600 {
-			t.Errorf("%s: %o %q", h.Name, h.Mode, b)
+		files := map[string]string{}
+		for r := tar.NewReader(dec); ; {
+			h, err := r.Next()
+			if err != nil {
+				break
+			}
+			b := new(bytes.Buffer)
+			if _, err := b.ReadFrom(r); err != nil || h.Mode != 0o600 {
+				t.Errorf("%s: %o %v", h.Name, h.Mode, err)
+			}
+			files[h.Name] = b.String()
 		}
-	}
-	if names != len(c.Items)+1 {
-		t.Errorf("%d files", names)
+		if len(files) != 2 || files[it.File] != texts[it.Name] || !strings.Contains(files[it.Name+".item.json"], items[it.Name].SHA256) {
+			t.Errorf("%s: %q", it.Name, files)
+		}
 	}
 	second := w.store(c, nil)
 	if second.Name == s.Name || w.verify(second.Name).Verdict != acquire.VerdictOK || w.verify(s.Name).Verdict != acquire.VerdictOK {
@@ -84,7 +84,7 @@ func TestStore(t *testing.T) {
 			t.Error("a secret in the record")
 		}
 	}
-	if len(files) != 6 { // twice an archive, a record and a signature
+	if len(files) != 2*(len(c.Items)+3) { // beside archives what was begun, a record and a signature
 		t.Errorf("%v", files)
 	}
 }
@@ -104,10 +104,10 @@ func TestEncrypted(t *testing.T) {
 	c, _, _ := w.read("user-data")
 	s := w.store(c, nil)
 	v := w.verify(s.Name)
-	if v.Verdict != acquire.VerdictIntact || len(v.NotChecked) != 1 || !strings.HasSuffix(v.Record.Archive.Name, ".tar.zst.age") || v.Record.Archive.Recipients[0] != id.Recipient().String() {
+	if v.Verdict != acquire.VerdictIntact || len(v.NotChecked) != 1 || !strings.HasSuffix(v.Record.Items[0].Archive.Name, ".tar.zst.age") || v.Record.Items[0].Archive.Recipients[0] != id.Recipient().String() {
 		t.Errorf("%+v", v)
 	}
-	if bytes.Contains(w.file(v.Record.Archive.Name), []byte("hunter2")) {
+	if bytes.Contains(w.file(v.Record.Items[0].Archive.Name), []byte("hunter2")) {
 		t.Error("not encrypted")
 	}
 	o := cloudevidence.VerifyOptions{Signers: w.signers, Identities: []age.Identity{id}}
@@ -119,37 +119,37 @@ func TestEncrypted(t *testing.T) {
 // Each thing that was altered, is missing or is another's is told.
 func TestVerify(t *testing.T) {
 	for name, tt := range map[string]struct {
-		do      func(*world, cloudevidence.Stored, *cloudevidence.Verification)
+		do      func(*world, records.Stored, *cloudevidence.Verification)
 		verdict string
 		want    string
 	}{
-		"nothing": {func(*world, cloudevidence.Stored, *cloudevidence.Verification) {}, acquire.VerdictOK, ""},
-		"archive": {func(w *world, _ cloudevidence.Stored, v *cloudevidence.Verification) {
-			b := w.file(v.Record.Archive.Name)
+		"nothing": {func(*world, records.Stored, *cloudevidence.Verification) {}, acquire.VerdictOK, ""},
+		"archive": {func(w *world, _ records.Stored, v *cloudevidence.Verification) {
+			b := w.file(v.Record.Items[0].Archive.Name)
 			b[len(b)/2] ^= 1
-			w.replace(v.Record.Archive.Name, b)
+			w.replace(v.Record.Items[0].Archive.Name, b)
 		}, acquire.VerdictMismatch, "has SHA-256"},
-		"archive cut": {func(w *world, _ cloudevidence.Stored, v *cloudevidence.Verification) {
-			w.replace(v.Record.Archive.Name, w.file(v.Record.Archive.Name)[:100])
+		"archive cut": {func(w *world, _ records.Stored, v *cloudevidence.Verification) {
+			w.replace(v.Record.Items[0].Archive.Name, w.file(v.Record.Items[0].Archive.Name)[:100])
 		}, acquire.VerdictMismatch, "has 100 bytes"},
-		"archive gone": {func(w *world, _ cloudevidence.Stored, v *cloudevidence.Verification) {
-			os.Remove(filepath.Join(w.folder(), v.Record.Archive.Name))
+		"archive gone": {func(w *world, _ records.Stored, v *cloudevidence.Verification) {
+			os.Remove(filepath.Join(w.folder(), v.Record.Items[0].Archive.Name))
 		}, acquire.VerdictMismatch, "is missing"},
-		"record": {func(w *world, s cloudevidence.Stored, _ *cloudevidence.Verification) {
+		"record": {func(w *world, s records.Stored, _ *cloudevidence.Verification) {
 			w.replace(s.Name, bytes.Replace(w.file(s.Name), []byte(`"complete": true`), []byte(`"complete": null`), 1))
 		}, acquire.VerdictMismatch, "signature"},
-		"no signature": {func(w *world, s cloudevidence.Stored, _ *cloudevidence.Verification) {
+		"no signature": {func(w *world, s records.Stored, _ *cloudevidence.Verification) {
 			os.Remove(filepath.Join(w.folder(), s.Name+".sig"))
 		}, acquire.VerdictUntrusted, ""},
-		"nobody trusted": {func(w *world, _ cloudevidence.Stored, _ *cloudevidence.Verification) { w.signers = nil }, acquire.VerdictUntrusted, ""},
-		"another's snapshots": {func(w *world, s cloudevidence.Stored, v *cloudevidence.Verification) {
+		"nobody trusted": {func(w *world, _ records.Stored, _ *cloudevidence.Verification) { w.signers = nil }, acquire.VerdictUntrusted, ""},
+		"another's snapshots": {func(w *world, s records.Stored, v *cloudevidence.Verification) {
 			r := &cloudevidence.SnapshotRecord{Gathered: s.Named, Snapshots: &cloudevidence.SnapshotSet{}}
 			r.Gathered.SHA256 = strings.Repeat("0", 64)
 			if _, err := w.place.StoreSnapshots(w.Context(), r); err != nil {
 				w.Fatal(err)
 			}
 		}, acquire.VerdictMismatch, "is of another record"},
-		"snapshots not signed": {func(w *world, s cloudevidence.Stored, v *cloudevidence.Verification) {
+		"snapshots not signed": {func(w *world, s records.Stored, v *cloudevidence.Verification) {
 			w.place.Signer = nil
 			if _, err := w.place.StoreSnapshots(w.Context(), &cloudevidence.SnapshotRecord{Gathered: s.Named, Snapshots: &cloudevidence.SnapshotSet{}}); err != nil {
 				w.Fatal(err)
@@ -170,11 +170,13 @@ func TestVerify(t *testing.T) {
 // An archive whose stored digest is right, as its signer lied or erred, is held against its items one by one.
 func TestVerifyItems(t *testing.T) {
 	for name, change := range map[string]func(*cloudevidence.Record){
-		"digest":  func(r *cloudevidence.Record) { r.Items[0].SHA256 = strings.Repeat("0", 64) },
-		"size":    func(r *cloudevidence.Record) { r.Items[0].Bytes++ },
-		"order":   func(r *cloudevidence.Record) { r.Items[0], r.Items[1] = r.Items[1], r.Items[0] },
-		"beside":  func(r *cloudevidence.Record) { r.Items = r.Items[:1] },
-		"another": func(r *cloudevidence.Record) { r.Items = append(r.Items, cloudevidence.Item{File: "more"}) },
+		"digest": func(r *cloudevidence.Record) { r.Items[0].SHA256 = strings.Repeat("0", 64) },
+		"size":   func(r *cloudevidence.Record) { r.Items[0].Bytes++ },
+		"another's": func(r *cloudevidence.Record) {
+			r.Items[0].Archive, r.Items[1].Archive = r.Items[1].Archive, r.Items[0].Archive
+		},
+		"beside":  func(r *cloudevidence.Record) { r.Items[0].File = "" },
+		"another": func(r *cloudevidence.Record) { r.Items[0].File = "more" },
 	} {
 		w := newWorld(t)
 		c, _, _ := w.read("user-data", "tags")
@@ -226,15 +228,19 @@ func TestPartial(t *testing.T) {
 
 func TestRecordOf(t *testing.T) {
 	for name, want := range map[string]string{
-		"i-1-20261122T030000Z-cloud.tar.zst":       "i-1-20261122T030000Z-cloud.gathered",
-		"i-1-20261122T030000Z-cloud-2.tar.zst.age": "i-1-20261122T030000Z-cloud-2.gathered",
-		"a-cloud.gathered":                         "a-cloud.gathered",
-		"a-cloud.gathered.sig":                     "a-cloud.gathered",
-		"a-cloud.snapshots":                        "a-cloud.gathered",
-		"a-cloud.snapshots.sig":                    "a-cloud.gathered",
-		"web-mem.lime.zst.live.tar.zst":            "",
-		"web-mem.lime.zst.json.sig":                "",
-		".gathered":                                "",
+		"i-1-20261122T030000Z-cloud-tags.tar.zst":                 "i-1-20261122T030000Z-cloud.gathered",
+		"i-1-20261122T030000Z-cloud-console.tar.zst":              "i-1-20261122T030000Z-cloud.gathered",
+		"i-1-20261122T030000Z-cloud-console-latest.tar.zst":       "i-1-20261122T030000Z-cloud.gathered",
+		"i-1-20261122T030000Z-cloud-2-network-acls-2.tar.zst.age": "i-1-20261122T030000Z-cloud-2.gathered",
+		"i-1-20261122T030000Z-cloud.tar.zst":                      "",
+		"a-cloud.gathering":                                       "a-cloud.gathered",
+		"a-cloud.gathered":                                        "a-cloud.gathered",
+		"a-cloud.gathered.sig":                                    "a-cloud.gathered",
+		"a-cloud.snapshots":                                       "a-cloud.gathered",
+		"a-cloud.snapshots.sig":                                   "a-cloud.gathered",
+		"web-mem.lime.zst.live.tar.zst":                           "",
+		"web-mem.lime.zst.json.sig":                               "",
+		".gathered":                                               "",
 	} {
 		if got := cloudevidence.RecordOf(name); got != want || cloudevidence.Is(name) != (want != "") {
 			t.Errorf("%s: %q, want %q", name, got, want)
@@ -244,31 +250,33 @@ func TestRecordOf(t *testing.T) {
 
 // A record and an archive may be anybody's.
 func FuzzRecord(f *testing.F) {
-	f.Add([]byte(`{"v":1,"archive":{"name":"a-cloud.tar.zst"},"items":[{"name":"tags","file":"tags.json"}],"snapshots":{"snapshots":[{"id":"snap-1","copy":{}}]}}`), []byte("x"))
-	f.Add([]byte(`{"v":1,"snapshots":{"snapshots":[null]}}`), []byte{})
+	f.Add([]byte(`{"v":2,"items":[{"name":"tags","file":"tags.json","archive":{"name":"a-cloud-tags.tar.zst"}}],"asked":["tags","x"],"left_by_others":[{"files":[{"name":"../x","sha256":"1"}]}],"snapshots":{"snapshots":[{"id":"snap-1","copy":{}}]}}`), []byte("x"))
+	f.Add([]byte(`{"v":2,"snapshots":{"snapshots":[null]}}`), []byte{})
 	f.Fuzz(func(t *testing.T, record, archive []byte) {
 		disk, err := sink.NewDisk(t.TempDir())
 		if err != nil {
 			t.Fatal(err)
 		}
 		rec, err := cloudevidence.ParseRecord(record)
-		if err == nil && rec.Archive != nil {
-			rec.Archive.Stored = cloudevidence.DigestOf(archive)
+		if err == nil && len(rec.Items) > 0 && rec.Items[0].Archive != nil {
+			rec.Items[0].Archive.Stored = records.DigestOf(archive)
 			if record, err = json.Marshal(rec); err != nil {
 				return
 			}
-			if _, err := put(t.Context(), disk, rec.Archive.Name, archive); err != nil {
+			if _, err := records.Put(t.Context(), disk, rec.Items[0].Archive.Name, archive); err != nil {
 				return
 			}
 		}
-		for name, data := range map[string][]byte{"a-cloud.gathered": record, "a-cloud.snapshots": record} {
-			if _, err := put(t.Context(), disk, name, data); err != nil {
+		for name, data := range map[string][]byte{"a-cloud.gathered": record, "a-cloud.snapshots": record, "b-cloud.gathering": record, "b-cloud-tags.tar.zst": archive} {
+			if _, err := records.Put(t.Context(), disk, name, data); err != nil {
 				return // the archive's name
 			}
 		}
-		v, err := cloudevidence.Verify(t.Context(), disk, "a-cloud.gathered", cloudevidence.VerifyOptions{})
-		if err == nil && (v.Verdict == acquire.VerdictOK || v.Verdict == acquire.VerdictPartial) {
-			t.Errorf("nobody signed it, and it is %s", v.Verdict)
+		for _, name := range []string{"a-cloud.gathered", "b-cloud.gathered"} {
+			v, err := cloudevidence.Verify(t.Context(), disk, name, cloudevidence.VerifyOptions{})
+			if err == nil && v.Verdict != acquire.VerdictUntrusted && v.Verdict != acquire.VerdictMismatch {
+				t.Errorf("nobody signed it, and it is %s", v.Verdict)
+			}
 		}
 		if rec != nil && rec.Snapshots != nil {
 			rec.Snapshots.Progress()

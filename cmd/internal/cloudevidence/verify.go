@@ -18,13 +18,14 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/agefile"
 	"github.com/shotglass-ir/shotglass/acquire/signature"
+	"github.com/shotglass-ir/shotglass/cmd/internal/records"
 	"github.com/shotglass-ir/shotglass/sink"
 )
 
-// Bounds on what is read of records, and of archives.
+// Bounds on what is read of records, and of the archive of an item, stored and unpacked.
 const (
 	maxRecord  = 32 << 20
-	maxArchive = 2 << 30
+	maxArchive = maxItem + 16<<20
 	maxItems   = 1000
 )
 
@@ -37,11 +38,13 @@ func ParseRecord(data []byte) (*Record, error) {
 	if err := r.About.check(); err != nil {
 		return nil, err
 	}
-	if len(r.Items) > maxItems {
-		return nil, fmt.Errorf("%d items", len(r.Items))
+	if len(r.Items) > maxItems || len(r.Asked) > maxItems || len(r.Left) > maxItems {
+		return nil, fmt.Errorf("%d items, %d asked for, left by %d runs", len(r.Items), len(r.Asked), len(r.Left))
 	}
-	if a := r.Archive; a != nil && sink.ValidName(a.Name) != nil {
-		return nil, fmt.Errorf("%.100q is no name of an archive", a.Name)
+	for _, it := range r.Items {
+		if a := it.Archive; a != nil && sink.ValidName(a.Name) != nil {
+			return nil, fmt.Errorf("%.100q is no name of an archive", a.Name)
+		}
 	}
 	if err := r.Snapshots.check(); err != nil {
 		return nil, err
@@ -78,25 +81,6 @@ func (s *SnapshotSet) check() error {
 	return nil
 }
 
-// Is reports whether a file of a case is of what was gathered: a record, or an archive.
-func Is(name string) bool { return RecordOf(name) != "" }
-
-// RecordOf is the name of the record that a file belongs to, by its own name; empty: to none.
-func RecordOf(name string) string {
-	for _, suffix := range []string{acquire.SignatureSuffix, ""} {
-		for _, kind := range []string{Suffix, SnapshotsSuffix} {
-			if base, ok := strings.CutSuffix(name, kind+suffix); ok && base != "" {
-				return base + Suffix
-			}
-		}
-	}
-	base, ok := strings.CutSuffix(strings.TrimSuffix(name, agefile.Suffix), ArchiveSuffix)
-	if ok && (strings.HasSuffix(base, nameMark) || strings.Contains(base, nameMark+"-")) {
-		return base + Suffix
-	}
-	return ""
-}
-
 // A Verification is what was found of a record and of what it speaks of. A digest in it is one that was recalculated.
 type Verification struct {
 	Verdict   string                  `json:"verdict"` // of package acquire
@@ -111,6 +95,9 @@ type Verification struct {
 	Problems    []string        `json:"problems,omitempty"`
 	// NotChecked says what could not be: an archive without its key.
 	NotChecked []string `json:"not_checked,omitempty"`
+	// Unfinished says that there is no record: Record, and the digest, are then of what the run set out to gather, with the items by
+	// their archives' own words.
+	Unfinished bool `json:"unfinished,omitempty"`
 	// Reasons say what is missing of what was asked for, by the records.
 	Reasons []string `json:"reasons,omitempty"`
 }
@@ -135,10 +122,13 @@ func Verify(ctx context.Context, where sink.Opener, name string, o VerifyOptions
 	}
 	v := &Verification{}
 	data, err := sink.ReadAll(ctx, where, name, maxRecord)
+	if errors.Is(err, fs.ErrNotExist) {
+		return v, v.unfinished(ctx, where, strings.TrimSuffix(name, Suffix), o, err)
+	}
 	if err != nil {
 		return nil, err
 	}
-	d := DigestOf(data)
+	d := records.DigestOf(data)
 	v.SHA256, v.Bytes = d.SHA256, d.Bytes
 	if v.Signature, err = signatureOf(ctx, where, name, data, o); err != nil {
 		return nil, err
@@ -149,9 +139,12 @@ func Verify(ctx context.Context, where sink.Opener, name string, o VerifyOptions
 		return v, nil
 	}
 	v.Reasons = append(v.Reasons, v.Record.Reasons...)
-	if a := v.Record.Archive; a != nil && !o.RecordsOnly {
-		if err := v.archive(ctx, where, a, o); err != nil {
-			return nil, fmt.Errorf("%s: %w", a.Name, err)
+	if !o.RecordsOnly {
+		if err := v.archives(ctx, where, o); err != nil {
+			return nil, err
+		}
+		if err := v.left(ctx, where); err != nil {
+			return nil, err
 		}
 	}
 	if err := v.later(ctx, where, name, o); err != nil {
@@ -177,50 +170,68 @@ func signatureOf(ctx context.Context, where sink.Opener, name string, data []byt
 	return acquire.CheckSignature(Namespace, data, sig, o.Signers, o.At), nil
 }
 
-// archive checks the stored bytes and, where they can be read, each file in them.
-func (v *Verification) archive(ctx context.Context, where sink.Opener, a *File, o VerifyOptions) error {
-	r, err := where.Open(ctx, a.Name)
-	if errors.Is(err, fs.ErrNotExist) {
-		v.problem("%s is missing", a.Name)
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	if r.Size() != a.Stored.Bytes || r.Size() > maxArchive {
-		v.problem("%s has %d bytes, and should have %d", a.Name, r.Size(), a.Stored.Bytes)
-		return nil
-	}
-	data := make([]byte, r.Size())
-	if _, err := io.ReadFull(r, data); err != nil {
-		return err
-	}
-	if d := DigestOf(data); d != a.Stored {
-		v.problem("%s has SHA-256 %s, and should have %.64s", a.Name, d.SHA256, a.Stored.SHA256)
-		return nil
-	}
-	var src io.Reader = bytes.NewReader(data)
-	if a.Encryption != encryptionNone {
-		if len(o.Identities) == 0 {
-			v.NotChecked = append(v.NotChecked, "what is in "+a.Name+": it is encrypted, and no identity was given")
-			return nil
+// archives checks the archive of each item.
+func (v *Verification) archives(ctx context.Context, where sink.Opener, o VerifyOptions) error {
+	sealed := 0
+	for i := range v.Record.Items {
+		it := &v.Record.Items[i]
+		a := it.Archive
+		if a == nil {
+			v.problem("%.100q lies in no archive", it.Name)
+			continue
 		}
-		plain, err := agefile.Open(bytes.NewReader(data), int64(len(data)), o.Identities...)
+		data, err := sink.ReadAll(ctx, where, a.Name, maxArchive)
+		switch d := records.DigestOf(data); {
+		case errors.Is(err, fs.ErrNotExist):
+			v.problem("%s is missing", a.Name)
+		case errors.Is(err, sink.ErrTooLarge):
+			v.problem("%s: %v", a.Name, err)
+		case err != nil:
+			return fmt.Errorf("%s: %w", a.Name, err)
+		case d.Bytes != a.Stored.Bytes:
+			v.problem("%s has %d bytes, and should have %d", a.Name, d.Bytes, a.Stored.Bytes)
+		case d != a.Stored:
+			v.problem("%s has SHA-256 %s, and should have %.64s", a.Name, d.SHA256, a.Stored.SHA256)
+		case a.Encryption != encryptionNone && len(o.Identities) == 0:
+			sealed++
+		default:
+			if _, err := open(data, a.Encryption != encryptionNone, it.Name, it, o.Identities); errors.Is(err, errArchive) {
+				v.problem("%s: %v", a.Name, err)
+			} else if err != nil {
+				return fmt.Errorf("%s: %w", a.Name, err)
+			}
+		}
+	}
+	if sealed > 0 {
+		v.NotChecked = append(v.NotChecked, fmt.Sprintf("what is in %d archives: they are encrypted, and no identity was given", sealed))
+	}
+	return nil
+}
+
+// open reads an archive in memory: readTar says what is held against what. That it cannot be decrypted is an error that is not errArchive.
+func open(data []byte, sealed bool, name string, item *Item, identities []age.Identity) (*Piece, error) {
+	var src io.Reader = bytes.NewReader(data)
+	if sealed {
+		plain, err := agefile.Open(bytes.NewReader(data), int64(len(data)), identities...)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		src = io.NewSectionReader(plain, 0, plain.Size())
 	}
 	dec, err := zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer dec.Close()
-	if err := checkTar(io.LimitReader(dec, maxArchive), v.Record.Items); err != nil {
-		v.problem("%s: %v", a.Name, err)
+	unpacked := io.LimitReader(dec, maxArchive)
+	p, err := readTar(unpacked, name, item)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	if _, err := io.Copy(io.Discard, unpacked); err != nil { // the end of the frame has its checksum
+		return nil, fmt.Errorf("%w: %w", errArchive, err)
+	}
+	return p, nil
 }
 
 // later checks the record of the snapshots, if there were any.
@@ -240,7 +251,7 @@ func (v *Verification) later(ctx context.Context, where sink.Opener, name string
 	if err != nil {
 		return err
 	}
-	v.Later, v.LaterDigest = &sig, DigestOf(data)
+	v.Later, v.LaterDigest = &sig, records.DigestOf(data)
 	if v.Snapshots, err = ParseSnapshots(data); err != nil {
 		v.problem("%s: %v", other, err)
 		return nil

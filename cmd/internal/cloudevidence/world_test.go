@@ -1,7 +1,6 @@
 package cloudevidence_test
 
 import (
-	"context"
 	"crypto/ed25519"
 	"strings"
 	"testing"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/shotglass-ir/shotglass/acquire/signature"
 	"github.com/shotglass-ir/shotglass/cmd/internal/cloudevidence"
+	"github.com/shotglass-ir/shotglass/cmd/internal/records"
 	"github.com/shotglass-ir/shotglass/containment"
 	"github.com/shotglass-ir/shotglass/containment/awsconfig"
 	"github.com/shotglass-ir/shotglass/containment/awsfake"
@@ -71,20 +71,8 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.place = cloudevidence.Place{Sink: disk, Signer: signer, Put: put}
+	w.place = cloudevidence.Place{Sink: disk, Signer: signer}
 	return w
-}
-
-func put(ctx context.Context, s sink.Sink, name string, data []byte) (string, error) {
-	o, err := s.Create(ctx, name)
-	if err != nil {
-		return "", err
-	}
-	if _, err := o.Write(data); err != nil {
-		return "", err
-	}
-	r, err := o.Commit(ctx)
-	return r.Location, err
 }
 
 func (w *world) kinds(words ...string) []cloudevidence.Kind {
@@ -99,7 +87,7 @@ func (w *world) kinds(words ...string) []cloudevidence.Kind {
 // read reads items, by name.
 func (w *world) read(words ...string) (*cloudevidence.Collection, map[string]cloudevidence.Item, map[string]string) {
 	w.Helper()
-	c := w.gatherer.Read(w.Context(), w.target, w.kinds(words...), nil)
+	c := w.gatherer.Read(w.Context(), w.target, w.kinds(words...), nil, nil)
 	items, texts := map[string]cloudevidence.Item{}, map[string]string{}
 	for n, it := range c.Items {
 		text, err := c.Content(n)
@@ -138,11 +126,17 @@ func (w *world) count(operation string) (n int) {
 	return n
 }
 
-// store stores what was read and verifies it.
-func (w *world) store(c *cloudevidence.Collection, set *cloudevidence.SnapshotSet) cloudevidence.Stored {
+// record is one that has nothing yet of what was asked for.
+func (w *world) record(asked ...string) *cloudevidence.Record {
+	return &cloudevidence.Record{About: cloudevidence.About{Host: "web", Instance: cloudevidence.Instance{ID: victim}}, Begun: w.cloud.Now(), Asked: asked}
+}
+
+// store stores what was read.
+func (w *world) store(c *cloudevidence.Collection, set *cloudevidence.SnapshotSet) records.Stored {
 	w.Helper()
-	rec := &cloudevidence.Record{About: cloudevidence.About{Host: "web", Instance: cloudevidence.Instance{ID: victim}}, Begun: w.cloud.Now(), Snapshots: set}
-	s, err := w.place.Store(w.Context(), cloudevidence.BaseName("web", w.cloud.Now()), rec, c)
+	rec := w.record()
+	rec.Snapshots = set
+	s, err := cloudevidence.NewKeeping(cloudevidence.BaseName("web", w.cloud.Now()), *rec).Store(w.Context(), w.place, rec, c)
 	if err != nil {
 		w.Fatal(err)
 	}
