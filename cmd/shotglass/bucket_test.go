@@ -30,6 +30,7 @@ type shelf struct {
 	parts   map[string][]byte // of uploads that have not ended, by key and number
 	// after, if set, is told what lies there after each request that changes it: what a kill at that time leaves.
 	after func(objects map[string][]byte)
+	last  http.Header // of the last object that was put
 }
 
 func newShelf(t *testing.T) *shelf {
@@ -70,7 +71,7 @@ func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.parts[fmt.Sprintf("%s %05d", key, n)] = body
 		w.Header().Set("ETag", etag(body))
 	case r.Method == http.MethodPut:
-		s.objects[key] = body
+		s.objects[key], s.last = body, r.Header
 		w.Header().Set("ETag", etag(body))
 	case q.Has("uploads"):
 		xml.NewEncoder(w).Encode(struct {

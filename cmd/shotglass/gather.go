@@ -14,7 +14,6 @@ import (
 	"github.com/shotglass-ir/shotglass/cmd/internal/awsaccess"
 	"github.com/shotglass-ir/shotglass/cmd/internal/cloudevidence"
 	"github.com/shotglass-ir/shotglass/cmd/internal/inventory"
-	"github.com/shotglass-ir/shotglass/transport"
 )
 
 const gatherText = `Takes the evidence that AWS's control plane has of EC2 instances, without touching them: descriptions, attributes, user data, volumes,
@@ -288,9 +287,9 @@ func (g *gathering) tell(c *console) error {
 		for _, line := range s.Needs() {
 			c.warn("%s: %s", g.host, printable(line))
 		}
-		if s.Pending() {
-			c.hint("to wait for the snapshots: shotglass gather --items " + cloudevidence.Snapshots + " " + g.flagsText() + g.about.Instance.ARN)
-		}
+	}
+	if again := g.goOn(m.Snapshots); again != "" {
+		c.hint("to go on: " + again)
 	}
 	if !g.all.alone {
 		c.info("%s: what AWS has of it: %s, %s", g.host, state, m.Record)
@@ -298,30 +297,4 @@ func (g *gathering) tell(c *console) error {
 	}
 	_, err := fmt.Fprintln(c, strings.Join([]string{cell(g.host), state, items, cell(dash(snapshots)), dash(m.Record)}, "\t"))
 	return err
-}
-
-// flagsText is what a command line needs for the same case, account, place and signature, and to do the same with snapshots.
-func (g *gathering) flagsText() string {
-	var b strings.Builder
-	add := func(name, value string) {
-		if value != "" {
-			fmt.Fprintf(&b, "--%s %s ", name, transport.Quote(value))
-		}
-	}
-	add("to", g.place.Sink.String())
-	add("sign-key", g.all.o.SignKey)
-	if g.all.o.Unsigned {
-		b.WriteString("--unsigned ")
-	}
-	if g.snap.LockDays > 0 {
-		add("snapshot-lock", fmt.Sprint(g.snap.LockDays))
-	}
-	if g.snap.Compliance {
-		add("snapshot-irreversible", complianceWord)
-	}
-	add("snapshot-copy-key", g.snap.CopyKey)
-	for _, account := range g.snap.Share {
-		add("snapshot-share", account)
-	}
-	return awsAccess{Access: g.access}.flagsText(g.about.Case) + b.String()
 }

@@ -267,5 +267,6 @@ func TestGatherInterrupted(t *testing.T) {
 	if err := o.gather.tell(newConsole(strings.NewReader(""), &out, &errs)); err != nil {
 		t.Fatal(err)
 	}
-	g.has("the story", errs.String(), "to wait for the snapshots: shotglass gather --items snapshots --case 42 --to "+g.out+" --sign-key "+filepath.Join(g.dir, "sign")+" --snapshot-lock 7 --snapshot-copy-key alias/k --snapshot-share 444455556666 arn:aws:ec2:eu-west-1:111122223333:instance/i-00000001")
+	g.has("the story", errs.String(), "to go on: shotglass gather --items snapshots --case 42 ", " --to "+g.out, " --sign-key "+filepath.Join(g.dir, "sign"),
+		" --snapshot-lock 7 --snapshot-copy-key alias/k --snapshot-share 444455556666 arn:aws:ec2:eu-west-1:111122223333:instance/i-00000001")
 }

@@ -159,5 +159,5 @@ func TestGatherUnwaited(t *testing.T) {
 	g := newGatherTest(t)
 	out, errs := g.run(exitPartial, "gather", "--items", "tags,snapshots", "--snapshot-wait", "0", "i-00000001")
 	g.has("the result", out, "i-00000001\tpartial\t1/1\tsnap-")
-	g.has("the story", errs, "nobody recorded that they were stored", "to wait for the snapshots")
+	g.has("the story", errs, "nobody recorded that they were stored", "to go on: shotglass gather --items snapshots ")
 }
