@@ -34,6 +34,7 @@ type Reader struct {
 	idle    int // lanes that wait for a buffer, or for a piece to be asked for again
 
 	stats    Stats
+	refusal  error // of the last Open; nil: it made a lane
 	finished int64 // bytes of lanes that have ended
 	growth   growth
 }
@@ -150,6 +151,9 @@ func (r *Reader) Stats() Stats {
 // fail ends everything; the first reason counts. r.mu is held.
 func (r *Reader) fail(err error) {
 	if r.err == nil {
+		if r.refusal != nil && len(r.lanes) == 0 && !errors.Is(err, ErrFatal) {
+			err = fmt.Errorf("%w; no connection was left, and none could be made: %w", err, r.refusal)
+		}
 		r.err = err
 	}
 	for l := range r.lanes {
@@ -179,6 +183,7 @@ func (r *Reader) open(spare bool) {
 		n := &lane{Lane: l}
 		r.lanes[n] = struct{}{}
 		r.stats.Made++
+		r.refusal = nil
 		r.stats.Most = max(r.stats.Most, len(r.lanes))
 		r.growth.fails = 0
 		if spare {
@@ -200,6 +205,7 @@ func (r *Reader) refused(err error) {
 	if r.err != nil || r.ctx.Err() != nil {
 		return
 	}
+	r.refusal = err
 	if len(r.lanes)+r.opening+g.replace < r.o.Lanes { // as many as were meant to begin with
 		g.replace++
 	}

@@ -26,6 +26,7 @@ type Service struct {
 	Limit  time.Duration                          // how long one lasts; 0: as long as it is used
 	Handle func(context.Context, *websocket.Conn) // in place of carrying; nil: it carries
 	Refuse func(http.ResponseWriter) bool         // answers a request to open one and returns true, or returns false; nil: none is refused
+	Sent   func(tunnel int, bytes int64)          // is told how much a tunnel has carried to the client so far, from the goroutine that carries; nil: nobody is
 
 	*httptest.Server
 
@@ -51,20 +52,41 @@ func (s *Service) Ports() []string {
 	return slices.Clone(s.ports)
 }
 
-// Cut breaks a tunnel without a word; they count from 0 in the order in which they were opened. It returns how many are open then.
-func (s *Service) Cut(tunnel int) (left int) {
+// Cut breaks a tunnel without a word; they count from 0 in the order in which they were opened.
+func (s *Service) Cut(tunnel int) {
+	if ws := s.tunnel(tunnel); ws != nil {
+		ws.CloseNow() //nolint:errcheck // it is broken
+	}
+}
+
+// Expire ends a tunnel as one that is too old.
+func (s *Service) Expire(tunnel int) {
+	if ws := s.tunnel(tunnel); ws != nil {
+		ws.Close(websocket.StatusNormalClosure, "Max tunnel duration reached") //nolint:errcheck // the client is gone then
+	}
+}
+
+func (s *Service) tunnel(n int) *websocket.Conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if tunnel < len(s.open) && s.open[tunnel] != nil {
-		s.open[tunnel].CloseNow()
-		s.open[tunnel] = nil
+	if n >= len(s.open) {
+		return nil
 	}
-	for _, ws := range s.open {
-		if ws != nil {
-			left++
-		}
-	}
-	return left
+	return s.open[n]
+}
+
+// counted tells of what passes.
+type counted struct {
+	io.Writer
+	sent int64
+	tell func(int64)
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.Writer.Write(p)
+	c.sent += int64(n)
+	c.tell(c.sent)
+	return n, err
 }
 
 func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
@@ -93,9 +115,8 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
 	n := len(s.open)
 	s.open = append(s.open, ws)
 	s.mu.Unlock()
-	defer s.Cut(n)
 	if s.Limit > 0 {
-		defer time.AfterFunc(s.Limit, func() { ws.Close(websocket.StatusNormalClosure, "Max tunnel duration reached") }).Stop()
+		defer time.AfterFunc(s.Limit, func() { s.Expire(n) }).Stop()
 	}
 	far := websocket.NetConn(r.Context(), ws, websocket.MessageBinary)
 	var wg sync.WaitGroup
@@ -104,6 +125,10 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
 		io.Copy(to, far)
 		to.Close()
 	})
-	io.Copy(far, to)
+	io.Copy(&counted{Writer: far, tell: func(sent int64) {
+		if s.Sent != nil {
+			s.Sent(n, sent)
+		}
+	}}, to)
 	ws.CloseNow()
 }
