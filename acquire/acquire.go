@@ -239,6 +239,9 @@ type Job struct {
 	Check func(f *Facts) (warning string, err error)
 	// CheckPlan, if set, judges the step in the same way once its source is chosen, with what it would take.
 	CheckPlan func(s *Step) (warning string, err error)
+	// CheckShare, if set, judges the step again once all are planned, where Options.LimitTotalRate divides time among them: Step.Shared is
+	// set. Its error stops the target.
+	CheckShare func(s *Step) error
 	// Before, if set, is called once it is this target's turn, before the first byte is asked for and before
 	// anything is changed there. It is not called for a target that is not captured. It cannot
 	// stop the capture: memory does not wait for anything else.
@@ -358,6 +361,9 @@ type Step struct {
 	// Estimate is the least time of the stream, from the round trip and the target's rate
 	// limit; 0 when neither limits it.
 	Estimate time.Duration `json:"estimate_ns,omitempty"`
+	// Shared is the time of the stream, as far as Options.LimitTotalRate decides, which the hosts that are captured at once share in turns;
+	// 0 without one. It is set once all steps are planned.
+	Shared   time.Duration `json:"shared_ns,omitempty"`
 	Warnings []string      `json:"warnings,omitempty"`
 	// Prior is the image of an earlier run that is kept in place of a new one if, read
 	// again, it is whole.
@@ -371,6 +377,7 @@ type Step struct {
 	opts    *Options // of its job
 	check   func(*Facts) (string, error)
 	last    func(*Step) (string, error) // Job.CheckPlan
+	share   func(*Step) error           // Job.CheckShare
 	before  func(context.Context)
 	after   func(context.Context, *Result)
 	host    *remote

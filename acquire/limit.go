@@ -1,6 +1,7 @@
 package acquire
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -29,16 +30,17 @@ func newLimit(bytesPerSecond int64) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(bytesPerSecond), max(limitChunk, int(bytesPerSecond/10)))
 }
 
-// A pacer makes bytes wait until they are within every limit. It is safe for concurrent use;
+// A pacer makes bytes of one host wait until they are within every limit. It is safe for concurrent use;
 // nil has no limits.
 type pacer struct {
 	limits []*rate.Limiter
 	paying atomic.Int64
+	turn   chan struct{} // has one while somebody waits for a limit: a host with many connections has one turn among the others
 }
 
 // newPacer leaves out limits that are nil.
 func newPacer(limits ...*rate.Limiter) *pacer {
-	return &pacer{limits: slices.DeleteFunc(limits, func(x *rate.Limiter) bool { return x == nil })}
+	return &pacer{turn: make(chan struct{}, 1), limits: slices.DeleteFunc(limits, func(x *rate.Limiter) bool { return x == nil })}
 }
 
 // waiting reports whether somebody waits for a limit.
@@ -55,13 +57,23 @@ func (p *pacer) pay(ctx context.Context, n int) error {
 	for n > 0 {
 		part := min(n, limitChunk)
 		n -= part
-		for _, x := range p.limits {
-			if err := x.WaitN(ctx, part); err != nil {
-				if cause := context.Cause(ctx); cause != nil {
-					return cause
-				}
-				return err
-			}
+		if err := p.payPart(ctx, part); err != nil {
+			return cmp.Or(context.Cause(ctx), err)
+		}
+	}
+	return nil
+}
+
+func (p *pacer) payPart(ctx context.Context, n int) error {
+	select {
+	case p.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-p.turn }()
+	for _, x := range p.limits {
+		if err := x.WaitN(ctx, n); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
@@ -70,6 +71,37 @@ func TestLimitTotal(t *testing.T) {
 		for i, want := range []time.Duration{20 * time.Second / 3, 20 * time.Second / 3, 10 * time.Second} {
 			if d := took[i] - want; d.Abs() > time.Second {
 				t.Errorf("stream %d took %s, want %s", i, took[i], want)
+			}
+		}
+	})
+}
+
+// TestLimitTurns: a host of many connections has no more of what all share than one of a single connection. Who gives up does not wait for its turn.
+func TestLimitTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		total := newLimit(4 << 20)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		var wg sync.WaitGroup
+		var got [2]atomic.Int64
+		for host, connections := range []int{1, 8} {
+			p := newPacer(total)
+			for range connections {
+				wg.Go(func() {
+					for p.pay(ctx, 1<<20) == nil {
+						got[host].Add(1 << 20)
+					}
+				})
+			}
+		}
+		began := time.Now()
+		wg.Wait()
+		if d := time.Since(began); d > 11*time.Second {
+			t.Errorf("ended after %s", d)
+		}
+		for host := range got {
+			if n := got[host].Load(); n < 14<<20 || n > 22<<20 {
+				t.Errorf("host %d had %d MiB of 40 MiB", host, n>>20)
 			}
 		}
 	})

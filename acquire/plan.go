@@ -32,7 +32,7 @@ func NewPlan(ctx context.Context, jobs []Job, opts Options) (*Plan, error) {
 	opts.totalRate = newLimit(opts.LimitTotalRate)
 	p := &Plan{opts: opts}
 	for _, j := range jobs {
-		s := &Step{Target: j.Target, Host: j.Host, Name: j.Name, Labels: j.Labels, check: j.Check, last: j.CheckPlan, before: j.Before, after: j.After, opts: j.options(opts)}
+		s := &Step{Target: j.Target, Host: j.Host, Name: j.Name, Labels: j.Labels, check: j.Check, last: j.CheckPlan, share: j.CheckShare, before: j.Before, after: j.After, opts: j.options(opts)}
 		s.Recipients = agefile.Names(s.opts.Recipients)
 		if s.Host == "" {
 			s.Host = j.Target.Name
@@ -72,6 +72,7 @@ func NewPlan(ctx context.Context, jobs []Job, opts Options) (*Plan, error) {
 		p.Close()
 		return nil, context.Cause(ctx)
 	}
+	p.checkShares()
 	p.checkSpace(ctx)
 	if t := p.Totals(); p.files.warn(opts.OpenFiles, t.Take+t.Keep) != "" {
 		p.Warnings = append(p.Warnings, p.files.warn(opts.OpenFiles, t.Take+t.Keep))

@@ -70,7 +70,7 @@ func TestCommandHangs(t *testing.T) {
 // TestCheck: what judges a target's word stops it before anything is written, or has a warning in its plan.
 func TestCheck(t *testing.T) {
 	t.Parallel()
-	bad, good, late := newFake(t), newFake(t), newFake(t)
+	bad, good, late, slow := newFake(t), newFake(t), newFake(t), newFake(t)
 	var mu sync.Mutex
 	planned := map[string][]string{}
 	o := bad.options(t.TempDir())
@@ -81,7 +81,9 @@ func TestCheck(t *testing.T) {
 			mu.Unlock()
 		}
 	}
-	jobs := []Job{bad.job("bad"), good.job("good"), late.job("late")}
+	o.LimitTotalRate = 1 << 20
+	jobs := []Job{bad.job("bad"), good.job("good"), late.job("late"), slow.job("slow")}
+	jobs[3].CheckShare = func(s *Step) error { return fmt.Errorf("%s are too long", s.Shared) }
 	jobs[0].Check = func(*Facts) (string, error) { return "never told", errors.New("another machine") }
 	jobs[1].Check = func(f *Facts) (string, error) { return "is this " + f.Hostname + "?", nil }
 	jobs[1].CheckPlan = func(s *Step) (string, error) { return "by " + s.Source, nil }
@@ -96,6 +98,10 @@ func TestCheck(t *testing.T) {
 	}
 	if s := p.Steps[2]; s.Err == nil || s.Err.Error() != fmt.Sprintf("%d bytes are too many", s.Expected) || s.Expected == 0 || slices.Contains(s.Warnings, "never told") {
 		t.Errorf("late: %+v", s)
+	}
+	// Of the others only one takes turns with it.
+	if s := p.Steps[3]; s.Err == nil || s.Err.Error() != fmt.Sprintf("%s are too long", 2*time.Duration(s.Expected)*time.Second>>20) || s.Obstacle != ObstacleTime || !s.parked {
+		t.Errorf("slow: %+v", s)
 	}
 	mu.Lock()
 	defer mu.Unlock()

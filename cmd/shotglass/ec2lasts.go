@@ -48,12 +48,20 @@ func (w ec2Way) lasts(s *acquire.Step) (warning string, err error) {
 	case takes(s.Expected, w.rate) > fits:
 		return "", &hinted{fmt.Errorf("%s, and %s (by --ec2-tunnel-rate): the image would be cut", tunnel, text(s.Expected, w.rate)),
 			"capture from a machine in its VPC, or over a jump host there, with --ec2-connect " + ec2connect.WayPush + "; --method kcore goes on through new tunnels; a higher --ec2-tunnel-rate if you know that this tunnel carries it"}
-	case takes(s.Expected, share) > fits:
-		return fmt.Sprintf("%s, and %s, its share of --limit-total-rate while all hosts are read: the image may be cut. Take fewer at once (--parallel), or a higher limit", tunnel, text(s.Expected, share)), nil
+	case takes(s.Expected, share) > fits: // fitsShare has the last word, when it is known what the others have
 	case takes(all, share) > fits:
 		return fmt.Sprintf("with swap %s, and %s: swap comes after memory, over a new tunnel if need be, and what the end of a tunnel cuts of it is partial", text(all, share), tunnel), nil
 	}
 	return "", nil
+}
+
+// fitsShare refuses what does not fit into a tunnel because all hosts share a rate. It is an acquire.Job's CheckShare.
+func (w ec2Way) fitsShare(s *acquire.Step) error {
+	if w.tunnel == nil || s.Source == acquire.MethodKcore || s.Shared <= w.tunnel.Longest-beforeStream {
+		return nil
+	}
+	return &hinted{fmt.Errorf("a tunnel through %s lasts %s, and %s take about %s in turns with the others, by --limit-total-rate: the image would be cut", w.Endpoint, short(w.tunnel.Longest), size(s.Expected), short(s.Shared.Round(time.Second))),
+		"take fewer at once (--parallel), or a higher --limit-total-rate; --method kcore goes on through new tunnels"}
 }
 
 // shareRates tells the ways to instances what each host has of --limit-total-rate while as many are read as may be at once.
@@ -66,7 +74,7 @@ func (o *captureOptions) shareRates() {
 		j := &o.Jobs[i]
 		if e := o.ec2[hostOf(*j)]; e != nil && j.CheckPlan != nil && o.Engine.LimitTotalRate > 0 {
 			e.share = max(o.Engine.LimitTotalRate/int64(atOnce), 1)
-			j.CheckPlan = e.lasts
+			j.CheckPlan, j.CheckShare = e.lasts, e.fitsShare
 		}
 	}
 }

@@ -234,7 +234,7 @@ func TestEC2Lasts(t *testing.T) {
 		{endpoint, acquire.Step{Expected: 14 * gib, Source: "lime"}, "", "a tunnel through eice-1 lasts 59m59s, and 14.0 GiB at 4.0 MB/s take about 1h03m"},
 		{endpoint, acquire.Step{Expected: 13 * gib, Source: "lime", Swap: []acquire.PlannedSwap{{Swap: acquire.Swap{Bytes: gib}}}}, "with swap 14.0 GiB at 4.0 MB/s take about 1h03m", ""},
 		{endpoint, acquire.Step{Expected: 14397e6, Source: "lime"}, "", "would be cut"}, // to the last second of the tunnel
-		{shared, acquire.Step{Expected: 13 * gib, Source: "lime"}, "13.0 GiB at 3.0 MB/s take about 1h18m, its share of --limit-total-rate", ""},
+		{shared, acquire.Step{Expected: 13 * gib, Source: "lime"}, "", ""},              // what the others have is not known here
 		{shared, acquire.Step{Expected: 13 * gib, Source: "kcore"}, "read on through new tunnels", ""},
 		{endpoint, acquire.Step{Expected: 14 * gib, Source: "kcore", Freeze: &freeze.Selection{}}, "thaws when the first of them ends", ""},
 		{endpoint, acquire.Step{Expected: gib, Source: "avml", Estimate: 2 * time.Hour}, "", "take about 2h"},
@@ -267,9 +267,21 @@ func TestEC2SharedRate(t *testing.T) {
 			t.Errorf("%q: %q, %v", tt.args, warning, err)
 		}
 	}
+	// Once it is known what each takes, those for which the hour is too short are refused.
 	o := mustParse(t, "--unsigned", "--ssh-config", "none", "--ec2-connect", "endpoint", "--limit-total-rate", "4MB/s", "i-00000001", "i-00000002")
-	if warning, err := o.Jobs[1].CheckPlan(&acquire.Step{Expected: 13 << 30}); err != nil || !strings.Contains(warning, "may be cut") {
-		t.Errorf("%q, %v", warning, err)
+	check := o.Jobs[1].CheckShare
+	if err := check(&acquire.Step{Expected: 13 << 30, Source: "lime", Shared: 58 * time.Minute}); err != nil {
+		t.Error(err)
+	}
+	if err := check(&acquire.Step{Expected: 13 << 30, Source: "kcore", Shared: 2 * time.Hour}); err != nil {
+		t.Error(err)
+	}
+	err := check(&acquire.Step{Expected: 13 << 30, Source: "lime", Shared: 116 * time.Minute})
+	if want := "a tunnel through eice-00000001 lasts 59m59s, and 13.0 GiB take about 1h56m in turns with the others, by --limit-total-rate: the image would be cut"; err == nil || err.Error() != want || !strings.Contains(hints(err)[0], "--parallel") {
+		t.Errorf("%v", err)
+	}
+	if o = mustParse(t, "--unsigned", "--ssh-config", "none", "--ec2-connect", "endpoint", "i-00000001"); o.Jobs[0].CheckShare != nil {
+		t.Error("a share of no limit")
 	}
 }
 
