@@ -38,6 +38,34 @@ type containRun struct {
 	doors doors
 	// apart says that a target that cannot be planned does not keep the others from being contained.
 	apart bool
+	// became, if set, is told what became of each target: one after the other.
+	became func(containedTarget)
+}
+
+// A containedTarget is what became of one target.
+type containedTarget struct {
+	Target  string              `json:"target"`
+	Done    bool                `json:"contained"`
+	Outcome containment.Outcome `json:"outcome,omitempty"` // empty: it was not begun
+	Journal string              `json:"journal,omitempty"`
+	Why     string              `json:"why,omitempty"`     // not
+	Command string              `json:"command,omitempty"` // that does it
+
+	target containment.Target
+}
+
+func (o *containRun) note(t containment.Target, r *containment.Result, done bool, err error) {
+	if o.became == nil {
+		return
+	}
+	one := containedTarget{Target: t.String(), Done: done, target: t}
+	if r != nil {
+		one.Outcome, one.Journal = r.Outcome, r.Journal
+	}
+	if err != nil {
+		one.Why = err.Error()
+	}
+	o.became(one)
 }
 
 // containParallel bounds the targets under way at once: each waits more than a minute for flows.
@@ -194,6 +222,7 @@ func (o *containRun) contain(ctx context.Context, c *console) (containSum, error
 	for _, p := range all {
 		if p.err != nil {
 			c.fail("", o.leftOut(p))
+			o.note(p.target, nil, false, p.err)
 			continue
 		}
 		if err := tellContainmentPlan(c, p.plan, o.dryRun); err != nil {
@@ -202,6 +231,7 @@ func (o *containRun) contain(ctx context.Context, c *console) (containSum, error
 		if len(p.plan.Missing) > 0 && !o.denied && !o.dryRun {
 			c.fail("", &usageError{Msg: fmt.Sprintf("%s: not contained: permissions are missing, see the plan", p.target),
 				Fix: "call as a role that has them (docs/containment.md has the policy), or begin all the same with --despite-denied"})
+			o.note(p.target, nil, false, errors.New("permissions are missing"))
 			continue
 		}
 		if len(p.plan.Missing) > 0 {
@@ -300,6 +330,7 @@ func (o *containRun) make(ctx context.Context, c *console, all []*planned, sum c
 				c.hint(o.undoHint(p, r))
 			}
 			one := containCode(r, err, o.verified)
+			o.note(p.target, r, one == exitOK, err)
 			if one == exitOK {
 				sum.good++
 			} else {

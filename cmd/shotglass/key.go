@@ -42,6 +42,11 @@ type keyRun struct {
 	output   string
 	caseID   string
 	signing  *captureOptions
+
+	flags  string            // those of contain that were given, for commands
+	became []containedTarget // with --contain: what became of each identity
+	caller string            // the account of who calls
+	kept   *keptKey          // the record of the trace; nil: there is none
 }
 
 func keyCommand(c *console) *cli.Command {
@@ -146,6 +151,10 @@ func readKey(c *console, ctx *cli.Context, now time.Time) (*keyRun, error) {
 	if o.contain, err = readContainOptions(c, ctx); err != nil {
 		return nil, err
 	}
+	o.flags = givenText(ctx, withoutResume(containFlags()), "yes", "dry-run")
+	if ctx.IsSet("journal-to") {
+		o.flags += givenText(ctx, s3AccessFlags(), "s3-external-id")
+	}
 	if !o.asked {
 		for _, name := range []string{"contain-made", "yes", "dry-run", "key-only"} {
 			if ctx.Bool(name) {
@@ -216,6 +225,7 @@ func (o *keyRun) trace(ctx context.Context, c *console) (*keytrail.Found, contai
 	if who, err = accounts.Caller(sctx); err != nil {
 		return nil, who, err
 	}
+	o.caller = who.Account
 	o.tracer.Accounts = append(o.tracer.Accounts, who.Account)
 	o.tracer.Config, o.tracer.History = accounts.Config, &trail.History{Config: accounts.Config, Pace: testOnlyPace}
 	o.tracer.Tell = func(text string) { c.info("%s: %s", o.target, printable(text)) }

@@ -12,11 +12,32 @@ import (
 	"github.com/shotglass-ir/shotglass/containment"
 )
 
-// lock contains the owner, alone, and then what was made, each as far as it can be: which identities those are, the attacker chose, and none of
-// them may keep another from being contained. code is how the trace ended.
+// lock contains the owner, and what was made, and says what was not contained. code is how the trace ended.
 func (o *keyRun) lock(ctx context.Context, c *console, f *keytrail.Found, code int) error {
+	o.contain.became = func(t containedTarget) { o.became = append(o.became, t) }
+	sum, err := o.lockAll(ctx, c, f)
+	if o.contain.dryRun {
+		if err != nil {
+			return err
+		}
+		return endContain(c, lockCode(sum.code, code), sum.good, sum.bad)
+	}
+	o.notReached(f)
+	told := o.tellLeft(c)
+	if kept := o.keepContained(c); kept != nil || told != nil {
+		c.fail("", errors.Join(kept, told))
+		code = worse(code, exitFailed)
+	}
+	if err != nil {
+		return err
+	}
+	return endContain(c, lockCode(sum.code, code), sum.good, sum.bad)
+}
+
+// lockAll contains the owner, alone, and then what was made, each as far as it can be: which identities those are, the attacker chose, and none of
+// them may keep another from being contained. The error is that it was broken off.
+func (o *keyRun) lockAll(ctx context.Context, c *console, f *keytrail.Found) (all containSum, err error) {
 	o.contain.access.Allow = func(account string) error { return o.allowed(f, account) }
-	var all containSum
 	add := func(targets []containment.Target) error {
 		o.contain.targets, o.contain.apart = targets, true
 		sum, err := o.contain.contain(ctx, c)
@@ -30,7 +51,7 @@ func (o *keyRun) lock(ctx context.Context, c *console, f *keytrail.Found, code i
 		all.code, all.bad = exitContainment, 1
 	}
 	if err != nil && !o.goesOn(ctx, err) {
-		return err
+		return all, err
 	}
 	if err != nil {
 		c.fail("", err)
@@ -38,19 +59,21 @@ func (o *keyRun) lock(ctx context.Context, c *console, f *keytrail.Found, code i
 	}
 	made, unnamed := o.others(f, owner)
 	for _, what := range unnamed {
-		c.fail("", fmt.Errorf("%s: NOT CONTAINED: no user or role contains it", what))
+		err := errors.New("no user or role contains it")
+		c.fail("", fmt.Errorf("%s: NOT CONTAINED: %w", what, err))
+		o.became = append(o.became, containedTarget{Target: what, Why: err.Error()})
 		all.code, all.bad = worse(all.code, exitContainment), all.bad+1
 	}
 	if len(made) > 0 && all.code != exitInterrupted {
 		if err := add(made); err != nil {
 			if interrupted(ctx, err) {
-				return err
+				return all, err
 			}
 			c.fail("", err)
 			all.code = worse(all.code, exitContainment)
 		}
 	}
-	return endContain(c, lockCode(all.code, code), all.good, all.bad)
+	return all, nil
 }
 
 // goesOn reports whether what was made is still contained after an error about the owner: not if a person broke it off, or cannot be asked.

@@ -45,6 +45,19 @@ type keyRecord struct {
 	WorstOf int `json:"worst_of,omitempty"`
 	// Events is the file with all of them, as CloudTrail has them: JSON Lines, in order of time, with gzip.
 	Events keyEvents `json:"events"`
+
+	// Before is the record of the trace, and Contained what became of each identity that was to be contained: in a record of their own, whose Trace
+	// says of whom alone.
+	Before    *records.Named    `json:"before,omitempty"`
+	Contained []containedTarget `json:"contained,omitempty"`
+}
+
+// keptKey is a record that was written.
+type keptKey struct {
+	record keyRecord
+	where  sink.Sink
+	base   string
+	records.Named
 }
 
 // keyEvents is the file of events.
@@ -92,6 +105,7 @@ func (o *keyRun) keep(ctx context.Context, c *console, f *keytrail.Found, who co
 	if err != nil {
 		return err
 	}
+	o.kept = &keptKey{record: r, where: disk, base: base, Named: stored.Named}
 	c.info("verify: shotglass verify --signers FILE %s", stored.Location)
 	if c.json {
 		return c.message("key_record", struct {

@@ -43,6 +43,10 @@ func keyInquiry(rec *keyRecord) *report.Inquiry {
 	notice := func(class, format string, args ...any) {
 		q.Alerts = append(q.Alerts, report.Notice{Class: class, Text: fmt.Sprintf(format, args...)})
 	}
+	if rec.Before != nil {
+		containedInquiry(q, rec)
+		return q
+	}
 	o, u := f.Owner, f.Use
 	if n := f.Blindness(); n > 0 {
 		q.State, q.Class = "not all could be looked at", "warn"

@@ -16,6 +16,8 @@ type keyVerification struct {
 	Target string `json:"target,omitempty"`
 	// Events says what became of the events' file: "as named", "differs" or "not beside it".
 	Events string `json:"events,omitempty"`
+	// NotContained are the identities that were to be contained and were not.
+	NotContained []string `json:"not_contained,omitempty"`
 }
 
 // verifyKey checks the record of a key: who signed it, and that the events beside it are those that it names. The error is that of
@@ -26,6 +28,9 @@ func verifyKey(ctx context.Context, c *console, name string, access s3.Options, 
 	m.judge(name, err, m.Events == differs || m.Events == notBeside)
 	return m.tell(c, err, func() error { return c.message("key_verification", m) }, func() {
 		fmt.Fprintf(c, "%s: %s; of %s; events %s\n", printable(name), m.Verdict, dash(m.Target), dash(m.Events))
+		for _, t := range m.NotContained {
+			fmt.Fprintf(c, "  NOT CONTAINED: %s\n", printable(t))
+		}
 	})
 }
 
@@ -44,6 +49,11 @@ func (m *keyVerification) check(ctx context.Context, name string, access s3.Opti
 		return errors.Join(fmt.Errorf("%w: it is no record of a key: %w", signature.ErrBadSignature, err), trust)
 	}
 	m.Target = rec.Trace.Name
+	for _, t := range rec.Contained {
+		if !t.Done {
+			m.NotContained = append(m.NotContained, t.Target)
+		}
+	}
 	if m.Events, err = beside(ctx, where, rec.Events.Name, rec.Events.Bytes, rec.Events.SHA256); err != nil {
 		return errors.Join(err, trust)
 	}
