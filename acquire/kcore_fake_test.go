@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -37,7 +38,7 @@ type fakeKcore struct {
 	stdout func(script string, w io.Writer) io.Writer
 
 	said  string // facts, if they are made already
-	image []byte // what a capture should give
+	image []byte // what a capture should give: fakeMemory
 	boot  string
 
 	cgroups   *fakeCgroups // for freezing; nil: there is no such thing
@@ -54,10 +55,48 @@ const (
 	fakeVirtual = 0xffff888000000000
 )
 
-// newKcore makes a target with some MiB of RAM, in ranges with odd ends.
+// fakeRAM are some MiB, in ranges with odd ends.
+var fakeRAM = []lime.Range{{Start: 0x1000, End: 0x9fbff}, {Start: 0x100000, End: 0x17fffff}, {Start: 1 << 32, End: 1<<32 + 0x4807ff}}
+
+// fakeMemory is what every such target's memory holds, as an image in LiME's format. All of them share it: nobody writes to it.
+var fakeMemory = sync.OnceValue(func() []byte {
+	text, err := os.ReadFile("testdata/facts-debian12.txt")
+	if err != nil {
+		panic(err)
+	}
+	facts, err := parseFacts(text, testNonce)
+	if err != nil {
+		panic(err)
+	}
+	var img bytes.Buffer
+	rnd := rand.NewChaCha8([32]byte{1})
+	w := lime.NewWriter(&img)
+	for _, r := range fakeRAM {
+		data := make([]byte, r.Size())
+		s, e := wholePages(r)
+		for a := s; a < e; a += page {
+			if a/page%4 != 1 { // every fourth page is zero
+				rnd.Read(data[a-r.Start : a-r.Start+page])
+			}
+		}
+		if r.Start == 0x100000 {
+			copy(data[0x200010:], facts.Version+"\x00")
+		}
+		if err := errors.Join(w.Begin(r), second(w.Write(data))); err != nil {
+			panic(err)
+		}
+	}
+	return bytes.Clone(img.Bytes())
+})
+
+// wholePages are where those of a range begin and end.
+func wholePages(r lime.Range) (start, end uint64) {
+	return (r.Start + page - 1) / page * page, (r.End + 1) / page * page
+}
+
+// newKcore makes a target with fakeRAM.
 func newKcore(t *testing.T) *fakeKcore {
 	f := &fakeKcore{t: t, dir: t.TempDir(), shell: []string{"/bin/sh"}, scripts: map[string]int{}, running: map[string]*os.Process{}}
-	ram := []lime.Range{{Start: 0x1000, End: 0x9fbff}, {Start: 0x100000, End: 0x17fffff}, {Start: 1 << 32, End: 1<<32 + 0x4807ff}}
 	facts, err := parseFacts([]byte(debian12(t)), testNonce)
 	if err != nil {
 		t.Fatal(err)
@@ -67,34 +106,21 @@ func newKcore(t *testing.T) *fakeKcore {
 		t.Fatal(err)
 	}
 	defer file.Close()
+	f.image = fakeMemory()
 	var iomem strings.Builder
-	var img bytes.Buffer
-	rnd := rand.NewChaCha8([32]byte{1})
-	w := lime.NewWriter(&img)
 	le := binary.LittleEndian
 	segs := [][4]uint64{{0x7fff81000000, 0xffffffff81000000, 0x200000, 0x100000}, {0x7fffc0000000, 0xffffc90000000000, ^uint64(0), 1 << 40}}
-	for _, r := range ram {
+	data := f.image
+	for _, r := range fakeRAM {
 		fmt.Fprintf(&iomem, "%08x-%08x : System RAM\n", r.Start, r.End)
-		data := make([]byte, r.Size())
-		s, e := (r.Start+page-1)/page*page, (r.End+1)/page*page
-		for a := s; a < e; a += page {
-			if a/page%4 != 1 { // every fourth page is zero
-				rnd.Read(data[a-r.Start : a-r.Start+page])
-			}
-		}
-		if r.Start == 0x100000 {
-			copy(data[0x200010:], facts.Version+"\x00")
-		}
+		data = data[lime.HeaderSize:]
+		s, e := wholePages(r)
 		if _, err := file.WriteAt(data[s-r.Start:e-r.Start], int64(fakeOffset+s)); err != nil {
 			t.Fatal(err)
 		}
 		segs = append(segs, [4]uint64{fakeOffset + s, fakeVirtual + s, s, e - s})
-		if err := w.Begin(r); err != nil {
-			t.Fatal(err)
-		}
-		w.Write(data)
+		data = data[r.Size():]
 	}
-	f.image = img.Bytes()
 	head := make([]byte, 64+56*len(segs))
 	copy(head, "\x7fELF\x02\x01\x01")
 	le.PutUint16(head[16:], 4)
