@@ -14,8 +14,17 @@ go build -o "$dir/shotglass" ./cmd/shotglass
 go build -o "$dir/isfdiff" ./e2e/isfdiff
 if [ -z "${DWARF2JSON:-}" ]; then
 	DWARF2JSON=$dir/dwarf2json
-	# Where there is no go.mod, and so none of ours.
-	[ -x "$DWARF2JSON" ] || (cd "$dir" && GOBIN=$dir go install github.com/volatilityfoundation/dwarf2json@v0.9.0)
+	# Where there is no go.mod, and so none of ours. Where the Go proxy does not have it, of its source: the very commit of that version.
+	[ -x "$DWARF2JSON" ] || (
+		cd "$dir"
+		GOBIN=$dir go install github.com/volatilityfoundation/dwarf2json@v0.9.0 && exit
+		echo "the Go proxy has no dwarf2json: building the commit of v0.9.0 from GitHub" >&2
+		rm -rf dwarf2json.src
+		git -c advice.detachedHead=false clone -q --branch v0.9.0 https://github.com/volatilityfoundation/dwarf2json dwarf2json.src
+		cd dwarf2json.src
+		[ "$(git rev-parse HEAD)" = 9f14607e0d339d463ea725fbd5c08aa7b7d40f75 ] || { echo "v0.9.0 of dwarf2json on GitHub is another commit" >&2; exit 1; }
+		go build -trimpath -o "$DWARF2JSON" .
+	)
 fi
 command -v xz >/dev/null || { echo "xz is missing: apt-get install xz-utils" >&2; exit 1; }
 if [ ! -e "$vmlinux" ]; then
