@@ -3,13 +3,10 @@ package symbols
 import (
 	"debug/dwarf"
 	"debug/elf"
+	"errors"
 	"fmt"
 	"io"
 )
-
-// unitsAtOnce is how many compilation units are read before what the reader remembers of them is
-// dropped. A kernel has thousands, and the types of all of them at once take gigabytes.
-const unitsAtOnce = 64
 
 // maxSection bounds a section of a vmlinux. Distributions' have 300 MB of DWARF.
 const maxSection = 2 << 30
@@ -68,32 +65,43 @@ func (v *vmlinux) banner() ([]byte, error) {
 	return nil, ErrNoBanner
 }
 
-// load unpacks the sections of DWARF.
+// load unpacks the sections of DWARF that its units share.
 func (v *vmlinux) load() error {
 	v.parts = map[string][]byte{}
-	for _, name := range []string{"abbrev", "info", "str", "line_str", "str_offsets", "addr"} {
-		s := v.file.Section(".debug_" + name)
-		if s == nil || s.Type == elf.SHT_NOBITS {
-			continue
+	for _, name := range []string{"abbrev", "str", "line_str", "str_offsets", "addr"} {
+		if s := v.section(name); s != nil {
+			if err := v.unpack(name, s); err != nil {
+				return err
+			}
 		}
-		if s.Size > maxSection {
-			return fmt.Errorf("read the DWARF of vmlinux: section %s has %d bytes", s.Name, s.Size)
-		}
-		raw, err := s.Data()
-		if err != nil {
-			return fmt.Errorf("read the DWARF of vmlinux: %w", err)
-		}
-		v.parts[name] = raw
-	}
-	if len(v.parts["info"]) == 0 {
-		return fmt.Errorf("vmlinux has no DWARF (it is stripped): %w", ErrNoTypes)
 	}
 	return nil
 }
 
-// data begins to read DWARF, remembering nothing.
-func (v *vmlinux) data() (*dwarf.Data, error) {
-	d, err := dwarf.New(v.parts["abbrev"], nil, nil, v.parts["info"], nil, nil, nil, v.parts["str"])
+// section is one of DWARF's; nil: there is none.
+func (v *vmlinux) section(name string) *elf.Section {
+	s := v.file.Section(".debug_" + name)
+	if s == nil || s.Type == elf.SHT_NOBITS || s.Size == 0 {
+		return nil
+	}
+	return s
+}
+
+func (v *vmlinux) unpack(name string, s *elf.Section) error {
+	if s.Size > maxSection {
+		return fmt.Errorf("read the DWARF of vmlinux: section %s has %d bytes", s.Name, s.Size)
+	}
+	raw, err := s.Data()
+	if err != nil {
+		return fmt.Errorf("read the DWARF of vmlinux: %w", err)
+	}
+	v.parts[name] = raw
+	return nil
+}
+
+// data begins to read the units in info, remembering nothing.
+func (v *vmlinux) data(info []byte) (*dwarf.Data, error) {
+	d, err := dwarf.New(v.parts["abbrev"], nil, nil, info, nil, nil, nil, v.parts["str"])
 	if err != nil {
 		return nil, fmt.Errorf("read the DWARF of vmlinux: %w", err)
 	}
@@ -109,6 +117,7 @@ func (v *vmlinux) data() (*dwarf.Data, error) {
 
 // A dwarfReader takes the types and variables of one unit after the other.
 type dwarfReader struct {
+	*vmlinux
 	*builder
 	data  *dwarf.Data
 	seen  map[seenKey]bool
@@ -126,50 +135,89 @@ type seenKey struct {
 // readDWARF collects types and variables.
 func (v *vmlinux) readDWARF(b *builder, vars map[string]*descriptor) error {
 	b.big = v.file.Data == elf.ELFDATA2MSB
+	info := v.section("info")
+	if info == nil {
+		return fmt.Errorf("vmlinux has no DWARF (it is stripped): %w", ErrNoTypes)
+	}
+	if info.Size > maxSection {
+		return fmt.Errorf("read the DWARF of vmlinux: section %s has %d bytes", info.Name, info.Size)
+	}
 	if err := v.load(); err != nil {
 		return err
 	}
-	data, err := v.data()
-	if err != nil {
+	d := &dwarfReader{vmlinux: v, builder: b, seen: map[seenKey]bool{}, vars: vars, found: map[string]bool{}}
+	for u := newUnitReader(info.Open(), int64(info.Size), v.file.ByteOrder, v.parts["abbrev"]); ; {
+		units, err := u.next()
+		if errors.Is(err, errAcross) {
+			return d.whole(info, dwarf.Offset(u.at))
+		}
+		if err != nil {
+			return fmt.Errorf("read the DWARF of vmlinux: %w", err)
+		}
+		if len(units) == 0 {
+			return nil
+		}
+		if d.data, err = v.data(units); err != nil {
+			return err
+		}
+		if err := d.units(0); err != nil {
+			return err
+		}
+	}
+}
+
+// whole reads the units from one on with all of them at hand, since they refer to each other.
+func (d *dwarfReader) whole(info *elf.Section, from dwarf.Offset) error {
+	if err := d.unpack("info", info); err != nil {
 		return err
 	}
-	var units []dwarf.Offset
-	r := data.Reader()
-	for {
+	var err error
+	if d.data, err = d.vmlinux.data(d.parts["info"]); err != nil {
+		return err
+	}
+	return d.units(from)
+}
+
+// units takes what units define, from the one whose first entry is at or behind an offset.
+func (d *dwarfReader) units(from dwarf.Offset) error {
+	r := d.data.Reader()
+	for n := 0; ; {
 		e, err := r.Next()
 		if err != nil {
 			return fmt.Errorf("read the DWARF of vmlinux: %w", err)
 		}
 		if e == nil {
-			break
+			return nil
 		}
-		if lang, _ := e.Val(dwarf.AttrLanguage).(int64); lang != dwRust {
-			units = append(units, e.Offset)
+		if e.Offset < from || rust(e) {
+			r.SkipChildren()
+			continue
 		}
-		r.SkipChildren()
-	}
-	d := &dwarfReader{builder: b, data: data, seen: map[seenKey]bool{}, vars: vars, found: map[string]bool{}}
-	for i, at := range units {
-		if i > 0 && i%unitsAtOnce == 0 {
-			b.forget()
-			if d.data, err = v.data(); err != nil {
-				return err
+		if n%unitsAtOnce == 0 {
+			d.forget()
+			if n > 0 { // there are more than a batch has: all are at hand
+				if d.data, err = d.vmlinux.data(d.parts["info"]); err != nil {
+					return err
+				}
+				r = d.data.Reader()
+				r.Seek(e.Offset)
+				if e, err = r.Next(); err != nil {
+					return fmt.Errorf("read the DWARF of vmlinux: %w", err)
+				}
 			}
 		}
-		if err := d.unit(at); err != nil {
+		n++
+		if !e.Children {
+			continue
+		}
+		if err := d.unit(r); err != nil {
 			return fmt.Errorf("read the DWARF of vmlinux: %w", err)
 		}
 	}
-	return nil
 }
 
-// unit takes what a unit defines at its top.
-func (d *dwarfReader) unit(at dwarf.Offset) error {
-	r := d.data.Reader()
-	r.Seek(at)
-	if e, err := r.Next(); err != nil || e == nil || !e.Children {
-		return err
-	}
+// unit takes what a unit defines at its top, from behind its first entry to its end.
+func (d *dwarfReader) unit(r *dwarf.Reader) error {
 	for {
 		e, err := r.Next()
 		if err != nil {
@@ -234,21 +282,28 @@ func (d *dwarfReader) first(e *dwarf.Entry) string {
 
 func (d *dwarfReader) variable(e *dwarf.Entry) error {
 	of := e
-	if spec, ok := e.Val(dwarf.AttrSpecification).(dwarf.Offset); ok {
+	at, typed := e.Val(dwarf.AttrType).(dwarf.Offset) // a definition may know more than its declaration
+	for range 2 {                                     // LTO's is of an origin, which is of a declaration
+		from, ok := of.Val(dwarf.AttrSpecification).(dwarf.Offset)
+		if !ok {
+			from, ok = of.Val(dwarf.AttrAbstractOrigin).(dwarf.Offset)
+		}
+		if !ok {
+			break
+		}
 		r := d.data.Reader()
-		r.Seek(spec)
+		r.Seek(from)
 		var err error
 		if of, err = r.Next(); err != nil || of == nil {
 			return err
 		}
+		if !typed {
+			at, typed = of.Val(dwarf.AttrType).(dwarf.Offset)
+		}
 	}
 	name, _ := of.Val(dwarf.AttrName).(string)
-	at, ok := e.Val(dwarf.AttrType).(dwarf.Offset) // a definition may know more than its declaration
-	if !ok {
-		at, ok = of.Val(dwarf.AttrType).(dwarf.Offset)
-	}
 	here := e.Val(dwarf.AttrLocation) != nil
-	if name == "" || !ok || d.found[name] || d.vars[name] != nil && !here {
+	if name == "" || !typed || d.found[name] || d.vars[name] != nil && !here {
 		return nil
 	}
 	t, err := d.data.Type(at)

@@ -45,13 +45,13 @@ struct elsewhere there;
 int main(void) { return keep() != 0; }
 `
 
-// TestDWARF reads what a compiler writes, DWARF 4 and 5.
+// TestDWARF reads what a compiler writes, DWARF 4 and 5, packed, and with units that refer to each other.
 func TestDWARF(t *testing.T) {
 	gcc, err := exec.LookPath("gcc")
 	if err != nil {
 		t.Skip("no gcc")
 	}
-	for _, version := range []string{"-gdwarf-4", "-gdwarf-5"} {
+	for _, version := range []string{"-gdwarf-4", "-gdwarf-5", "-gdwarf-5 -gz", "-gdwarf-5 -flto"} {
 		t.Run(version, func(t *testing.T) {
 			dir := t.TempDir()
 			var filler strings.Builder
@@ -63,7 +63,7 @@ func TestDWARF(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			cmd := exec.Command(gcc, version, "-o", "vmlinux", "a.c", "b.c")
+			cmd := exec.Command(gcc, append(strings.Fields(version), "-o", "vmlinux", "a.c", "b.c")...)
 			cmd.Dir = dir
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("%v\n%s", err, out)

@@ -92,7 +92,8 @@ func (r *Report) note(format string, args ...any) {
 }
 
 // Write writes the symbol file, JSON in xz, to w. An error means that what was written is no symbol file; the report
-// says then what is known so far. Of a distribution's kernel it takes Memory, from DWARF 1 GB.
+// says then what is known so far. Of a distribution's kernel it takes Memory, from DWARF 200 MB, and
+// where units of that refer to each other (LTO) 1 GB.
 func Write(w io.Writer, in Inputs) (Report, error) {
 	stored := newDigest(w)
 	z, err := xz.WriterConfig{CheckSum: xz.CRC32, DictCap: xzWindow}.NewWriter(stored)
