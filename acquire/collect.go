@@ -260,6 +260,9 @@ func (c *capture) collectAfter(ctx context.Context, m *Manifest) {
 	if m.Live.Complete = len(m.Live.Reasons) == 0; !m.Live.Complete {
 		c.problem(fmt.Errorf("what was collected beside the image is not all stored: %s", strings.Join(m.Live.Reasons, "; ")))
 	}
+	if c.opts.Sealed != nil && len(c.opts.Recipients) > 0 && m.Live.Complete {
+		c.opts.Sealed(m.Image.Name, c.live, c.opts.Recipients)
+	}
 	c.live = nil // some MB
 	c.collectClean(ctx, m)
 	h := c.h

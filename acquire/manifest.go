@@ -242,6 +242,9 @@ const (
 	formatRaw  = "raw"
 )
 
+// Encrypted reports whether an image is encrypted to recipients.
+func Encrypted(i Image) bool { return i.Encryption == encryptionAge }
+
 // Values of Image.Encryption.
 const (
 	encryptionNone = "none"

@@ -77,6 +77,8 @@ type Defaults struct {
 
 	Collect Strings `yaml:"collect" is:"collected" doc:"What to take from the host beside its memory: all, none, state, kernel, or names of items."`
 
+	Symbols *bool `yaml:"symbols" doc:"Make a symbol file for Volatility 3 beside the image, encrypted if the image is."`
+
 	LimitRate string `yaml:"limit_rate" is:"rate" doc:"How fast the memory of the host is read at most, such as 50MB/s; without it as fast as can be."`
 
 	Output         string  `yaml:"output" is:"place" doc:"The folder for images and manifests, or s3://BUCKET/PREFIX/."`

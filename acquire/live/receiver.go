@@ -305,6 +305,17 @@ func (c *Collection) add(it Item, kept []byte) {
 	c.total += len(kept)
 }
 
+// Only returns a collection of the items whose files are wanted. What is kept of them is shared.
+func (c *Collection) Only(want func(file string) bool) *Collection {
+	some := new(Collection)
+	for i, it := range c.Items {
+		if it.File != "" && want(it.File) {
+			some.add(it, c.kept[i])
+		}
+	}
+	return some
+}
+
 // Content returns the bytes of an item; nil if there are none.
 func (c *Collection) Content(i int) ([]byte, error) {
 	if c.kept[i] == nil {

@@ -149,7 +149,7 @@ func captureFlagSet() []cli.Flag {
 		method, connections, zip,
 		yes(groupMethod, "swap", "SWAP", "read the host's swap areas, too, after its memory: each becomes a file beside the image, in the same manifest"),
 		collect,
-		yes(groupMethod, "symbols", "MAKE_SYMBOLS", "once the last host is done, make a symbol file for Volatility 3 beside each image, of what --collect took: IMAGE.isf.json.xz. 2 seconds and 100 MB of memory for each, one after the other"),
+		yes(groupMethod, "symbols", "MAKE_SYMBOLS", "make a symbol file for Volatility 3 beside each image, of what --collect took: IMAGE.isf.json.xz, once the last host is done; with --recipient IMAGE.isf.json.xz.age, encrypted, once its host is. 2 seconds and 100 MB of memory for each, one after the other"),
 		&cli.Int64Flag{Name: "accept-unreadable", Usage: "call an image complete although /proc/kcore did not give, or AVML left out, up to `N` of its pages, which are zeros in it. The manifest lists them", Category: groupMethod, EnvVars: env("ACCEPT_UNREADABLE"), DefaultText: "none"},
 
 		file(groupMethod, "avml", "", "AVML", "AVML's program for Linux, version 0.20 or so: `FILE`; auto takes it last of all"),

@@ -40,6 +40,7 @@ func viewFlags() []cli.Flag {
 type viewed struct {
 	*memory.Image
 	views    []shown
+	symbols  []byte // of the symbol file beside the image; nil: there is none
 	patience time.Duration
 	say      *nagger
 }
@@ -84,6 +85,9 @@ func openViews(ctx context.Context, c *console, cc *cli.Context, name string) (*
 	note, err := vmcoreinfo(ctx, name, access, o.Identities, v.Trust().Manifest)
 	if err != nil { // memory is there all the same
 		c.warn("%s: VMCOREINFO is left out of the ELF core: what was collected beside the image: %v", name, err)
+	}
+	if v.symbols, err = besideSymbols(ctx, name, access, o.Identities); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.warn("%s: its symbol file is left out: %v", name, err)
 	}
 	base := viewBase(name)
 	v.views = []shown{{Name: base + ".lime", What: "the LiME stream, as captured", View: v.Lime()}}

@@ -259,6 +259,9 @@ func (m *jobMaker) job(name string, h hostsfile.Host, arg hostSpec) (j acquire.J
 		}
 		j.Collect = append([]live.Kind{}, j.Collect...) // none is not nil
 	}
+	if h.Symbols != nil && fromFile("symbols", strconv.FormatBool(*h.Symbols)) {
+		m.o.symbolsOf[name] = *h.Symbols
+	}
 	j.ModulePins = pins
 	if j.Modules, err = m.store(modules, pins); err != nil {
 		fail("module", err)

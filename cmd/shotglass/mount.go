@@ -23,6 +23,7 @@ const mountText = `Shows IMAGE in the empty folder DIR, read-only and without un
   NAME.raw       memory by physical address, with holes where there is none
   NAME.elf       the same as an ELF core
   manifest.json  the manifest, if there is one
+  NAME.isf.json.xz  the symbol file, if one lies beside the image, decrypted; no manifest vouches for it
 
 ` + viewsText + `
 
@@ -77,6 +78,9 @@ func (v *viewed) mount(ctx context.Context, c *console, name, dir string, others
 			return err
 		}
 		files = append(files, fusefs.File{Name: "manifest.json", Source: fusefs.Bytes(paper), Time: created})
+	}
+	if v.symbols != nil {
+		files = append(files, fusefs.File{Name: viewBase(name) + symbolsSuffix, Source: fusefs.Bytes(v.symbols), Time: created})
 	}
 	for _, w := range v.views {
 		files = append(files, fusefs.File{Name: w.Name, Source: w.View, Time: created})

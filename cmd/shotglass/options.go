@@ -41,7 +41,9 @@ type captureOptions struct {
 	Quiet    bool
 	Progress string // auto, bar, lines, none
 
-	Symbols bool // make symbol files of what was collected, in the end
+	Symbols   bool            // make symbol files of what was collected
+	symbolsOf map[string]bool // of hosts of which the hosts file says it, by name
+	sealed    *sealedSymbols  // of images that are encrypted; nil: no symbol file is asked for
 
 	Warnings    []string
 	LeftOut     []leftOut       // instances that are not captured
@@ -148,9 +150,7 @@ func readOptions(c *console, ctx *cli.Context, args []string) (*captureOptions, 
 	if e.Recipients, err = readRecipients(ctx.StringSlice("recipient"), ctx.StringSlice("recipients-file")); err != nil {
 		return nil, usagef("%v", err).fix("%s", recipientHint)
 	}
-	if err := o.readSymbols(ctx); err != nil {
-		return nil, err
-	}
+	o.Symbols, o.symbolsOf = ctx.Bool("symbols"), map[string]bool{}
 	if err := o.readBudget(ctx); err != nil {
 		return nil, err
 	}
@@ -359,7 +359,10 @@ func (o *captureOptions) readHosts(c *console, ctx *cli.Context, name string) (e
 	if err := o.readFollowUps(c, ctx, file); err != nil {
 		return err
 	}
-	return o.readGather(c, ctx)
+	if err := o.readGather(c, ctx); err != nil {
+		return err
+	}
+	return o.readSymbols(c)
 }
 
 // readSecrets opens the sources of secrets that flags and variables name.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/symbols"
 	"github.com/shotglass-ir/shotglass/kernelmodules"
 	"github.com/shotglass-ir/shotglass/kernelmodules/headers"
@@ -94,6 +95,16 @@ type symbolsMessage struct {
 	File  string          `json:"file"`
 	Found []symbols.Found `json:"found"`
 	symbols.Report
+	// Encrypted is of File, if that is encrypted to recipients; Bytes and SHA256 are of what is in it.
+	Encrypted *acquire.Digest `json:"encrypted,omitempty"`
+}
+
+// stored is of the file.
+func (m *symbolsMessage) stored() acquire.Digest {
+	if m.Encrypted != nil {
+		return *m.Encrypted
+	}
+	return acquire.Digest{Bytes: m.Bytes, SHA256: m.SHA256}
 }
 
 func writeSymbols(ctx context.Context, c *console, flags *cli.Context, d *debugSource, out string) error {
@@ -128,7 +139,7 @@ func writeSymbols(ctx context.Context, c *console, flags *cli.Context, d *debugS
 	if err := writeNew(ctx, out, file.Bytes()); err != nil {
 		return fmt.Errorf("%s: %w", out, err)
 	}
-	m := &symbolsMessage{out, found, rep}
+	m := &symbolsMessage{File: out, Found: found, Report: rep}
 	m.warnMissing(c)
 	if err := m.print(c); err != nil || c.json {
 		return err

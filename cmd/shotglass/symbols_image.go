@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"filippo.io/age"
-	"github.com/urfave/cli/v2"
 
 	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/audit"
@@ -60,19 +59,27 @@ func (s *imageSymbols) write(ctx context.Context, name string) (*symbolsMessage,
 	if err != nil {
 		return nil, err
 	}
+	rep, file, err := s.make(name, in)
+	if err != nil {
+		return nil, err
+	}
+	return &symbolsMessage{File: name + symbolsSuffix, Found: []symbols.Found{}, Report: rep}, storeNew(ctx, store, base+symbolsSuffix, file)
+}
+
+// make makes the symbol file of an image.
+func (s *imageSymbols) make(name string, in symbols.Inputs) (rep symbols.Report, content []byte, err error) {
 	if s.most > 0 && len(in.BTF) > s.most {
-		return nil, &hinted{fmt.Errorf("%w: its BTF has %d bytes, more than are taken beside a capture", errNoKernel, len(in.BTF)), "shotglass symbols " + name}
+		return rep, nil, &hinted{fmt.Errorf("%w: its BTF has %d bytes, more than are taken beside a capture", errNoKernel, len(in.BTF)), "shotglass symbols " + name}
 	}
 	var file bytes.Buffer // a few megabytes
-	rep, err := symbols.Write(&file, in)
-	if err != nil {
+	if rep, err = symbols.Write(&file, in); err != nil {
 		err = fmt.Errorf("%w: %w", errNoKernel, err)
 		if errors.Is(err, symbols.ErrNoTypes) {
 			err = &hinted{err, "shotglass live --output DIR IMAGE; shotglass symbols --from DIR --fetch"}
 		}
-		return nil, err
+		return rep, nil, err
 	}
-	return &symbolsMessage{name + symbolsSuffix, []symbols.Found{}, rep}, storeNew(ctx, store, base+symbolsSuffix, file.Bytes())
+	return rep, file.Bytes(), nil
 }
 
 // inputs reads what symbols are made of from the archive beside an image.
@@ -156,23 +163,27 @@ func imagesSymbols(ctx context.Context, c *console, s *imageSymbols, names []str
 }
 
 // symbols makes the symbol files that --symbols asks for, one after the other, once the last host is done: each takes some 100 MB of
-// memory, which captures have more use for. It returns exitPartial if one is missing.
+// memory, which captures have more use for. Those of encrypted images are there by then. It returns exitPartial if one is missing.
 func (o *captureOptions) symbols(ctx context.Context, c *console, log *runLog, say func(string), results []acquire.Result) (code int) {
-	if !o.Symbols {
+	if o.sealed == nil {
 		return exitOK
 	}
 	if o.Quiet || o.JSON {
 		say = func(string) {}
 	}
-	access := o.terms
-	access.Spill = ""
-	s := &imageSymbols{c: c, access: access, most: maxBesideCapture}
+	s := o.symbolMaker(c)
 	for _, r := range results {
-		if r.State == acquire.StateFailed || r.Image.Location == "" {
+		if r.State == acquire.StateFailed || r.Image.Location == "" || !o.wantsSymbols(r.Host) {
 			continue
 		}
-		say("shotglass: " + r.Host + ": making its symbol file")
-		m, err := s.write(ctx, r.Image.Location)
+		var m *symbolsMessage
+		var err error
+		if acquire.Encrypted(r.Image) {
+			m, err = o.sealed.of(ctx, s, r)
+		} else {
+			say("shotglass: " + r.Host + ": making its symbol file")
+			m, err = s.write(ctx, r.Image.Location)
+		}
 		switch {
 		case ctx.Err() != nil:
 			err = context.Cause(ctx)
@@ -191,28 +202,52 @@ func (o *captureOptions) symbols(ctx context.Context, c *console, log *runLog, s
 		}
 		log.Add(audit.Entry{
 			Event: "symbols", Host: r.Host, Location: m.File, Image: r.Image.Name, Notes: m.Notes,
-			Stored:  &audit.Digest{Digest: acquire.Digest{Bytes: m.Bytes, SHA256: m.SHA256}, Complete: true},
-			Message: fmt.Sprintf("%s: its symbol file is %s, of %d bytes, sha256 %s", r.Host, m.File, m.Bytes, m.SHA256),
+			Raw: &audit.Digest{Digest: acquire.Digest{Bytes: m.Bytes, SHA256: m.SHA256}, Complete: true}, Stored: &audit.Digest{Digest: m.stored(), Complete: true},
+			Message: fmt.Sprintf("%s: its symbol file is %s, of %d bytes, sha256 %s", r.Host, m.File, m.stored().Bytes, m.stored().SHA256),
 		})
 		say(fmt.Sprintf("shotglass: %s: symbols for Volatility 3: %s", r.Host, printable(m.File)))
 	}
 	return code
 }
 
-// readSymbols reads whether symbol files are asked for, and refuses what could not give any.
-func (o *captureOptions) readSymbols(ctx *cli.Context) error {
-	if o.Symbols = ctx.Bool("symbols"); !o.Symbols {
-		return nil
+// wantsSymbols reports whether a symbol file is asked for beside a host's image.
+func (o *captureOptions) wantsSymbols(host string) bool {
+	if its, ok := o.symbolsOf[host]; ok {
+		return its
 	}
-	for _, want := range symbolItems {
-		if !slices.ContainsFunc(o.Engine.Collect, func(k live.Kind) bool { return k.Name == want }) {
-			return usagef("--symbols is made of %s, and --collect leaves out %s", strings.Join(symbolItems, ", "), want)
+	return o.Symbols
+}
+
+// readSymbols refuses symbol files of what could not give any, and sees to those of encrypted images.
+func (o *captureOptions) readSymbols(c *console) error {
+	for i := range o.Jobs {
+		j := &o.Jobs[i]
+		if !o.wantsSymbols(hostOf(*j)) {
+			continue
 		}
-	}
-	if len(o.Engine.Recipients) > 0 {
-		return usagef("--symbols: what is collected is encrypted, and cannot be read here again").fix("where the key is: shotglass symbols --identity KEY IMAGE")
+		kinds := o.Engine.Collect
+		if j.Collect != nil {
+			kinds = j.Collect
+		}
+		for _, want := range symbolItems {
+			if !slices.ContainsFunc(kinds, func(k live.Kind) bool { return k.Name == want }) {
+				return usagef("%s: --symbols is made of %s, and --collect leaves out %s", hostOf(*j), strings.Join(symbolItems, ", "), want)
+			}
+		}
+		if o.sealed == nil {
+			o.sealed = newSealedSymbols(o.symbolMaker(c))
+			o.Engine.Sealed = o.sealed.keep
+		}
+		o.sealed.hook(j)
 	}
 	return nil
+}
+
+// symbolMaker makes the symbol files of a capture.
+func (o *captureOptions) symbolMaker(c *console) *imageSymbols {
+	access := o.terms
+	access.Spill = ""
+	return &imageSymbols{c: c, access: access, most: maxBesideCapture}
 }
 
 // symbolItems are what --symbols wants of --collect.

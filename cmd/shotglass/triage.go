@@ -40,7 +40,7 @@ func triageCommand(c *console) *cli.Command {
 			&cli.StringFlag{Name: "signers", TakesFile: true, EnvVars: env("SIGNERS"), Usage: "`FILE` of allowed signers: the image must be signed by one of them"},
 			&cli.BoolFlag{Name: "unverified", Usage: "do not verify the image before; the result says so", DisableDefaultText: true},
 			&cli.StringFlag{Name: "volatility", TakesFile: true, EnvVars: env("VOLATILITY"), Usage: "Volatility 3's `PROGRAM` (default: vol in PATH)"},
-			&cli.StringFlag{Name: "symbols", Aliases: []string{"s"}, TakesFile: true, EnvVars: env("SYMBOLS"), Usage: "`DIR` with symbol files, or one such file, in place of what was collected"},
+			&cli.StringFlag{Name: "symbols", Aliases: []string{"s"}, TakesFile: true, EnvVars: env("SYMBOLS"), Usage: "`DIR` with symbol files, or one such file, which may be encrypted with age, in place of what was collected"},
 			&cli.BoolFlag{Name: "unpack", Usage: "unpack the image for the time of the run, in place of reading it where it lies: takes its whole size on disk", DisableDefaultText: true},
 			&cli.StringSliceFlag{Name: "plugin", Usage: "run this plugin, `NAME`, in place of the usual ones; may be repeated"},
 			&cli.IntFlag{Name: "parallel", Usage: "run `N` plugins at once; each takes up to 2 GB of memory", DefaultText: "half of the cores"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -80,7 +81,17 @@ func (t *triageRun) load(ctx context.Context, scratch string, rep *triage.Report
 		return t.given(folder)
 	}
 	if content["sys/kernel/btf/vmlinux"] == nil {
-		return &hinted{errors.New("there are no symbols: no BTF was collected beside the image"), "make a symbol file (shotglass symbols, or dwarf2json from debug symbols), and give it with --symbols"}
+		data, err := besideSymbols(ctx, t.name, t.access, t.ids)
+		if err == nil {
+			t.c.warn("no BTF was collected beside the image: taking the symbol file that lies there, which no manifest vouches for")
+			rep.Symbols = "the symbol file beside the image, for which no manifest vouches"
+			t.o.Symbols = folder
+			return saveSymbols(folder, data)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("the symbol file beside the image: %w", err)
+		}
+		return &hinted{errors.New("there are no symbols: no BTF was collected beside the image, and no symbol file lies there"), "make a symbol file (shotglass symbols, or dwarf2json from debug symbols), and give it with --symbols"}
 	}
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		return err
@@ -113,22 +124,31 @@ func (t *triageRun) given(folder string) error {
 		t.o.Symbols = t.symbols
 		return nil
 	}
-	if err := os.Mkdir(folder, 0o700); err != nil {
-		return err
-	}
 	in, err := os.Open(t.symbols)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
+	data, err := plainSymbols(in, info.Size(), t.ids)
+	if err != nil {
+		return fmt.Errorf("%s: %w", t.symbols, err)
+	}
 	t.o.Symbols = folder
+	return saveSymbols(folder, data)
+}
+
+// saveSymbols writes a symbol file into a new folder, by the name that Volatility wants for how it is compressed.
+func saveSymbols(folder string, data []byte) error {
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		return err
+	}
 	ext := ".json"
-	for _, x := range []string{".xz", ".gz", ".bz2"} {
-		if strings.HasSuffix(t.symbols, x) {
+	for magic, x := range map[string]string{"\xfd7zXZ": ".xz", "\x1f\x8b": ".gz", "BZh": ".bz2"} {
+		if bytes.HasPrefix(data, []byte(magic)) {
 			ext += x
 		}
 	}
-	return save(filepath.Join(folder, "kernel"+ext), in)
+	return save(filepath.Join(folder, "kernel"+ext), bytes.NewReader(data))
 }
 
 func save(name string, r io.Reader) error {

@@ -89,7 +89,7 @@ _shotglass() {
 			'--compress-on-target[let the target compress what it sends, with what it has\: off|auto|zstd|lz4|gzip. For slow links\: it takes CPU time of the target and starts processes there]:value: ' \
 			'--swap[read the host’s swap areas, too, after its memory\: each becomes a file beside the image, in the same manifest]' \
 			'--collect[take this from the host beside its memory, for the analysis\: LIST of names with commas, or state (processes, sockets, ...), kernel (BTF, kallsyms, ...), all, none. Each item is optional, and none fails a capture; plan shows what each costs]:value: ' \
-			'--symbols[once the last host is done, make a symbol file for Volatility 3 beside each image, of what --collect took\: IMAGE.isf.json.xz. 2 seconds and 100 MB of memory for each, one after the other]' \
+			'--symbols[make a symbol file for Volatility 3 beside each image, of what --collect took\: IMAGE.isf.json.xz, once the last host is done; with --recipient IMAGE.isf.json.xz.age, encrypted, once its host is. 2 seconds and 100 MB of memory for each, one after the other]' \
 			'--accept-unreadable[call an image complete although /proc/kcore did not give, or AVML left out, up to N of its pages, which are zeros in it. The manifest lists them]:value: ' \
 			'--avml[AVML’s program for Linux, version 0.20 or so\: FILE; auto takes it last of all]:file:_files' \
 			'*--avml-sha256[it has this digest]:value: ' \
@@ -227,7 +227,7 @@ _shotglass() {
 			'--compress-on-target[let the target compress what it sends, with what it has\: off|auto|zstd|lz4|gzip. For slow links\: it takes CPU time of the target and starts processes there]:value: ' \
 			'--swap[read the host’s swap areas, too, after its memory\: each becomes a file beside the image, in the same manifest]' \
 			'--collect[take this from the host beside its memory, for the analysis\: LIST of names with commas, or state (processes, sockets, ...), kernel (BTF, kallsyms, ...), all, none. Each item is optional, and none fails a capture; plan shows what each costs]:value: ' \
-			'--symbols[once the last host is done, make a symbol file for Volatility 3 beside each image, of what --collect took\: IMAGE.isf.json.xz. 2 seconds and 100 MB of memory for each, one after the other]' \
+			'--symbols[make a symbol file for Volatility 3 beside each image, of what --collect took\: IMAGE.isf.json.xz, once the last host is done; with --recipient IMAGE.isf.json.xz.age, encrypted, once its host is. 2 seconds and 100 MB of memory for each, one after the other]' \
 			'--accept-unreadable[call an image complete although /proc/kcore did not give, or AVML left out, up to N of its pages, which are zeros in it. The manifest lists them]:value: ' \
 			'--avml[AVML’s program for Linux, version 0.20 or so\: FILE; auto takes it last of all]:file:_files' \
 			'*--avml-sha256[it has this digest]:value: ' \
@@ -516,8 +516,8 @@ _shotglass() {
 			'--signers[FILE of allowed signers\: the image must be signed by one of them]:file:_files' \
 			'--unverified[do not verify the image before; the result says so]' \
 			'--volatility[Volatility 3’s PROGRAM (default\: vol in PATH)]:file:_files' \
-			'--symbols[DIR with symbol files, or one such file, in place of what was collected]:file:_files' \
-			'-s[DIR with symbol files, or one such file, in place of what was collected]:file:_files' \
+			'--symbols[DIR with symbol files, or one such file, which may be encrypted with age, in place of what was collected]:file:_files' \
+			'-s[DIR with symbol files, or one such file, which may be encrypted with age, in place of what was collected]:file:_files' \
 			'--unpack[unpack the image for the time of the run, in place of reading it where it lies\: takes its whole size on disk]' \
 			'*--plugin[run this plugin, NAME, in place of the usual ones; may be repeated]:value: ' \
 			'--parallel[run N plugins at once; each takes up to 2 GB of memory]:value: ' \
