@@ -183,7 +183,7 @@ func (g *gathering) run(ctx context.Context, free func()) {
 	if who, err := accounts.Caller(limited); err == nil {
 		g.about.Caller = who.ARN
 	}
-	t := containment.Target{Kind: containment.Instance, Partition: containment.PartitionOf(g.about.Instance.Region), Account: g.about.Instance.Account, Region: g.about.Instance.Region, Name: g.about.Instance.ID}
+	t := g.target()
 	tool := &cloudevidence.Gatherer{Config: accounts.Config, Since: g.since, Pages: g.pages, Slow: g.all.slow}
 	rec := &cloudevidence.Record{About: g.about, Begun: time.Now().UTC()}
 	for _, k := range g.kinds {

@@ -18,6 +18,9 @@ import (
 const planText = `Connects to each host, reads facts about it and says how its memory would be captured. Nothing is written there, and nothing is left
 here: that the folder or bucket takes evidence is proven by a trial that is taken back. It takes the flags of capture; a signing key is needed only to say whose images --resume keeps.
 
+With --gather it says what would be taken of each instance from AWS, of which volumes snapshots would be made, and which permissions are missing for it: by dry runs where EC2
+has them.
+
 Of several hosts it says what keeps which from being captured, the most first, each with what to do: a fire drill. For instances that nobody gets
 into it asks EC2 and Systems Manager which other ways there are.`
 
@@ -77,12 +80,16 @@ func planHosts(ctx context.Context, c *console, o *captureOptions, page string) 
 	if err := tellTotals(c, plan); err != nil {
 		return err
 	}
+	gathers, err := o.gather.preview(sctx)
+	if err != nil {
+		return err
+	}
 	ferr := o.follow.plan(sctx, c.line, plan.Steps)
 	d := drillOf(plan.Steps, o)
 	if page != "" {
 		ferr = cmp.Or(ferr, writeSheet(sctx, page, d.sheet(o, time.Now())))
 	}
-	err = printPlan(c, plan, o, d, ferr)
+	err = printPlan(c, plan, o, d, gathers, ferr)
 	if ferr != nil {
 		return ferr
 	}
@@ -93,7 +100,7 @@ func planHosts(ctx context.Context, c *console, o *captureOptions, page string) 
 }
 
 // printPlan prints the plan, and returns its exit code as an error. ferr is what the program will end with all the same.
-func printPlan(c *console, plan *acquire.Plan, o *captureOptions, d *drill, ferr error) error {
+func printPlan(c *console, plan *acquire.Plan, o *captureOptions, d *drill, gathers []gatherPlan, ferr error) error {
 	failed, steps := 0, plan.Steps
 	for i, s := range steps {
 		if s.Err != nil && s.Prior == nil {
@@ -123,7 +130,11 @@ func printPlan(c *console, plan *acquire.Plan, o *captureOptions, d *drill, ferr
 	if !c.json && len(steps) > 1 {
 		fmt.Fprintf(c, "\n%s\n", printable(totalsLine(plan.Totals())))
 	}
-	code := o.planCode(len(steps), failed)
+	lacking, err := tellGathers(c, gathers)
+	if err != nil {
+		return err
+	}
+	code := worse(o.planCode(len(steps), failed), lacking)
 	if c.json {
 		for _, g := range d.groups {
 			if err := c.message("plan_obstacle", g); err != nil {

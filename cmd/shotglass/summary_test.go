@@ -198,7 +198,7 @@ func TestPlanSummaryCode(t *testing.T) {
 		c := newConsole(nil, &out, io.Discard)
 		c.json = true
 		steps := []*acquire.Step{{Host: "web1", Source: "lime", Facts: &acquire.Facts{}}}
-		if err := printPlan(c, &acquire.Plan{Steps: steps}, &captureOptions{}, &drill{}, tt.ferr); err != nil {
+		if err := printPlan(c, &acquire.Plan{Steps: steps}, &captureOptions{}, &drill{}, nil, tt.ferr); err != nil {
 			t.Error(err)
 		}
 		if lines := strings.Split(strings.TrimSpace(out.String()), "\n"); !strings.Contains(lines[len(lines)-1], tt.want) {
