@@ -23,6 +23,10 @@ type Posture struct {
 	Recorders        []Recorder                   // of AWS Config
 	QueryLogs        map[string]string            // of the resolver: "ACTIVE", "FAILED", by VPC
 	Firewalls        map[string]string            // of the resolver: "COMPLETE", "UPDATING", by VPC
+	Clusters         map[string][]string          // of EKS: the kinds of its logs that are on
+	NetworkFirewalls map[string][]string          // the kinds of their logs that go somewhere: "FLOW", "ALERT"
+	WebACLs          map[string]bool              // of WAF: whether they are logged
+	GlobalWebACLs    map[string]bool              // those of CloudFront, in us-east-1
 	Balancers        map[string]map[string]string // attributes by the name of an application load balancer
 }
 

@@ -68,6 +68,12 @@ var faults = []fault{
 	{"dns-firewall", "it has none", func(w *world) { w.here.Posture.Firewalls = nil }},
 	{"dns-firewall", "UPDATING", func(w *world) { w.here.Posture.Firewalls[vpc] = "UPDATING" }},
 	{"balancer-logs", "off", func(w *world) { w.here.Posture.Balancers["front"]["access_logs.s3.enabled"] = "false" }},
+	{"eks-logs", "off: audit, authenticator", func(w *world) { w.here.Posture.Clusters["test"] = []string{"api", "scheduler"} }},
+	{"eks-logs", "off: api, audit, authenticator", func(w *world) { w.here.Posture.Clusters["test"] = nil }},
+	{"firewall-logs", "off: FLOW", func(w *world) { w.here.Posture.NetworkFirewalls["inner"] = []string{"ALERT", "TLS"} }},
+	{"firewall-logs", "off: FLOW, ALERT", func(w *world) { w.here.Posture.NetworkFirewalls["edge"] = nil }},
+	{"waf-logs", "off", func(w *world) { w.here.Posture.WebACLs["side"] = false }},
+	{"waf-logs", "off", func(w *world) { w.us.Posture.GlobalWebACLs["cdn"] = false }},
 	{"guardduty", "there is no detector", func(w *world) { w.us.Posture.Detectors = nil }},
 	{"guardduty", "it is suspended", func(w *world) { w.us.Posture.Detectors["d1"] = "DISABLED" }},
 	{"guardduty-features", "off: RUNTIME_MONITORING, S3_DATA_EVENTS", func(w *world) {

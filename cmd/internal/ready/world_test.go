@@ -102,6 +102,9 @@ func newWorld(t *testing.T) *world {
 	p.FlowLogs = []awsfake.FlowLog{{ID: "fl-1", On: vpc, Traffic: "ALL"}}
 	p.QueryLogs, p.Firewalls = map[string]string{vpc: "ACTIVE"}, map[string]string{vpc: "COMPLETE"}
 	p.Balancers = map[string]map[string]string{"front": {"access_logs.s3.enabled": "true", "access_logs.s3.bucket": "logs"}}
+	p.Clusters = map[string][]string{"prod": {"api", "audit", "authenticator"}, "test": {"api", "audit", "authenticator", "scheduler"}}
+	p.NetworkFirewalls = map[string][]string{"edge": {"FLOW", "ALERT"}, "inner": {"ALERT", "FLOW", "TLS"}}
+	p.WebACLs, w.us.Posture.GlobalWebACLs = map[string]bool{"front": true, "side": true}, map[string]bool{"cdn": true}
 	p.Keys = map[string]awsfake.KMSKey{ownKey: {Manager: "CUSTOMER"}}
 	p.VolumeKeys = map[string]string{w.web.Devices[0].Volume: ownKey}
 	w.iam.Quotas["AccountMFAEnabled"], w.iam.Quotas["AccountAccessKeysPresent"] = 1, 0
