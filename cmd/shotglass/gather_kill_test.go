@@ -134,6 +134,8 @@ func TestGatherKilledBetweenItems(t *testing.T) {
 	if len(seen) < 3 {
 		t.Errorf("killed at %v", seen)
 	}
+	page := g.page(exitMismatch, "--signers", g.signers, g.out)
+	g.has("the page", page, "What AWS had of i-00000001", "the run that began this has not recorded what came of it", "missing: trail: it was not stored")
 	before := g.folder()
 	for time.Now().UTC().Format("-20060102T150405Z") <= filepath.Base(g.files(cloudevidence.BegunSuffix)[0])[len("i-00000001"):][:17] {
 		time.Sleep(50 * time.Millisecond) // a run of the same second counts as this one

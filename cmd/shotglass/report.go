@@ -190,8 +190,14 @@ func reportFiles(ctx context.Context, name string, access s3.Options) (files, re
 	if err != nil {
 		return nil, nil, err
 	}
+	there := map[string]bool{}
+	for _, l := range list.Objects {
+		there[l.Name] = true
+	}
 	for _, l := range list.Objects {
 		switch {
+		case strings.HasSuffix(l.Name, cloudevidence.BegunSuffix) && !there[cloudevidence.RecordOf(l.Name)]: // its run was ended before the record
+			records = append(records, file(l.Name))
 		case report.Belongs(l.Name):
 			files = append(files, file(l.Name))
 		case strings.HasSuffix(l.Name, recordSuffix), strings.HasSuffix(l.Name, keySuffix), strings.HasSuffix(l.Name, cloudevidence.Suffix):

@@ -15,7 +15,7 @@ import (
 // readGathered reads the record of what AWS has of an instance for a report, and that of its snapshots, and checks both. The archives are read with
 // --verify alone.
 func readGathered(ctx context.Context, f report.File, o report.Options) ([]*report.Inquiry, error) {
-	v, err := cloudevidence.Verify(ctx, f.Where, f.Name, cloudevidence.VerifyOptions{Signers: o.Signers, At: o.At, RecordsOnly: !o.ReRead})
+	v, err := cloudevidence.Verify(ctx, f.Where, cloudevidence.RecordOf(f.Name), cloudevidence.VerifyOptions{Signers: o.Signers, At: o.At, RecordsOnly: !o.ReRead})
 	if err != nil {
 		return nil, err
 	}

@@ -72,9 +72,7 @@ func (r *run) where(ctx context.Context, account string) []inventory.Place {
 		f.Regions = []string{"all"}
 	}
 	var list []inventory.Place
-	if err := r.enter(account); err != nil {
-		r.gap(inventory.Place{Account: account}, "events", err.Error())
-	} else {
+	if r.enter(account) == nil { // look names those whose events are missed
 		var gaps []inventory.Gap
 		list, gaps = f.Where(ctx, account)
 		for _, g := range gaps {
@@ -123,6 +121,9 @@ func (r *run) look(ctx context.Context, level []*Subject) {
 	}
 	var tasks []task
 	for _, s := range level {
+		if err := r.enter(s.Account); err != nil {
+			r.gap(inventory.Place{Account: s.Account}, "events of "+s.Label(), err.Error())
+		}
 		for _, p := range r.where(ctx, s.Account) {
 			for _, q := range s.questions() {
 				tasks = append(tasks, task{s, p, q})

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/shotglass-ir/shotglass/cmd/internal/keytrail"
+	"github.com/shotglass-ir/shotglass/containment/awsfake"
 )
 
 // made are the identities that would be contained.
@@ -125,6 +126,44 @@ func TestNotDropped(t *testing.T) {
 	}
 }
 
+// A chain of roles over three accounts is followed as far as the accounts may be entered; where it goes on beyond that, the session that does is named.
+func TestChainOverAccounts(t *testing.T) {
+	const third = "777788889999"
+	w := newWorld(t)
+	w.cloud.AddRole("arn:aws:iam::"+third+":role/responder", awsfake.Trust{Principals: []string{responder}})
+	w.cloud.Account(third).Region("us-east-1")
+	give := func(key string) string { return `{"credentials":{"accessKeyId":"` + key + `"}}` }
+	w.did(own, "us-east-1", 1, w.thief(), "sts", "AssumeRole", `{"roleArn":"`+arnOf(other, "role/deploy")+`"}`, give(asia1))
+	w.did(other, "us-east-1", 2, asia1+" arn:aws:sts::"+other+":assumed-role/deploy/x", "sts", "AssumeRole", `{"roleArn":"`+arnOf(third, "role/prod")+`"}`, give(asia2))
+	w.did(third, "us-east-1", 3, asia2+" arn:aws:sts::"+third+":assumed-role/prod/y", "iam", "CreateUser", `{"userName":"backdoor"}`, `{"user":{"arn":"`+arnOf(third, "user/backdoor")+`"}}`)
+	w.did(third, "us-east-1", 4, akia2+" "+arnOf(third, "user/backdoor"), "cloudtrail", "StopLogging", "", "")
+	for n, accounts := range [][]string{{own}, {own, other}, {own, other, third}} {
+		tr := w.tracer()
+		tr.Accounts = accounts
+		f := w.trace(tr, w.key)
+		followed := []string{w.key, asia1 + " by AssumeRole of " + w.key, asia2 + " by AssumeRole of " + asia1, "user/backdoor of " + third + " by CreateUser of " + asia2}[:n+2]
+		if diff := cmp.Diff(followed, labels(f)); diff != "" {
+			t.Error(n, diff)
+		}
+		lost := [][]string{{"events of " + asia1 + " in account " + other + ": account " + other + " is not entered"}, {"events of " + asia2 + " in account " + third + ": account " + third + " is not entered"}, nil}[n]
+		g := gaps(f)
+		if len(g) != len(lost) || len(g) > 0 && !strings.HasPrefix(g[0], lost[0]) {
+			t.Errorf("%d: %q", n, g)
+		}
+		var made []string
+		list, _ := f.Made()
+		for _, m := range list {
+			made = append(made, m.ARN())
+		}
+		if diff := cmp.Diff([]string{arnOf(other, "role/deploy"), arnOf(third, "role/prod"), arnOf(third, "user/backdoor")}[:n+1], made); diff != "" {
+			t.Error(n, diff)
+		}
+		if f.Use.Events != n+1+n/2 {
+			t.Errorf("%d: %d events", n, f.Use.Events)
+		}
+	}
+}
+
 // No role is assumed in an account that only the events name.
 func TestAccountOfEvents(t *testing.T) {
 	w := newWorld(t)
@@ -133,7 +172,7 @@ func TestAccountOfEvents(t *testing.T) {
 	tr := w.tracer()
 	tr.Accounts = nil
 	f := w.trace(tr, w.key)
-	if g := gaps(f); len(g) != 1 || !strings.Contains(g[0], "account "+other+" is not entered") || f.Use.Events != 2 {
+	if g := gaps(f); len(g) != 1 || !strings.HasPrefix(g[0], "events of "+asia1+" in account "+other+": account "+other+" is not entered") || f.Use.Events != 2 {
 		t.Errorf("%d events, %q", f.Use.Events, g)
 	}
 	for _, c := range w.cloud.Calls() {
