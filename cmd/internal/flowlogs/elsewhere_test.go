@@ -19,7 +19,12 @@ func TestTransit(t *testing.T) {
 		want []string
 	}{
 		"whole": {func(w *world) { w.log(vpcLog("fl-1"), w.at(w.eni, "192.0.2.1", "10.0.0.1", 10, at)) }, nil},
-		"none":  {func(*world) {}, []string{"there is no flow log of vpc-00000001", "fl-9 was not read: it is of the transit gateway or attachment tgw-1 and goes to transit", "vpc-00000001 is attached to the transit gateway tgw-2 of account 444455556666"}},
+		"interface": {func(w *world) {
+			l := vpcLog("fl-1")
+			l.On = w.eni
+			w.log(l, w.at(w.eni, "192.0.2.1", "10.0.0.1", 10, at))
+		}, nil},
+		"none": {func(*world) {}, []string{"there is no flow log of vpc-00000001", "fl-9 was not read: it is of the transit gateway or attachment tgw-1 and goes to transit", "vpc-00000001 is attached to the transit gateway tgw-2 of account 444455556666"}},
 		"lossy": {func(w *world) {
 			w.log(vpcLog("fl-1"), "2 "+own+" eni-x - - - - - - - 1795312800 1795312860 - SKIPDATA")
 		}, []string{"fl-1: of 1 lines 1 are SKIPDATA", "fl-9 was not read", "tgw-2 of account"}},

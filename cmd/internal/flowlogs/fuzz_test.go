@@ -18,6 +18,7 @@ import (
 func FuzzLine(f *testing.F) {
 	f.Add(DefaultFormat, "2 1 eni-x 198.51.100.7 10.0.0.1 5 22 6 1 10 1 2 ACCEPT OK")
 	f.Add("${pkt-srcaddr} ${pkt-dstaddr}", "fe80::1%eth0 10.0.0.1")
+	f.Add("${srcaddr} ${dstaddr} ${pkt-srcaddr} ${pkt-dstaddr}", "192.0.2.1 10.0.0.1 192.0.2.1 192.0.2.2")
 	f.Fuzz(func(t *testing.T, text, line string) {
 		form := parseFormat(text)
 		if form == nil {

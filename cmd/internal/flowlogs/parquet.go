@@ -43,13 +43,7 @@ func (w *work) readParquet(ctx context.Context, s *scan, o *object) error {
 	}
 	t := w.tally(s, form)
 	t.own = true
-	rows := 0
-	if err := f.Read(columns, func(words [][]byte) error {
-		if rows++; rows%1024 == 0 && ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		return t.row(words)
-	}); err != nil {
+	if err := f.Read(ctx, columns, t.row); err != nil {
 		return err
 	}
 	return t.flush()

@@ -123,11 +123,11 @@ const maxBytes = 1 << 40
 // addresses are those that were read: a log has few, very often.
 type addresses map[string]netip.Addr
 
-// maxAddresses bounds what is kept of them.
-const maxAddresses = 1 << 14
+// maxAddresses bounds what is kept of them, maxAddress the text of one.
+const maxAddresses, maxAddress = 1 << 14, len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255")
 
 func (a addresses) of(word []byte) netip.Addr {
-	if word == nil {
+	if len(word) == 0 || len(word) > maxAddress {
 		return netip.Addr{}
 	}
 	if have, ok := a[string(word)]; ok {

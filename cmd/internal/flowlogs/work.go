@@ -130,9 +130,15 @@ func (w *work) tellOther(s *scan) {
 	}
 }
 
-// told reports whether a log that was read whole has all traffic of the VPC.
+// told reports whether logs that were read whole have all traffic of the instance: that of its VPC, those of all its subnets, or of all its interfaces.
 func (w *work) told() bool {
-	return slices.ContainsFunc(w.scans, func(s *scan) bool { return s.whole && s.On == w.i.VPC })
+	whole := func(on string) bool {
+		return slices.ContainsFunc(w.scans, func(s *scan) bool { return s.whole && s.On == on })
+	}
+	all := func(on []string) bool {
+		return len(on) > 0 && !slices.ContainsFunc(on, func(on string) bool { return !whole(on) })
+	}
+	return whole(w.i.VPC) || all(w.i.Subnets) || all(w.i.Interfaces)
 }
 
 // finish adds the logs up. Those of the VPC, its subnets and its interfaces record the same flows, as do two of one thing; those of two subnets, or two interfaces, do not.

@@ -20,7 +20,7 @@ func readBounded(t *testing.T, b []byte) {
 	f, err := Open(bytes.NewReader(b), int64(len(b)))
 	if err == nil {
 		names := f.Columns()
-		err = f.Read(names[:min(len(names), 20)], func(values [][]byte) error {
+		err = f.Read(t.Context(), names[:min(len(names), 20)], func(values [][]byte) error {
 			for _, v := range values {
 				if len(v) > maxValue {
 					t.Fatalf("a value of %d bytes", len(v))

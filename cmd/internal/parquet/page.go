@@ -3,6 +3,7 @@ package parquet
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -135,6 +136,9 @@ func (f *File) pages(c chunk) (*pager, error) {
 func (p *pager) next(into []byte) (h head, data []byte, err error) {
 	if p.left <= 0 {
 		return h, into, errNoMore
+	}
+	if p.f.ctx.Err() != nil {
+		return h, into, context.Cause(p.f.ctx)
 	}
 	peeked, err := p.b.Peek(int(min(p.left, minBuffer)))
 	if err != nil {

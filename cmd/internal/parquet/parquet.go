@@ -8,6 +8,7 @@
 package parquet
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -32,8 +33,9 @@ type File struct {
 	size    int64
 	columns []column
 	groups  []group
-	held    int    // bytes of pages and dictionaries that are held
-	packed  []byte // a page as it is stored, until it is unpacked
+	held    int             // bytes of pages and dictionaries that are held
+	ctx     context.Context // of the reading
+	packed  []byte          // a page as it is stored, until it is unpacked
 }
 
 // Open reads the description of a file of size bytes. r is read in ranges, and only of the columns that are asked for.
@@ -54,8 +56,9 @@ func (f *File) Columns() (names []string) {
 }
 
 // Read calls row for each row with the values of the named columns, numbers as decimal text, nil where there is none. They hold until row
-// returns. An error of row ends the reading and is returned.
-func (f *File) Read(names []string, row func(values [][]byte) error) error {
+// returns. An error of row ends the reading and is returned, as does the end of ctx: a small file may unpack to more than anybody waits for.
+func (f *File) Read(ctx context.Context, names []string, row func(values [][]byte) error) error {
+	f.ctx = ctx
 	for _, g := range f.groups {
 		if err := f.readGroup(g, names, row); err != nil {
 			return err
@@ -79,7 +82,10 @@ func (f *File) readGroup(g group, names []string, row func([][]byte) error) erro
 		}
 	}
 	values := make([][]byte, len(names))
-	for range g.rows {
+	for n := range g.rows {
+		if n%1024 == 0 && f.ctx.Err() != nil {
+			return context.Cause(f.ctx)
+		}
 		for i, r := range readers {
 			var err error
 			if values[i], err = r.next(); err != nil {

@@ -2,6 +2,7 @@ package parquet
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"os"
@@ -31,7 +32,7 @@ func lines(b []byte, names ...string) (list []string, err error) {
 		names = f.Columns()
 		list = append(list, strings.ReplaceAll(strings.Join(names, " "), "_", "-"))
 	}
-	err = f.Read(names, func(values [][]byte) error {
+	err = f.Read(context.Background(), names, func(values [][]byte) error {
 		var words []string
 		for _, v := range values {
 			if v == nil {
@@ -127,8 +128,29 @@ func TestStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := 0
-	if err := f.Read([]string{"bytes"}, func([][]byte) error { n++; return stop }); !errors.Is(err, stop) || n != 1 {
+	if err := f.Read(t.Context(), []string{"bytes"}, func([][]byte) error { n++; return stop }); !errors.Is(err, stop) || n != 1 {
 		t.Error(n, err)
+	}
+}
+
+// Pages without values may go on for ever: the end of ctx ends them.
+func TestCancelled(t *testing.T) {
+	b := load(t, "none.parquet")
+	f, err := Open(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := errors.New("the end")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	rows := 0
+	err = f.Read(ctx, []string{"bytes"}, func([][]byte) error {
+		if rows++; rows == 5 {
+			cancel(end)
+		}
+		return nil
+	})
+	if !errors.Is(err, end) || rows > 70 { // the first row group has as many, in one page
+		t.Error(rows, err)
 	}
 }
 
@@ -151,7 +173,7 @@ func TestRanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	footer, rows := r.read, 0
-	if err := f.Read([]string{"srcport", "bytes"}, func([][]byte) error { rows++; return nil }); err != nil || rows != 300 {
+	if err := f.Read(t.Context(), []string{"srcport", "bytes"}, func([][]byte) error { rows++; return nil }); err != nil || rows != 300 {
 		t.Fatal(rows, err)
 	}
 	if got := r.read - footer; got > len(r.b)/4 || got == 0 {
