@@ -60,6 +60,10 @@ func (r *reader) fetch(f *filling) error {
 func (r *reader) get(ctx context.Context, st *stretch, f *filling, end int64) error {
 	pinned := st.pinned.Load()
 	err := r.getUncut(ctx, st, f, end, pinned)
+	if expired(err) && r.s.creds.renew(ctx) {
+		r.s.opts.Warn("the credentials had ended; reading goes on with new ones")
+		err = r.getUncut(ctx, st, f, end, pinned)
+	}
 	if pinned || st.version == nil || !errors.Is(err, ErrReplaced) && !errors.Is(err, fs.ErrNotExist) && !denied(err) {
 		return err
 	}
@@ -111,7 +115,7 @@ func (r *reader) getOnce(ctx context.Context, st *stretch, f *filling, end int64
 		in.VersionId = st.version
 	}
 	first := &firstByte{limit: r.quiet()}
-	out, err := r.api.GetObject(ctx, in, first.watch, func(o *s3.Options) { o.Retryer = r.s.retryer(0, r.pause()) })
+	out, err := r.api.GetObject(ctx, in, first.watch, r.s.creds.use, func(o *s3.Options) { o.Retryer = r.s.retryer(0, r.pause()) })
 	if err != nil {
 		if within.Err() != nil && first.last != nil {
 			err = first.last

@@ -158,8 +158,9 @@ func (o Options) withDefaults() Options {
 
 // Sink is a prefix in a bucket.
 type Sink struct {
-	opts Options
-	cfg  aws.Config
+	opts  Options
+	cfg   aws.Config
+	creds *renewable // of reading
 
 	ready sync.Mutex // guards the next two
 	api   *s3.Client
@@ -202,7 +203,11 @@ func New(ctx context.Context, opts Options) (*Sink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("AWS configuration: %w", err)
 	}
-	return &Sink{opts: opts, cfg: cfg, taken: make(map[string]bool)}, nil
+	creds := &renewable{now: cfg.Credentials, load: func(ctx context.Context) (aws.CredentialsProvider, error) {
+		again, err := opts.config(ctx)
+		return again.Credentials, err
+	}}
+	return &Sink{opts: opts, cfg: cfg, creds: creds, taken: make(map[string]bool)}, nil
 }
 
 // String returns s3://bucket/prefix/.
