@@ -29,6 +29,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	enterNetwork()
 	code, err := func() (int, error) {
 		dir, err := os.MkdirTemp("", "shotglass-e2e-")
 		if err != nil {
@@ -167,27 +168,39 @@ func (b *lockedBuffer) String() string {
 // start runs the program with args; env are more variables.
 func start(t *testing.T, env []string, args ...string) *run {
 	t.Helper()
-	r := &run{t: t, done: make(chan struct{})}
-	r.cmd = exec.Command(program, args...)
-	// What is collected beside an image takes the emulated guests seconds each time: a few tests ask for it.
-	r.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "SHOTGLASS_COLLECT=none"}, env...)
-	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, &r.stderr
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := r.cmd.Start(); err != nil {
+	r, err := begin(t, exec.Command(program, args...), env)
+	if err != nil {
 		t.Fatal(err)
 	}
+	return r
+}
+
+// begin starts cmd, which is the program or becomes it, and ends it with the test.
+func begin(t *testing.T, cmd *exec.Cmd, env []string) (*run, error) {
+	t.Helper()
+	r := &run{t: t, cmd: cmd, done: make(chan struct{})}
+	// What is collected beside an image takes the emulated guests seconds each time: a few tests ask for it.
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "SHOTGLASS_COLLECT=none"}, env...)
+	cmd.Stdout, cmd.Stderr = &r.stdout, &r.stderr
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = new(syscall.SysProcAttr)
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
 	go func() {
-		r.err = r.cmd.Wait()
+		r.err = cmd.Wait()
 		close(r.done)
 	}()
 	t.Cleanup(func() {
-		r.cmd.Process.Kill()
+		cmd.Process.Kill()
 		<-r.done
 		if t.Failed() {
-			t.Logf("shotglass %s\nstdout:\n%s\nstderr:\n%s", strings.Join(args, " "), r.stdout.String(), r.stderr.String())
+			t.Logf("shotglass %s\nstdout:\n%s\nstderr:\n%s", strings.Join(cmd.Args[1:], " "), r.stdout.String(), r.stderr.String())
 		}
 	})
-	return r
+	return r, nil
 }
 
 // code waits for the program's end and returns its exit code.

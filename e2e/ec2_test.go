@@ -9,10 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -73,9 +73,13 @@ func (f *connectFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		io.WriteString(w, `{"__type":"AccessDeniedException","message":"not here"}`)
 		return
-	case form.Get("Action") == "DescribeSecondaryInterfaces": // moto fails, and each caller tries eight times
+	case form.Get("Action") == "DescribeSecondaryInterfaces", form.Get("Action") == "DescribeInstanceConnectEndpoints": // moto fails, and each caller tries eight times
 		w.Header().Set("Content-Type", "text/xml")
-		io.WriteString(w, `<DescribeSecondaryInterfacesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><secondaryInterfaceSet/></DescribeSecondaryInterfacesResponse>`)
+		fmt.Fprintf(w, `<%[1]sResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"/>`, form.Get("Action"))
+		return
+	case target == "DescribeInstanceInformation": // so it does here
+		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+		io.WriteString(w, `{"InstanceInformationList": []}`)
 		return
 	case target == "SendSSHPublicKey":
 		var k pushedKey
@@ -162,7 +166,7 @@ sshd -t && kill -HUP "$(cat /run/sshd.pid)"`)
 }
 
 // instances captures two guests that moto takes for instances, in one command: named by a tag, entered by a pushed key, with the evidence that AWS has of them, and
-// isolated. Their addresses are loopback ones, where what connects is passed on to the guests.
+// isolated. The program runs in a network in which the instances' addresses, those that moto gave them, lead to the guests, and the one of the endpoint to moto.
 func instances(t *testing.T, a, b *rig) {
 	moto, err := parts.StartMoto(t.Context())
 	if err != nil {
@@ -178,22 +182,26 @@ func instances(t *testing.T, a, b *rig) {
 	}
 	api := awsec2.NewFromConfig(moto.Config("eu-west-1"))
 	p := aws.String
-	vpc := got(api.CreateVpc(t.Context(), &awsec2.CreateVpcInput{CidrBlock: p("127.77.0.0/16")}))(t).Vpc.VpcId
-	subnet := got(api.CreateSubnet(t.Context(), &awsec2.CreateSubnetInput{VpcId: vpc, CidrBlock: p("127.77.1.0/24")}))(t).Subnet.SubnetId
-	launch := func(address string) string {
+	vpc := got(api.CreateVpc(t.Context(), &awsec2.CreateVpcInput{CidrBlock: p("10.77.0.0/16")}))(t).Vpc.VpcId
+	subnet := got(api.CreateSubnet(t.Context(), &awsec2.CreateSubnetInput{VpcId: vpc, CidrBlock: p("10.77.1.0/24")}))(t).Subnet.SubnetId
+	launch := func() (id string, sshd netip.AddrPort) {
 		one := int32(1)
-		return *got(api.RunInstances(t.Context(), &awsec2.RunInstancesInput{ImageId: p("ami-785db401"), InstanceType: "m5.large", MinCount: &one, MaxCount: &one, SubnetId: subnet, PrivateIpAddress: &address,
-			TagSpecifications: []ec2types.TagSpecification{{ResourceType: ec2types.ResourceTypeInstance, Tags: []ec2types.Tag{{Key: p("Case"), Value: p("42")}}}}}))(t).Instances[0].InstanceId
+		i := got(api.RunInstances(t.Context(), &awsec2.RunInstancesInput{ImageId: p("ami-785db401"), InstanceType: "m5.large", MinCount: &one, MaxCount: &one, SubnetId: subnet,
+			TagSpecifications: []ec2types.TagSpecification{{ResourceType: ec2types.ResourceTypeInstance, Tags: []ec2types.Tag{{Key: p("Case"), Value: p("42")}}}}}))(t).Instances[0]
+		return *i.InstanceId, netip.AddrPortFrom(netip.MustParseAddr(*i.PrivateIpAddress), 22)
 	}
-	gone := launch("127.77.1.12")
-	got(api.StopInstances(t.Context(), &awsec2.StopInstancesInput{InstanceIds: []string{gone}}))(t)
-	port := "0"
-	ids := []string{}
-	for n, r := range []*rig{a, b} {
-		address := fmt.Sprintf("127.77.1.%d", 10+n)
-		id := launch(address)
-		ids = append(ids, id)
-		port = passOn(t, net.JoinHostPort(address, port), r.guest.Addr())
+	world, addrs, ids := network{}, []string{}, []string{}
+	for _, e := range []string{endpoint, moto.Endpoint} { // that of STS is moto's own
+		e = strings.TrimPrefix(e, "http://")
+		world[netip.MustParseAddrPort(e)] = e
+	}
+	stopped, _ := launch()
+	got(api.StopInstances(t.Context(), &awsec2.StopInstancesInput{InstanceIds: []string{stopped}}))(t)
+	gone, _ := launch()
+	for _, r := range []*rig{a, b} {
+		id, sshd := launch()
+		world[sshd] = r.guest.Addr()
+		ids, addrs = append(ids, id), append(addrs, sshd.String())
 		front.install(r, id)
 	}
 
@@ -203,29 +211,34 @@ func instances(t *testing.T, a, b *rig) {
 		t.Fatal(err)
 	}
 	args := func(command string, more ...string) []string {
-		return append([]string{command, "--ec2", "tag:Case=42", "--ec2-connect", "push", "--user", "ops", "--port", port, "--ssh-config", "none", "--known-hosts", empty,
+		return append([]string{command, "--ec2", "tag:Case=42", "--ec2-connect", "push", "--user", "ops", "--ssh-config", "none", "--known-hosts", empty,
 			"--connect-attempts", "1", "--case", "case-42", "--module", parts.Module, "--module-sha256", sha256File(t, parts.Module)}, more...)
 	}
 	// Without pins the host keys are unknown, and no key is pushed to whoever answers.
-	start(t, env, args("plan")...).want(1, 2*time.Minute, "is unknown")
+	world.start(t, env, args("plan")...).want(1, 2*time.Minute, "is unknown", gone+": ")
 	if len(front.pushed) > 0 {
 		t.Errorf("pushed to a stranger: %+v", front.pushed)
 	}
 	// Who may not push is told so.
 	front.refuse = "SendSSHPublicKey"
-	start(t, env, args("plan", "--ec2-host-keys", "console")...).want(1, 2*time.Minute, "AccessDeniedException", "need ec2-instance-connect:SendSSHPublicKey")
+	world.start(t, env, args("plan", "--ec2-host-keys", "console")...).want(1, 2*time.Minute, "AccessDeniedException", "need ec2-instance-connect:SendSSHPublicKey")
 	front.mu.Lock()
 	front.refuse = ""
 	front.mu.Unlock()
 
-	c := start(t, env, args("capture", "--ec2-host-keys", "console", "-c", defaults, "--contain", "complete", "--watch", "0s", "--gather", "instance,user-data,console,tags,snapshots",
+	// What went after the plan is no reason to leave the others.
+	got(api.TerminateInstances(t.Context(), &awsec2.TerminateInstancesInput{InstanceIds: []string{gone}}))(t)
+
+	c := world.start(t, env, args("capture", "--ec2-host-keys", "console", "-c", defaults, "--contain", "complete", "--watch", "0s", "--gather", "instance,user-data,console,tags,snapshots",
 		"--output", dir, "--journal", filepath.Join(dir, "journals"), "--sign-key", a.signKey(), "--progress", "lines")...)
 	code := c.code(9 * time.Minute)
 	if out := c.stdout.String(); strings.Count(out, "\tcomplete\t") != 2 || code != 0 && code != 5 { // groups of moto's cut nothing here: a flow that lives on is told with 5
 		t.Errorf("exit code %d, stdout:\n%s", code, out)
 	}
-	if !strings.Contains(c.stderr.String(), "left out: "+gone+": it is stopped") {
-		t.Error("the stopped instance is not named")
+	for id, why := range map[string]string{stopped: "it is stopped", gone: "it is terminated"} {
+		if !strings.Contains(c.stderr.String(), "left out: "+id+": "+why) {
+			t.Errorf("%s is not named: %s", id, why)
+		}
 	}
 	a.clean(30 * time.Second)
 	b.clean(30 * time.Second)
@@ -244,7 +257,7 @@ func instances(t *testing.T, a, b *rig) {
 			t.Fatal(err)
 		}
 		in := m.Target.Connection
-		if !m.Complete || in.Auth != "publickey" || in.User != "ops" || in.Addr != fmt.Sprintf("127.77.1.%d:%s", 10+n, port) || !strings.HasPrefix(in.Grant, "EC2 Instance Connect: request ") ||
+		if !m.Complete || in.Auth != "publickey" || in.User != "ops" || in.Addr != addrs[n] || !strings.HasPrefix(in.Grant, "EC2 Instance Connect: request ") ||
 			in.HostKeyTrust != "console output of 2026-11-01T00:00:00Z of "+id || m.Labels["ec2_instance"] != id {
 			t.Errorf("complete %t, %+v, %v", m.Complete, in, m.Labels)
 		}
@@ -292,35 +305,4 @@ func instances(t *testing.T, a, b *rig) {
 		}
 		return err
 	})
-}
-
-// passOn passes on what connects to an address, until the test ends, and returns the port.
-func passOn(t *testing.T, from, to string) (port string) {
-	t.Helper()
-	l, err := net.Listen("tcp", from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	t.Cleanup(func() { l.Close(); wg.Wait() })
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() {
-				defer c.Close()
-				far, err := net.Dial("tcp", to)
-				if err != nil {
-					return
-				}
-				defer far.Close()
-				wg.Go(func() { io.Copy(far, c); far.Close() })
-				io.Copy(c, far)
-			})
-		}
-	})
-	_, port, _ = net.SplitHostPort(l.Addr().String())
-	return port
 }
