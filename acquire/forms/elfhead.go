@@ -34,7 +34,8 @@ type Stretch struct {
 // stretch begin. They lie in the order of the stretches, each at a multiple of 4096, and what lies
 // between them is zero. Segments are addressed by p_paddr. p_vaddr is where the kernel maps all of memory, if direct is
 // the address of that map, otherwise 0. With vmcoreinfo, the text of the kernel's note, debuggers find the rest.
-// Stretches are ascending; one without bytes has no segment.
+// Stretches are ascending; one without bytes has no segment. p_align is 0, as kdump writes it: of a file with another crash
+// thinks that netdump wrote it, and then asks its VMCOREINFO nothing, not even where KASLR put the kernel.
 func ELFHead(machine elf.Machine, stretches []Stretch, vmcoreinfo []byte, direct uint64) (head []byte, places []int64, err error) {
 	if len(stretches) > math.MaxUint16-2 {
 		return nil, nil, fmt.Errorf("%d stretches of memory: an ELF core has %d at most", len(stretches), math.MaxUint16-2)
@@ -59,7 +60,7 @@ func ELFHead(machine elf.Machine, stretches []Stretch, vmcoreinfo []byte, direct
 		}
 		h := elf.Prog64{
 			Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_W | elf.PF_X), Off: uint64(at),
-			Paddr: s.Start, Filesz: uint64(s.Bytes), Memsz: uint64(s.Bytes), Align: elfPage,
+			Paddr: s.Start, Filesz: uint64(s.Bytes), Memsz: uint64(s.Bytes),
 		}
 		if direct != 0 {
 			h.Vaddr = direct + s.Start
