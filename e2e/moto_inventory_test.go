@@ -106,6 +106,7 @@ func TestMotoInventory(t *testing.T) {
 	}
 
 	t.Run("gather", func(t *testing.T) { gatherMoto(t, moto.Config("eu-west-1"), env) })
+	t.Run("flows", func(t *testing.T) { flowsMoto(t, moto.Config("eu-west-1"), env, web[0], db[0]) })
 	t.Run("key", func(t *testing.T) { keyMoto(t, moto.Config("eu-west-1"), env) })
 
 	hosts := filepath.Join(t.TempDir(), "hosts.yml")
