@@ -11,10 +11,17 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	cloudtrailtypes "github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/eks"
+	ekstypes "github.com/aws/aws-sdk-go-v2/service/eks/types"
+	"github.com/aws/aws-sdk-go-v2/service/networkfirewall"
+	firewalltypes "github.com/aws/aws-sdk-go-v2/service/networkfirewall/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/aws-sdk-go-v2/service/wafv2"
+	waftypes "github.com/aws/aws-sdk-go-v2/service/wafv2/types"
 
 	"github.com/shotglass-ir/shotglass/e2e/lab"
 )
@@ -34,6 +41,14 @@ func TestMotoReady(t *testing.T) {
 		got(objects.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name, CreateBucketConfiguration: &s3types.CreateBucketConfiguration{LocationConstraint: "eu-west-1"}}))(t)
 	}
 	web := runMoto(t, cfg, 1, "Env=prod")[0]
+	logs, clusters, firewalls, waf := cloudwatchlogs.NewFromConfig(cfg), eks.NewFromConfig(cfg), networkfirewall.NewFromConfig(cfg), wafv2.NewFromConfig(cfg)
+	got(logs.CreateLogGroup(t.Context(), &cloudwatchlogs.CreateLogGroupInput{LogGroupName: aws.String("app")}))(t)
+	got(logs.PutRetentionPolicy(t.Context(), &cloudwatchlogs.PutRetentionPolicyInput{LogGroupName: aws.String("app"), RetentionInDays: aws.Int32(30)}))(t)
+	got(clusters.CreateCluster(t.Context(), &eks.CreateClusterInput{Name: aws.String("prod"), RoleArn: aws.String("arn:aws:iam::" + lab.MotoAccount + ":role/eks"), ResourcesVpcConfig: &ekstypes.VpcConfigRequest{SubnetIds: []string{*web.SubnetId}}}))(t)
+	edge := *got(firewalls.CreateFirewall(t.Context(), &networkfirewall.CreateFirewallInput{FirewallName: aws.String("edge"), FirewallPolicyArn: aws.String("arn:aws:network-firewall:eu-west-1:" + lab.MotoAccount + ":firewall-policy/p"),
+		VpcId: web.VpcId, SubnetMappings: []firewalltypes.SubnetMapping{{SubnetId: web.SubnetId}}}))(t).Firewall.FirewallArn
+	front := *got(waf.CreateWebACL(t.Context(), &wafv2.CreateWebACLInput{Name: aws.String("front"), Scope: waftypes.ScopeRegional, DefaultAction: &waftypes.DefaultAction{Allow: &waftypes.AllowAction{}},
+		VisibilityConfig: &waftypes.VisibilityConfig{CloudWatchMetricsEnabled: false, MetricName: aws.String("front"), SampledRequestsEnabled: false}}))(t).Summary.ARN
 
 	states := func(code int, checks ...string) map[string]string {
 		t.Helper()
@@ -63,11 +78,13 @@ func TestMotoReady(t *testing.T) {
 			}
 		}
 	}
-	checks := []string{"trail-all-regions", "trail-validation", "s3-versioning", "s3-logging", "s3-public-block", "flow-logs", "ebs-encryption", "root-mfa", "root-keys", "imdsv2", "user-admin"}
+	checks := []string{"trail-all-regions", "trail-validation", "s3-versioning", "s3-logging", "s3-public-block", "flow-logs", "ebs-encryption", "root-mfa", "root-keys", "imdsv2", "user-admin",
+		"log-retention", "eks-logs", "firewall-logs", "waf-logs"}
 	const partial = 3
 	account := lab.MotoAccount
 	before := states(partial, checks...)
-	want(before, "FAIL", "trail-all-regions "+account, "s3-versioning data", "s3-logging data", "s3-public-block data", "flow-logs "+*web.VpcId, "ebs-encryption eu-west-1")
+	want(before, "FAIL", "trail-all-regions "+account, "s3-versioning data", "s3-logging data", "s3-public-block data", "flow-logs "+*web.VpcId, "ebs-encryption eu-west-1",
+		"log-retention app", "eks-logs prod", "firewall-logs "+edge, "waf-logs "+front)
 	want(before, "NOT APPLICABLE", "trail-validation ")
 
 	enabled := s3types.BucketVersioningStatusEnabled
@@ -77,12 +94,22 @@ func TestMotoReady(t *testing.T) {
 	got(network.EnableEbsEncryptionByDefault(t.Context(), &awsec2.EnableEbsEncryptionByDefaultInput{}))(t)
 	got(network.CreateFlowLogs(t.Context(), &awsec2.CreateFlowLogsInput{ResourceIds: []string{*web.VpcId}, ResourceType: ec2types.FlowLogsResourceTypeVpc, TrafficType: ec2types.TrafficTypeAll,
 		LogDestinationType: ec2types.LogDestinationTypeS3, LogDestination: aws.String("arn:aws:s3:::logs")}))(t)
+	got(logs.PutRetentionPolicy(t.Context(), &cloudwatchlogs.PutRetentionPolicyInput{LogGroupName: aws.String("app"), RetentionInDays: aws.Int32(365)}))(t)
+	got(clusters.UpdateClusterConfig(t.Context(), &eks.UpdateClusterConfigInput{Name: aws.String("prod"), Logging: &ekstypes.Logging{ClusterLogging: []ekstypes.LogSetup{
+		{Enabled: aws.Bool(true), Types: []ekstypes.LogType{ekstypes.LogTypeApi, ekstypes.LogTypeAudit, ekstypes.LogTypeAuthenticator}}}}}))(t)
+	sink := func(kind firewalltypes.LogType) firewalltypes.LogDestinationConfig {
+		return firewalltypes.LogDestinationConfig{LogType: kind, LogDestinationType: firewalltypes.LogDestinationTypeS3, LogDestination: map[string]string{"bucketName": "logs"}}
+	}
+	got(firewalls.UpdateLoggingConfiguration(t.Context(), &networkfirewall.UpdateLoggingConfigurationInput{FirewallArn: &edge, LoggingConfiguration: &firewalltypes.LoggingConfiguration{
+		LogDestinationConfigs: []firewalltypes.LogDestinationConfig{sink(firewalltypes.LogTypeFlow), sink(firewalltypes.LogTypeAlert)}}}))(t)
+	got(waf.PutLoggingConfiguration(t.Context(), &wafv2.PutLoggingConfigurationInput{LoggingConfiguration: &waftypes.LoggingConfiguration{ResourceArn: &front, LogDestinationConfigs: []string{"arn:aws:s3:::aws-waf-logs-x"}}}))(t)
 	trail := got(trails.CreateTrail(t.Context(), &cloudtrail.CreateTrailInput{Name: aws.String("all"), S3BucketName: aws.String("logs"), IsMultiRegionTrail: aws.Bool(true), EnableLogFileValidation: aws.Bool(true)}))(t)
 	got(trails.PutEventSelectors(t.Context(), &cloudtrail.PutEventSelectorsInput{TrailName: trail.TrailARN, EventSelectors: []cloudtrailtypes.EventSelector{
 		{IncludeManagementEvents: aws.Bool(true), ReadWriteType: cloudtrailtypes.ReadWriteTypeAll}}}))(t) // AWS's default, which the emulator does not tell
 	got(trails.StartLogging(t.Context(), &cloudtrail.StartLoggingInput{Name: trail.TrailARN}))(t)
 	after := states(partial, checks...)
-	want(after, "PASS", "trail-all-regions "+account, "trail-validation "+*trail.TrailARN, "s3-versioning data", "s3-public-block data", "flow-logs "+*web.VpcId, "ebs-encryption eu-west-1")
+	want(after, "PASS", "trail-all-regions "+account, "trail-validation "+*trail.TrailARN, "s3-versioning data", "s3-public-block data", "flow-logs "+*web.VpcId, "ebs-encryption eu-west-1",
+		"log-retention app", "eks-logs prod", "firewall-logs "+edge, "waf-logs "+front)
 	want(after, "FAIL", "s3-versioning logs", "s3-public-block logs")
 	for k, state := range after {
 		if state == "UNKNOWN" {
