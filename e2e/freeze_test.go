@@ -218,7 +218,8 @@ func TestFreeze(t *testing.T) {
 	})
 	t.Run("watchdog killed, interrupted", func(t *testing.T) {
 		o := rigOf(t, r.guest)
-		p := start(t, nil, o.kcore("ops", "--freeze", "--freeze-lease", "10s", "--connections", "1")...)
+		// So slow that memory is not all read before the new guard is seen, however busy this machine is.
+		p := start(t, nil, o.kcore("ops", "--freeze", "--freeze-lease", "10s", "--connections", "1", "--compress", "none", "--limit-rate", "1MB/s")...)
 		o.streaming(p)
 		// The guard is the shell whose child sleeps for the lease; the other one starts a new one. One look by
 		// ps: a slow walk over /proc would miss sleeps, which live for two beats.
