@@ -53,9 +53,6 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// slots bounds how many guests work at once: the machine has two cores.
-var slots = make(chan struct{}, 2)
-
 // A rig is one guest and a folder for evidence.
 type rig struct {
 	t     *testing.T
@@ -76,8 +73,7 @@ func newRig(t *testing.T) *rig {
 // bootRig is newRig with another guest.
 func bootRig(t *testing.T, l *lab.Lab, o lab.Options) *rig {
 	t.Helper()
-	slots <- struct{}{}
-	t.Cleanup(func() { <-slots })
+	slots.take(t)
 	g, err := l.Boot(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)

@@ -97,8 +97,7 @@ func TestPause(t *testing.T) {
 	p := start(t, nil, r.capture("ops")...)
 	r.streaming(p)
 	p.cmd.Process.Signal(syscall.SIGSTOP)
-	begin := time.Now()
-	r.eventually(time.Minute, "ten seconds pass", func() bool { return time.Since(begin) > 10*time.Second })
+	slots.idle(func() { time.Sleep(10 * time.Second) })
 	p.cmd.Process.Signal(syscall.SIGCONT)
 	p.want(0, 5*time.Minute)
 	if m := r.manifest(); !m.Complete {
@@ -138,8 +137,7 @@ func TestLinkStalls(t *testing.T) {
 	p := start(t, nil, r.capture("ops")...)
 	r.streaming(p)
 	link(t, r, false)
-	begin := time.Now()
-	r.eventually(2*time.Minute, "a minute passes", func() bool { return time.Since(begin) > time.Minute })
+	slots.idle(func() { time.Sleep(time.Minute) })
 	link(t, r, true)
 	p.want(0, 8*time.Minute, "no byte")
 	m := r.manifest()
@@ -160,15 +158,14 @@ func TestLinkDead(t *testing.T) {
 	p := start(t, nil, r.capture("ops", "--stall-timeout", "20s", "--cleanup-timeout", "20s")...)
 	r.streaming(p)
 	link(t, r, false)
-	p.want(3, 3*time.Minute, "no byte came for", "rmmod lime")
+	slots.idle(func() { p.want(3, 3*time.Minute, "no byte came for", "rmmod lime") })
 	m := r.partial()
 	if m.Footprint.Clean || len(m.Footprint.Left) == 0 || m.Footprint.Fix == "" {
 		t.Errorf("footprint %+v", m.Footprint)
 	}
 	// Nobody asks the target any more: it cleans itself when the agent's lease of 80 s
 	// ends, at the latest 100 s after the last beat.
-	begin := time.Now()
-	r.eventually(3*time.Minute, "the lease ends", func() bool { return time.Since(begin) > 105*time.Second })
+	slots.idle(func() { time.Sleep(105 * time.Second) })
 	link(t, r, true)
 	r.clean(time.Minute)
 }

@@ -58,6 +58,7 @@ int main(void) { return keep() != 0; }
 // TestSymbolFile holds symbol files of a small program, from its DWARF and from its BTF, against each other and against
 // what pahole reads of it. make isf-compare holds those of a kernel against dwarf2json's.
 func TestSymbolFile(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	do := func(name string, args ...string) []byte {
 		t.Helper()

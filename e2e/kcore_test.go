@@ -167,8 +167,7 @@ func TestKcoreKilled(t *testing.T) {
 // TestKcoreLockdown: a kernel that is locked down refuses its memory, and the plan says so.
 func TestKcoreLockdown(t *testing.T) {
 	t.Parallel()
-	slots <- struct{}{}
-	t.Cleanup(func() { <-slots })
+	slots.take(t)
 	for _, level := range []string{"confidentiality", "integrity"} {
 		t.Run(level, func(t *testing.T) {
 			g, err := parts.Boot(t.Context(), lab.Options{KernelArgs: "lockdown=" + level})

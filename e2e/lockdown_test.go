@@ -41,6 +41,7 @@ const (
 
 // The templates are what CloudFormation takes, as far as its linter knows; and the linter is one.
 func TestTemplates(t *testing.T) {
+	t.Parallel()
 	lint, err := parts.CfnLint()
 	if err != nil {
 		t.Fatal(err)
@@ -80,6 +81,7 @@ type lockdown struct {
 // What an analyst publishes, SNS delivers to the function's own program, run as Lambda runs it: contained, delivered again,
 // released, and told to a topic, with the journal in a bucket.
 func TestMotoLockdown(t *testing.T) {
+	t.Parallel()
 	l := newLockdown(t)
 	const role = "arn:aws:iam::" + lab.MotoAccount + ":role/service/web"
 

@@ -166,6 +166,7 @@ repository:
 
 // TestRepositoryInS3 reads a repository from a real S3 server.
 func TestRepositoryInS3(t *testing.T) {
+	t.Parallel()
 	srv := startS3(t)
 	repo := newRepository(t)
 	put := func(name string) {

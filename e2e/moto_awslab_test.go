@@ -16,6 +16,7 @@ import (
 
 // What the test on AWS itself makes, it takes away again; and in another account than the one that was named it makes nothing.
 func TestMotoAWSLab(t *testing.T) {
+	t.Parallel()
 	accounts, caller := startMoto(t)
 	if _, err := awslab.New(t.Context(), accounts.Base, "999999999999", "x"); err == nil || !strings.Contains(err.Error(), "nothing was made") {
 		t.Fatalf("another account: %v", err)

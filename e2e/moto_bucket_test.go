@@ -18,6 +18,7 @@ import (
 // An evidence bucket on an emulator that someone else wrote: made, found right, found wrong when somebody suspends its versioning, and completed.
 // moto's caller is a user that its IAM does not know, so the break-glass role is another.
 func TestMotoBucket(t *testing.T) {
+	t.Parallel()
 	moto, err := parts.StartMoto(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -25,6 +25,7 @@ import (
 
 // An instance against an emulator that someone else wrote. What differs from AWS there is in docs/containment-ec2.md.
 func TestMotoInstance(t *testing.T) {
+	t.Parallel()
 	accounts, caller := startMoto(t)
 	m := &motoEC2{T: t, ec2: awsec2.NewFromConfig(accounts.Base), iam: awsiam.NewFromConfig(accounts.Base), elb: elb.NewFromConfig(accounts.Base)}
 	m.fill()

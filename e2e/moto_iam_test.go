@@ -43,6 +43,7 @@ func startMoto(t *testing.T) (*awsconfig.Accounts, containment.Identity) {
 // Users, roles, keys and functions against an emulator that someone else wrote. What differs from AWS there is in
 // docs/containment.md: what moto does not know is told as not listed, and is the only reason not to call it held.
 func TestMotoPrincipals(t *testing.T) {
+	t.Parallel()
 	accounts, caller := startMoto(t)
 	roles := &iam.Service{Config: accounts.Config}
 	m := &motoRig{

@@ -30,6 +30,7 @@ import (
 // Instances over regions and accounts, by selectors, on an emulator that someone else wrote. It knows neither endpoints of EC2 Instance
 // Connect nor Systems Manager's agents, neither pictures of consoles nor CloudTrail's events, nor simulations of policies: those calls are refused before they reach it, as without the permission.
 func TestMotoInventory(t *testing.T) {
+	t.Parallel()
 	moto, err := parts.StartMoto(t.Context())
 	if err != nil {
 		t.Fatal(err)

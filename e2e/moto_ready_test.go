@@ -29,6 +29,7 @@ import (
 // Checks of readiness on an emulator that someone else wrote: each fails while nothing is set, the right way round, and passes once what it
 // asks for is.
 func TestMotoReady(t *testing.T) {
+	t.Parallel()
 	moto, err := parts.StartMoto(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 // An analysis instance on an emulator that someone else wrote, which carries the template out as far as it knows its resources: made with a tool in
 // the case's bucket, and listed. That it is destroyed to the end only the fake shows. moto knows no endpoint of EC2 Instance Connect, so the way in is the examiner's address.
 func TestMotoWorkstation(t *testing.T) {
+	t.Parallel()
 	moto, err := parts.StartMoto(t.Context())
 	if err != nil {
 		t.Fatal(err)
