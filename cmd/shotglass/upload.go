@@ -74,7 +74,7 @@ type uploadMessage struct {
 }
 
 func upload(ctx context.Context, c *console, dirs []string, access s3.Options, signers *signature.AllowedSigners) error {
-	list, err := findWaiting(dirs)
+	list, cut, err := findWaiting(dirs)
 	if err != nil {
 		return err
 	}
@@ -87,6 +87,18 @@ func upload(ctx context.Context, c *console, dirs []string, access s3.Options, s
 	})
 	var failed []string
 	code, stored := exitOK, 0
+	for _, u := range cut {
+		code = exitFailed
+		c.fail(u.folder, u.err())
+		if swap, _ := acquire.IsSwap(u.name); !swap { // the interim manifest of the image does not know of it
+			failed = append(failed, u.name)
+		}
+		if c.json {
+			if err := c.message("upload", uploadMessage{Folder: u.folder, Name: u.name, Code: exitFailed, Size: u.bytes, Error: u.err().Error()}); err != nil {
+				return err
+			}
+		}
+	}
 	for _, w := range list {
 		m := uploadMessage{Folder: w.Folder, Name: w.Name, Size: w.Size}
 		r, err := uploadOne(ctx, w, access, failed, records)
@@ -170,14 +182,14 @@ func paperOf(name string) string {
 }
 
 // findWaiting finds the folders with pieces, in the order in which they go.
-func findWaiting(dirs []string) (list []waiting, err error) {
+func findWaiting(dirs []string) (list []waiting, cut []unfinished, err error) {
 	seen := map[string]bool{}
 	for _, dir := range dirs {
 		var folders []string
 		if _, err := os.Stat(filepath.Join(dir, "pieces.json")); err == nil {
 			folders = []string{dir}
 		} else if entries, err := os.ReadDir(dir); err != nil {
-			return nil, err
+			return nil, nil, err
 		} else {
 			for _, e := range entries {
 				if e.IsDir() && strings.HasSuffix(e.Name(), ".spill") {
@@ -186,7 +198,7 @@ func findWaiting(dirs []string) (list []waiting, err error) {
 			}
 		}
 		if len(folders) == 0 {
-			return nil, usagef("%s holds nothing that waits to be uploaded", dir)
+			return nil, nil, usagef("%s holds nothing that waits to be uploaded", dir)
 		}
 		for _, f := range folders {
 			if f = filepath.Clean(f); seen[f] {
@@ -198,16 +210,16 @@ func findWaiting(dirs []string) (list []waiting, err error) {
 				if in, err := os.ReadDir(f); err == nil && len(in) == 0 {
 					continue // nothing came into it
 				}
-				return nil, &hinted{fmt.Errorf("%s has no description: its capture has not ended, or was killed: %w", f, err),
-					"the parts are pieces of the file, in order: keep them; when no capture runs, move the folder away and repeat"}
+				cut = append(cut, unfinishedIn(f))
+				continue
 			} else if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			list = append(list, waiting{f, d, sum})
 		}
 	}
-	if len(list) == 0 {
-		return nil, usagef("%s holds nothing that waits to be uploaded", strings.Join(dirs, ", "))
+	if len(list)+len(cut) == 0 {
+		return nil, nil, usagef("%s holds nothing that waits to be uploaded", strings.Join(dirs, ", "))
 	}
 	slices.SortStableFunc(list, func(a, b waiting) int {
 		if d := rank(a.Name) - rank(b.Name); d != 0 {
@@ -215,5 +227,30 @@ func findWaiting(dirs []string) (list []waiting, err error) {
 		}
 		return strings.Compare(a.Name, b.Name)
 	})
-	return list, nil
+	return list, cut, nil
+}
+
+// An unfinished folder has parts and no description: its capture has not ended, or was killed before it could write one. What is in the bucket
+// of that object is an unfinished upload that nothing here names, and the parts are not all there is of it.
+type unfinished struct {
+	folder, name string
+	parts        int
+	bytes        int64
+}
+
+func unfinishedIn(folder string) unfinished {
+	u := unfinished{folder: folder, name: strings.TrimSuffix(filepath.Base(folder), ".spill")}
+	entries, _ := os.ReadDir(folder)
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
+			u.parts++
+			u.bytes += info.Size()
+		}
+	}
+	return u
+}
+
+func (u unfinished) err() error {
+	return &hinted{fmt.Errorf("%s has no description: its capture has not ended, or was killed: %s with %d bytes of %s are there, without what is in the bucket, and cannot be finished", u.folder, plural(u.parts, "part"), u.bytes, u.name),
+		"the parts are pieces of the file, in order: keep them; take it anew, with another capture"}
 }
