@@ -128,6 +128,7 @@ var descriptions = map[string]string{
 	"gathered":    "Evidence of AWS gathered",
 	"gather-late": "Evidence of AWS not waited for",
 	"gather-left": "Evidence of AWS found without a record",
+	"gather-kept": "Evidence of AWS kept in another place",
 	"gather-item": "Item of evidence of AWS stored",
 	"snapshotted": "Snapshots begun",
 	"snapshots":   "Snapshots waited for",

@@ -30,6 +30,9 @@ const (
 	readTime   = 2 * time.Minute
 )
 
+// beginTime is how long snapshots, which are of now, wait until it is stored that they are to be made.
+const beginTime = 5 * time.Second
+
 // gatherings are the instances of a run whose evidence is gathered. Nothing of it touches the instances.
 type gatherings struct {
 	o    *captureOptions
@@ -41,6 +44,7 @@ type gatherings struct {
 
 	began    time.Time
 	patience time.Duration // since then
+	recorded time.Duration // snapshots wait for it: beginTime
 	// alone says that they are all that the run does: the result has a line of each.
 	alone bool
 }
@@ -70,7 +74,7 @@ type gathering struct {
 }
 
 func newGatherings(o *captureOptions) *gatherings {
-	return &gatherings{o: o, say: func(string) {}, log: func(audit.Entry) {}, slow: make(chan struct{}, trailParallel), patience: readTime}
+	return &gatherings{o: o, say: func(string) {}, log: func(audit.Entry) {}, slow: make(chan struct{}, trailParallel), patience: readTime, recorded: beginTime}
 }
 
 func (all *gatherings) add(host string, i cloudevidence.Instance, access awsaccess.Access, options gatherOptions) *gathering {
@@ -189,20 +193,27 @@ func (g *gathering) run(ctx context.Context, free func()) {
 	for _, k := range g.kinds {
 		rec.Asked = append(rec.Asked, k.Name)
 	}
+	if g.snapshots {
+		rec.Snapshots = g.snap.Plan(rec.Begun)
+	}
 	base := cloudevidence.BaseName(safeName(g.host), rec.Begun)
 	keeping := cloudevidence.NewKeeping(base, *rec)
 	g.all.say(g.host + ": asking AWS for " + g.names())
 	var started, beside sync.WaitGroup
+	begun := make(chan struct{})
+	beside.Go(func() { defer close(begun); g.begin(keeping) })
 	if g.snapshots {
-		started.Go(func() { g.set = tool.Start(ctx, t, g.snap) })
+		started.Go(func() {
+			g.untilRecorded(begun)
+			g.set = tool.Start(ctx, t, g.snap)
+			g.tellBegun()
+		})
 	}
-	beside.Go(func() { g.begin(keeping) })
 	beside.Go(func() { rec.Left = g.left(ctx, base) })
 	got := tool.Read(ctx, t, g.kinds, func(it cloudevidence.Item, content []byte) { g.item(keeping, it, content) }, func() {
 		started.Wait()
 		opened()
 		free() // CloudTrail, which is asked on, has a bound of its own
-		g.tellBegun()
 	})
 	beside.Wait()
 	rec.Snapshots = g.set
@@ -232,11 +243,20 @@ func (g *gathering) run(ctx context.Context, free func()) {
 	}
 }
 
-// tellBegun logs snapshots at once: CloudTrail may be asked for minutes until there is a record of them.
-func (g *gathering) tellBegun() {
-	if g.set == nil {
-		return
+// untilRecorded waits until it is stored that snapshots are to be made, with the tag of their set: by that they are found should the run be killed. A place
+// that does not answer keeps them waiting for a moment only.
+func (g *gathering) untilRecorded(stored <-chan struct{}) {
+	select {
+	case <-stored:
+	case <-time.After(g.all.recorded):
+		text := fmt.Sprintf("%s: snapshots are made before their place has taken, within %s, that they are to be made: the tag of their set is %s", g.host, g.all.recorded, g.snap.Set)
+		g.all.say(text)
+		g.all.log(audit.Entry{Event: "gather-late", Host: g.host, Message: text})
 	}
+}
+
+// tellBegun logs snapshots at once: AWS may be asked for minutes until there is a record of them.
+func (g *gathering) tellBegun() {
 	text := "snapshots of " + g.host + ": " + g.set.Error
 	if g.set.Error == "" {
 		text = fmt.Sprintf("snapshots of %s, tagged with the set %s: %s", g.host, g.set.Set, g.set.Progress())
@@ -260,30 +280,52 @@ func (g *gathering) keep(put func(context.Context, cloudevidence.Place) (records
 	where := g.spare
 	g.mu.Unlock()
 	if where != nil {
-		return try(where)
+		done, err := try(where)
+		if errors.Is(err, records.ErrUnsigned) {
+			g.trouble(err)
+			err = nil
+		}
+		return done, err
 	}
 	done, err := try(g.place.Sink)
 	if err == nil {
 		return done, nil
 	}
 	spare, serr := g.state()
+	var there records.Stored
 	if serr == nil {
-		var there records.Stored
-		if there, serr = try(spare); serr == nil {
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			if g.spare == nil {
-				g.spare = spare
-				g.trouble(fmt.Errorf("its place did not take all of it, so that it lies in %s, from where it must be brought there: %w", spare, err))
-			}
-			return there, nil
-		}
+		there, serr = try(spare)
 	}
-	if errors.Is(err, records.ErrUnsigned) {
+	switch half := errors.Is(serr, records.ErrUnsigned); {
+	case errors.Is(err, records.ErrUnsigned) && serr != nil:
+		if half {
+			err = fmt.Errorf("%w; all of it lies a second time in %s, unsigned, too", err, spare)
+		}
 		g.trouble(err)
 		return done, nil
+	case serr == nil, half:
+		g.elsewhere(spare, err)
+		if half {
+			g.trouble(serr)
+		}
+		return there, nil
 	}
 	return done, errors.Join(err, serr)
+}
+
+// elsewhere has everything from now on go to spare, as its place failed with err, and says so at once: a run that is killed would not say it in the end.
+func (g *gathering) elsewhere(spare sink.Sink, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.spare != nil {
+		return
+	}
+	g.spare = spare
+	err = fmt.Errorf("its place did not take all of it, so that it lies in %s, from where it must be brought there: %w", spare, err)
+	g.trouble(err)
+	text := g.host + ": error: " + printable(err.Error())
+	g.all.say(text)
+	g.all.log(audit.Entry{Event: "gather-kept", Host: g.host, Location: fmt.Sprint(spare), Error: err.Error(), Message: text})
 }
 
 // told logs the record.

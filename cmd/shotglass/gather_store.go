@@ -34,8 +34,8 @@ func (g *gathering) item(k *cloudevidence.Keeping, it cloudevidence.Item, conten
 		state = acquire.StatePartial
 	}
 	whole := it.Error == ""
-	e := audit.Entry{Event: "gather-item", Host: g.host, State: string(state), Error: it.Error, Location: f.Name, Stored: &audit.Digest{Digest: f.Stored, Complete: whole},
-		Message: fmt.Sprintf("%s of %s is stored in %s, sha256 %s", it.Name, g.host, f.Name, f.Stored.SHA256)}
+	e := audit.Entry{Event: "gather-item", Host: g.host, State: string(state), Error: it.Error, Location: f.Location, Stored: &audit.Digest{Digest: f.Stored, Complete: whole},
+		Message: fmt.Sprintf("%s of %s is stored in %s, sha256 %s", it.Name, g.host, f.Location, f.Stored.SHA256)}
 	if it.File != "" {
 		e.Raw = &audit.Digest{Digest: acquire.Digest{Bytes: it.Bytes, SHA256: it.SHA256}, Complete: whole}
 	}

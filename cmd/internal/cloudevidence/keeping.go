@@ -114,7 +114,7 @@ func (k *Keeping) Item(ctx context.Context, p Place, it Item, content []byte) (*
 		if file.Encryption != encryptionNone {
 			file.Name += agefile.Suffix
 		}
-		_, err := records.Put(ctx, p.Sink, file.Name, data)
+		file.Location, err = records.Put(ctx, p.Sink, file.Name, data)
 		return err
 	}); err != nil {
 		return nil, fmt.Errorf("archive %s: %w", file.Name, err)

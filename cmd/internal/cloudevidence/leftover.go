@@ -133,6 +133,10 @@ func (v *Verification) unfinished(ctx context.Context, where sink.Opener, base s
 	}
 	v.Reasons = append(v.Reasons, noRecord)
 	v.Record.Items = nil
+	if s := v.Record.Snapshots; s != nil {
+		v.Record.Snapshots = s.planned()
+		v.Reasons = append(v.Reasons, v.Record.Snapshots.failed()...)
+	}
 	for _, name := range v.Record.Asked {
 		if !slices.ContainsFunc(kinds, func(k Kind) bool { return k.Name == name }) {
 			v.problem("%.100q is no item", name)

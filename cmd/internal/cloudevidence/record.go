@@ -83,6 +83,7 @@ type File struct {
 	Recipients []string       `json:"recipients,omitempty"`
 	Raw        acquire.Digest `json:"raw"` // of the tar archive
 	Stored     acquire.Digest `json:"stored"`
+	Location   string         `json:"-"` // where it was stored, by who stored it
 }
 
 // BaseName is what the names of an instance's evidence begin with. host is safe in file names.

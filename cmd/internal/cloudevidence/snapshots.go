@@ -30,6 +30,8 @@ const (
 
 // SnapshotOptions say what is done with the snapshots of an instance.
 type SnapshotOptions struct {
+	// Set is the tag of the set that is made; empty: Start thinks of one. It is another for each instance.
+	Set string
 	// Case is what the snapshots are tagged with. A second run for the same case takes those of the first, unless Again is set.
 	Case  string
 	Again bool
@@ -66,6 +68,25 @@ type Wanted struct {
 
 func (o SnapshotOptions) wanted() Wanted {
 	return Wanted{Lock: o.lockText(), CopyKey: o.CopyKey, Share: o.Share}
+}
+
+// Plan is what Start is to make, unless the case has snapshots already, with the tag of the set, which it settles: so that it can be written down
+// before anything is made.
+func (o *SnapshotOptions) Plan(at time.Time) *SnapshotSet {
+	o.Set = newSet()
+	return &SnapshotSet{Set: o.Set, Asked: at, Wanted: o.wanted()}
+}
+
+func newSet() string {
+	var random [8]byte
+	rand.Read(random[:]) //nolint:errcheck // it never fails
+	return hex.EncodeToString(random[:])
+}
+
+// planned is what is known of a set whose run recorded no more than that it was to be made.
+func (s *SnapshotSet) planned() *SnapshotSet {
+	return &SnapshotSet{Set: s.Set, Asked: s.Asked, Wanted: s.Wanted, Error: fmt.Sprintf(
+		"UNKNOWN whether any was made; what was has the tag %s=%.40s, and a second run for the case takes it", tagSet, s.Set)}
 }
 
 // A Snapshot is one of a volume, or a copy of one.
@@ -313,9 +334,7 @@ func (s *snapper) earlier(ctx context.Context, volumes []string) error {
 
 // create asks for a new set. What EC2 made is known by the set's tag.
 func (s *snapper) create(ctx context.Context, volumes []string) error {
-	var random [8]byte
-	rand.Read(random[:]) //nolint:errcheck // it never fails
-	s.set.Set = hex.EncodeToString(random[:])
+	s.set.Set = cmp.Or(s.o.Set, newSet())
 	tags := []types.Tag{{Key: aws.String(tagCase), Value: &s.o.Case}, {Key: aws.String(tagInstance), Value: &s.t.Name}, {Key: aws.String(tagSet), Value: &s.set.Set}}
 	about := fmt.Sprintf("evidence of %s, case %.100s", s.t.Name, plainText(s.o.Case))
 	lacks := "EC2 made no snapshot of this volume"
