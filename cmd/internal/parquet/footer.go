@@ -10,9 +10,9 @@ import (
 const (
 	// maxFooter bounds the description at a file's end: that of 40 columns in 100 row groups has some 600 KiB.
 	maxFooter = 4 << 20
-	// maxColumns bounds the columns, maxChunks the columns of all row groups.
-	maxColumns, maxChunks = 512, 50000
-	magic                 = "PAR1"
+	// maxColumns bounds the columns, maxGroups the row groups, maxChunks the columns of all of them.
+	maxColumns, maxGroups, maxChunks = 512, 50000, 50000
+	magic                            = "PAR1"
 )
 
 // A chunk is a column in a row group.
@@ -64,7 +64,13 @@ func (f *File) describe(b []byte) error {
 		case id == 2 && kind == thriftList:
 			f.readSchema(w)
 		case id == 4 && kind == thriftList:
-			w.list(thriftStruct, func() { f.groups = append(f.groups, readGroup(w, &chunks)) })
+			w.list(thriftStruct, func() {
+				if len(f.groups) == maxGroups {
+					w.fail(fmt.Errorf("it has more than %d row groups", maxGroups))
+					return
+				}
+				f.groups = append(f.groups, readGroup(w, &chunks))
+			})
 		case id == 8:
 			w.fail(errors.New("it is encrypted"))
 		default:
@@ -72,7 +78,24 @@ func (f *File) describe(b []byte) error {
 		}
 		return true
 	})
-	return w.err
+	if w.err != nil {
+		return w.err
+	}
+	return f.disjoint()
+}
+
+// disjoint refuses columns that have more bytes together than the file: some are told twice, and a small file would be read without end.
+func (f *File) disjoint() error {
+	left := f.size
+	for _, g := range f.groups {
+		for _, c := range g.chunks {
+			if c.size < 0 || c.size > left {
+				return errors.New("its columns are longer than it is")
+			}
+			left -= c.size
+		}
+	}
+	return nil
 }
 
 // readSchema reads the columns. Those in groups, lists and maps, of which flow logs have none, are left out.
