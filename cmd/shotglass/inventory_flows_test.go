@@ -40,11 +40,14 @@ func TestInventoryFlows(t *testing.T) {
 				other = e.PrivateIP
 			}
 		}
-		r.Posture.FlowLogs = []awsfake.FlowLog{{ID: "fl-1", On: r.Interfaces[eni].VPC, Traffic: "ALL", Group: "g", Format: "${srcaddr} ${dstaddr} ${srcport} ${dstport} ${protocol} ${bytes} ${action}"}}
+		r.Posture.FlowLogs = []awsfake.FlowLog{{ID: "fl-1", On: r.Interfaces[eni].VPC, Traffic: "ALL", Group: "g", Format: "${srcaddr} ${dstaddr} ${srcport} ${dstport} ${protocol} ${bytes} ${action} ${log-status}"}}
 		r.Logs = map[string][]awsfake.LogLine{"g": {
-			{Stream: eni + "-all", Time: time.Now(), Message: other + " " + own + " 40000 22 6 2048 ACCEPT"},
-			{Stream: eni + "-all", Time: time.Now(), Message: own + " 198.51.100.99 40001 443 6 4096 ACCEPT"},
+			{Stream: eni + "-all", Time: time.Now(), Message: other + " " + own + " 40000 22 6 2048 ACCEPT OK"},
+			{Stream: eni + "-all", Time: time.Now(), Message: own + " 198.51.100.99 40001 443 6 4096 ACCEPT OK"},
 		}}
+		for ago := time.Duration(0); ago < 25*time.Hour; ago += 30 * time.Minute {
+			r.Logs["g"] = append(r.Logs["g"], awsfake.LogLine{Stream: eni + "-all", Time: time.Now().Add(-ago), Message: "- - - - - - - NODATA"})
+		}
 	})
 	if _, errs := do(exitPartial, "--related", "i-00000001", "--flows", "24h", "--flows-max", "50"); !strings.Contains(errs, "more than 50 bytes") {
 		t.Error(errs)

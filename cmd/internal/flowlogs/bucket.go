@@ -30,7 +30,7 @@ var _ s3API = (*s3.Client)(nil)
 const (
 	// aggregated is how long before a file's time its flows may have been, delivered how long after the flows its time may be.
 	aggregated, delivered = 15 * time.Minute, 30 * time.Minute
-	// pause is for how long a log may have no file: it has one every five or ten minutes.
+	// pause is for how long a log may have no file, or no line of an interface: it has one every ten minutes or more often.
 	pause = time.Hour
 	// atOnce is how many files are read at once: most are small, and a request takes longer than what it brings.
 	atOnce = 8
@@ -151,29 +151,36 @@ func (w *work) readBucket(ctx context.Context, s *scan, p place) error {
 	if len(files) > 0 {
 		w.before(s, len(files), stored)
 	}
-	w.pauses(s, files, until)
+	times := make([]time.Time, len(files))
+	for i, f := range files {
+		times[i] = f.at
+	}
+	w.pauses(s, "file", times, until)
 	return w.readFiles(ctx, api, s, p.bucket, files)
 }
 
-// pauses finds what a log has no file of: deleted, expired or never written.
-func (w *work) pauses(s *scan, files []file, until time.Time) {
+// pauses finds what a log has no file, or no line of an interface, of: deleted, expired or never written. The times of those that it has are in order.
+func (w *work) pauses(s *scan, what string, times []time.Time, until time.Time) {
 	last := w.since
 	if s.From.After(last) {
 		last = s.From
 	}
-	if len(files) == 0 {
-		w.gap(s, "%s has no file of %s to %s in %s", s.ID, last.UTC().Format(time.RFC3339), until.UTC().Format(time.RFC3339), s.To)
+	if !last.Before(until) {
+		return // that it has nothing of before is said
+	}
+	if len(times) == 0 {
+		w.gap(s, "%s has no %s of %s to %s in %s", s.ID, what, last.UTC().Format(time.RFC3339), until.UTC().Format(time.RFC3339), s.To)
 		return
 	}
 	n, text := 0, ""
-	for _, f := range append(slices.Clone(files), file{at: until}) {
-		if f.at.Sub(last) > pause {
+	for _, at := range append(slices.Clone(times), until) {
+		if at.Sub(last) > pause {
 			if n++; n == 1 {
-				text = fmt.Sprintf("%s has no file of %s to %s in %s", s.ID, last.UTC().Format(time.RFC3339), f.at.UTC().Format(time.RFC3339), s.To)
+				text = fmt.Sprintf("%s has no %s of %s to %s in %s", s.ID, what, last.UTC().Format(time.RFC3339), at.UTC().Format(time.RFC3339), s.To)
 			}
 		}
-		if f.at.After(last) {
-			last = f.at
+		if at.After(last) {
+			last = at
 		}
 	}
 	if n > 1 {

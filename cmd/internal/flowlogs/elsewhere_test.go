@@ -1,6 +1,7 @@
 package flowlogs_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -124,6 +125,24 @@ func TestBegun(t *testing.T) {
 		}
 	})
 	if got := w.read(flowlogs.Reader{Since: since}); len(got.Peers) != 1 || got.Peers[0].In != 10 || got.Logs[0].Lines != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A line of an interface that the instance no longer has is its own where the line has its id; of an address that it no longer has, it is counted.
+func TestMoved(t *testing.T) {
+	w := newWorld(t)
+	w.target.Created = time.Time{}
+	l, b := s3Log("fl-1"), w.r.AddBucket("flows")
+	l.Format = "${interface-id} ${instance-id} ${srcaddr} ${dstaddr} ${bytes} ${start} ${end} ${action} ${log-status}"
+	w.log(l)
+	at := awsfake.Start.Add(-time.Hour)
+	when := fmt.Sprintf("%d %d ACCEPT OK", at.Unix(), at.Add(time.Minute).Unix())
+	w.put(b, l, at, packed("interface-id instance-id srcaddr dstaddr bytes start end action log-status",
+		"eni-gone i-00000001 192.0.2.1 10.0.0.1 5 "+when, w.eni+" - 192.0.2.1 10.0.0.1 6 "+when, w.eni+" i-00000001 10.0.0.1 10.0.0.1 1 "+when,
+		"eni-gone i-00000001 192.0.2.2 10.0.0.66 7 "+when, "eni-other i-other 192.0.2.3 10.0.0.66 8 "+when))
+	got := w.read(flowlogs.Reader{Since: at, Until: awsfake.Start})
+	if len(got.Peers) != 1 || got.Peers[0].In != 11 || got.Logs[0].Others != 1 || len(got.Missing) != 1 || !strings.Contains(got.Missing[0], "of 4 lines of the instance's interfaces 1 have none") {
 		t.Errorf("%+v", got)
 	}
 }

@@ -70,16 +70,20 @@ func (w *world) log(l awsfake.FlowLog, lines ...string) {
 	w.cloud.Edit(func() {
 		w.r.Posture.FlowLogs = append(w.r.Posture.FlowLogs, l)
 		for i, m := range lines {
-			w.r.Logs[l.Group] = append(w.r.Logs[l.Group], awsfake.LogLine{Stream: w.eni + "-all", Time: awsfake.Start.Add(time.Duration(i-60) * time.Minute), Message: m})
+			w.r.Logs[l.Group] = append(w.r.Logs[l.Group], awsfake.LogLine{Stream: w.eni + "-" + strings.ToLower(l.Traffic), Time: awsfake.Start.Add(time.Duration(i-60) * time.Minute), Message: m})
 		}
 	})
 }
 
+// read reads the logs; of an hour and a bit before the start, unless r says otherwise.
 func (w *world) read(r flowlogs.Reader) *flowlogs.Talk {
 	w.Helper()
 	r.Config = w.accounts().Config
 	if r.Since.IsZero() {
-		r.Since = awsfake.Start.Add(-24 * time.Hour)
+		r.Since = awsfake.Start.Add(-65 * time.Minute)
+	}
+	if r.Until.IsZero() {
+		r.Until = awsfake.Start
 	}
 	t, err := r.Of(w.Context(), w.target)
 	if err != nil {
@@ -118,7 +122,8 @@ func TestPeers(t *testing.T) {
 	}, peers); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"fl-1: of 9 lines 1 are SKIPDATA: AWS lost flows", "fl-1: of 9 lines 2 cannot be read by its format"}, got.Missing); diff != "" || got.Logs[0].Lines != 9 {
+	if diff := cmp.Diff([]string{"fl-1: of 9 lines 1 are SKIPDATA: AWS lost flows",
+		"fl-1: of 9 lines of the instance's interfaces 1 have none of the addresses that it has now: who talked to those that it had before is not among the peers", "fl-1: of 9 lines 2 cannot be read by its format"}, got.Missing); diff != "" || got.Logs[0].Lines != 9 {
 		t.Errorf("%+v\n%s", got.Logs, diff)
 	}
 	if late := w.read(flowlogs.Reader{Since: awsfake.Start}); len(late.Peers) > 0 {
@@ -161,7 +166,7 @@ func TestMissing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.cloud.Edit(func() {
-				w.r.Logs["flows"] = []awsfake.LogLine{{Stream: w.eni + "-all", Time: awsfake.Start, Message: strings.Repeat("y", 20)}}
+				w.r.Logs["flows"] = []awsfake.LogLine{{Stream: w.eni + "-all", Time: awsfake.Start.Add(-time.Minute), Message: strings.Repeat("y", 20)}}
 				w.cloud.Fault = func(call *awsfake.Call) awsfake.Fault {
 					if call.Action == c.fault {
 						return awsfake.Fault{Error: awsfake.Denied(call)}

@@ -3,6 +3,8 @@ package flowlogs
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -12,7 +14,11 @@ import (
 	"github.com/shotglass-ir/shotglass/containment/awsconfig"
 )
 
-// readGroup reads a log group: the streams of the instance's interfaces, whose names begin with theirs.
+// lineStep is how exactly it is kept when a log had lines.
+const lineStep = 5 * time.Minute
+
+// readGroup reads a log group: the streams of the instance's interfaces, whose names are theirs with what traffic the log records. An
+// interface has a line in each ten minutes, if only one of no traffic: what has none is a gap.
 func (w *work) readGroup(ctx context.Context, api logsAPI, s *scan) error {
 	g, err := describeGroup(ctx, api, s.group)
 	if g != nil {
@@ -29,9 +35,14 @@ func (w *work) readGroup(ctx context.Context, api logsAPI, s *scan) error {
 			s.notBefore(time.Now().AddDate(0, 0, -int(days)))
 		}
 	}
+	until := w.Until
+	if until.IsZero() {
+		until = time.Now()
+	}
 	t := w.tally(s, s.form)
 	for _, e := range w.i.Interfaces {
-		in := &cloudwatchlogs.FilterLogEventsInput{LogGroupName: &s.group, LogStreamNamePrefix: aws.String(e + "-"), StartTime: aws.Int64(w.Since.Add(-aggregated).UnixMilli())}
+		had := map[time.Time]bool{} // of each some minutes
+		in := &cloudwatchlogs.FilterLogEventsInput{LogGroupName: &s.group, LogStreamNamePrefix: aws.String(e + "-" + s.traffic), StartTime: aws.Int64(w.Since.Add(-aggregated).UnixMilli())}
 		if !w.Until.IsZero() {
 			in.EndTime = aws.Int64(w.Until.UnixMilli())
 		}
@@ -44,11 +55,14 @@ func (w *work) readGroup(ctx context.Context, api logsAPI, s *scan) error {
 				return fmt.Errorf("after %d lines: %w", s.Lines, err)
 			}
 			for _, event := range page.Events {
-				if err := t.event(aws.ToString(event.Message), time.UnixMilli(aws.ToInt64(event.Timestamp))); err != nil {
+				at := time.UnixMilli(aws.ToInt64(event.Timestamp)).UTC()
+				had[at.Truncate(lineStep)] = true
+				if err := t.event(aws.ToString(event.Message), at); err != nil {
 					return err
 				}
 			}
 		}
+		w.pauses(s, "line of "+e, slices.SortedFunc(maps.Keys(had), time.Time.Compare), until)
 	}
 	return t.flush()
 }

@@ -33,14 +33,15 @@ type peers struct {
 	cut bool
 }
 
-func (p *peers) add(x flow) {
+// add adds a flow, if it was let through. It reports whether an end of it is the instance's.
+func (p *peers) add(x flow) (known bool) {
 	if x.action != "" && x.action != "ACCEPT" {
-		return
+		return true
 	}
 	out, ok := p.side(x.from, x.to)
 	if !ok { // the instance passed packets of others on, as one that does NAT, or has containers with addresses that AWS does not tell
 		if out, ok = p.side(x.atFrom, x.atTo); !ok {
-			return
+			return slices.Contains(p.own, x.atFrom) || slices.Contains(p.own, x.from) // it talked to itself
 		}
 		x.from, x.to = x.atFrom, x.atTo
 	}
@@ -50,7 +51,7 @@ func (p *peers) add(x flow) {
 	}
 	n := p.of(other)
 	if n == nil {
-		return
+		return true
 	}
 	n.Flows++
 	if out {
@@ -68,6 +69,7 @@ func (p *peers) add(x flow) {
 		port = name + "/" + strconv.Itoa(int(otherPort)) + " of it"
 	}
 	n.widen(Peer{First: x.start, Last: x.end, Own: []string{own.String()}, Ports: []string{port}})
+	return true
 }
 
 // side reports whether a flow goes out of the instance, and whether just one of its ends is the instance's.

@@ -74,9 +74,11 @@ type Log struct {
 	// From is since when it can have lines: when it or its log group was made, or as far back as that keeps them.
 	From  time.Time `json:"from,omitzero"`
 	Lines int       `json:"lines"` // that were read
-	// Of the lines: those that stand for flows that AWS lost, those without a flow whose format does not tell whether it lost some, those that are none.
+	// Of the lines: those that stand for flows that AWS lost, those without a flow whose format does not tell whether it lost some, those of its
+	// interfaces without an address that the instance has now, those that are none.
 	Skipped int `json:"skipdata,omitempty"`
 	Silent  int `json:"silent,omitempty"`
+	Others  int `json:"other_addresses,omitempty"`
 	Bad     int `json:"unreadable,omitempty"`
 }
 

@@ -70,10 +70,13 @@ func (t *tally) row(words [][]byte) error {
 
 // count counts a line, if it is of the instance and of the time.
 func (t *tally) count(words [][]byte, whole bool) {
+	mine := true
 	if t.own {
-		if own, tells := t.w.ownLine(t.form, words); tells && !own {
+		own, tells := t.w.ownLine(t.form, words)
+		if tells && !own {
 			return
 		}
+		mine = tells
 	}
 	x, k := flow{}, bad
 	if whole {
@@ -87,7 +90,9 @@ func (t *tally) count(words [][]byte, whole bool) {
 	t.s.Lines++
 	switch k {
 	case aFlow:
-		t.s.sums.add(x)
+		if !t.s.sums.add(x) && mine {
+			t.s.Others++
+		}
 	case lost:
 		t.s.Skipped++
 	case silent:
@@ -97,16 +102,16 @@ func (t *tally) count(words [][]byte, whole bool) {
 	}
 }
 
-// ownLine reports whether a line was recorded at an interface of the instance, and whether it tells where it was. A dash is none of it: a
-// NAT gateway of a whole region has no interface.
+// ownLine reports whether a line was recorded at an interface of the instance, as one that it has now or by its id, and whether it tells
+// where it was. A dash is none of it: a NAT gateway of a whole region has no interface.
 func (w *work) ownLine(f *format, words [][]byte) (own, tells bool) {
 	if i := f[interfaceID]; i >= 0 && i < len(words) {
-		return slices.ContainsFunc(w.i.Interfaces, func(id string) bool { return id == string(words[i]) }), true
+		own, tells = slices.ContainsFunc(w.i.Interfaces, func(id string) bool { return id == string(words[i]) }), true
 	}
 	if i := f[instanceID]; i >= 0 && i < len(words) {
-		return string(words[i]) == w.i.ID, true
+		own, tells = own || string(words[i]) == w.i.ID, true
 	}
-	return false, false
+	return own, tells
 }
 
 // event counts a line of CloudWatch Logs.

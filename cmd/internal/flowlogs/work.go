@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,10 +41,11 @@ func (e *stopError) Error() string { return e.why }
 // A scan is a log as it is read.
 type scan struct {
 	*Log
-	group string // of CloudWatch Logs
-	form  *format
-	sums  *peers
-	whole bool // all that it should have was read, and nothing is missing
+	group   string // of CloudWatch Logs
+	traffic string // all or accept: how the names of its streams end
+	form    *format
+	sums    *peers
+	whole   bool // all that it should have was read, and nothing is missing
 }
 
 // A gap is what a log does not have. It does not matter if another log that was read whole has it.
@@ -51,7 +53,7 @@ type gap struct{ on, why string }
 
 // read reads a log, as far as it tells anything.
 func (w *work) read(ctx context.Context, l types.FlowLog) {
-	s := &scan{Log: logOf(l), group: aws.ToString(l.LogGroupName), form: parseFormat(aws.ToString(l.LogFormat)), sums: &peers{own: w.own, by: map[netip.Addr]*Peer{}}}
+	s := &scan{Log: logOf(l), group: aws.ToString(l.LogGroupName), traffic: strings.ToLower(string(l.TrafficType)), form: parseFormat(aws.ToString(l.LogFormat)), sums: &peers{own: w.own, by: map[netip.Addr]*Peer{}}}
 	defer func() { w.Logs = append(w.Logs, *s.Log) }()
 	before, gaps := len(w.Missing), len(w.gaps)
 	if e := aws.ToString(l.DeliverLogsErrorMessage); e != "" {
@@ -71,7 +73,7 @@ func (w *work) read(ctx context.Context, l types.FlowLog) {
 		w.gap(s, "%s", notRead(s, l))
 		return
 	}
-	if k := slices.IndexFunc(w.scans, func(have *scan) bool { return !inS3 && have.group == s.group }); k >= 0 {
+	if k := slices.IndexFunc(w.scans, func(have *scan) bool { return !inS3 && have.group == s.group && have.traffic == s.traffic }); k >= 0 {
 		w.missed("%s and %s write to the same streams of %s: lines of both were counted, and bytes and flows may be twice what they were", w.scans[k].ID, s.ID, s.group)
 		return
 	}
@@ -103,6 +105,9 @@ func (w *work) tell(s *scan, l types.FlowLog) {
 	}
 	if s.Silent > 0 {
 		w.missed("%s: of %d lines %d have no flow, and its format has no log-status: there was no traffic, or AWS lost flows", s.ID, s.Lines, s.Silent)
+	}
+	if s.Others > 0 {
+		w.missed("%s: of %d lines of the instance's interfaces %d have none of the addresses that it has now: who talked to those that it had before is not among the peers", s.ID, s.Lines, s.Others)
 	}
 	if s.Bad > 0 {
 		w.missed("%s: of %d lines %d cannot be read by its format", s.ID, s.Lines, s.Bad)

@@ -1,6 +1,7 @@
 package flowlogs_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -59,11 +60,13 @@ func TestFrom(t *testing.T) {
 	w := newWorld(t)
 	w.target.Created = time.Time{}
 	w.r.LogGroups = map[string]awsfake.LogGroup{"fl-1": {Days: 3}}
-	w.log(vpcLog("fl-1"), line("192.0.2.1", "10.0.0.1", 1, 2, 5, awsfake.Start, "ACCEPT"))
-	if got := w.read(flowlogs.Reader{Since: time.Now().AddDate(0, 0, -2)}); len(got.Missing) > 0 {
+	w.log(vpcLog("fl-1"))
+	now := time.Now()
+	w.quiet("fl-1", now.AddDate(0, 0, -3), now)
+	if got := w.read(flowlogs.Reader{Since: now.AddDate(0, 0, -2), Until: now}); len(got.Missing) > 0 {
 		t.Error(got.Missing)
 	}
-	if got := w.read(flowlogs.Reader{Since: time.Now().AddDate(0, 0, -30)}); len(got.Missing) != 1 || !strings.Contains(got.Missing[0], "fl-1 has nothing of before") {
+	if got := w.read(flowlogs.Reader{Since: now.AddDate(0, 0, -30), Until: now}); len(got.Missing) != 1 || !strings.Contains(got.Missing[0], "fl-1 has nothing of before") {
 		t.Error(got.Missing)
 	}
 }
@@ -144,4 +147,70 @@ func TestTwice(t *testing.T) {
 			t.Error(got.Missing)
 		}
 	})
+}
+
+// quiet has the interface's stream in a group say every half hour that there was no traffic.
+func (w *world) quiet(group string, from, to time.Time) {
+	w.cloud.Edit(func() {
+		for at := from; at.Before(to); at = at.Add(30 * time.Minute) {
+			w.r.Logs[group] = append(w.r.Logs[group], awsfake.LogLine{Stream: w.eni + "-all", Time: at, Message: fmt.Sprintf("2 %s eni-x - - - - - - - %d %d - NODATA", own, at.Unix(), at.Unix()+60)})
+		}
+	})
+}
+
+// A stream that was deleted leaves the group behind, and a new one begins with the next line: what has none for over an hour is a gap, and
+// another log is read for it.
+func TestDeletedStream(t *testing.T) {
+	since, in := awsfake.Start.Add(-24*time.Hour), line("192.0.2.1", "10.0.0.1", 50000, 22, 100, awsfake.Start.Add(-time.Hour), "ACCEPT")
+	for name, c := range map[string]struct {
+		had  []time.Time // in pairs, when the first log has lines
+		want string
+	}{
+		"whole":  {[]time.Time{since, awsfake.Start}, ""},
+		"wiped":  {nil, "fl-1 has no line of ENI of 2026-11-21T03:00:00Z to 2026-11-22T03:00:00Z in fl-1"},
+		"since":  {[]time.Time{since.Add(5 * time.Hour), awsfake.Start}, "fl-1 has no line of ENI of 2026-11-21T03:00:00Z to 2026-11-21T08:00:00Z in fl-1"},
+		"until":  {[]time.Time{since, since.Add(time.Hour)}, "fl-1 has no line of ENI of 2026-11-21T03:30:00Z to 2026-11-22T03:00:00Z in fl-1"},
+		"within": {[]time.Time{since, since.Add(3 * time.Hour), since.Add(5 * time.Hour), awsfake.Start}, "fl-1 has no line of ENI of 2026-11-21T05:30:00Z to 2026-11-21T08:00:00Z in fl-1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.target.Created = time.Time{}
+			w.log(vpcLog("fl-1"))
+			w.cloud.Edit(func() { // of another interface, so that the group is there
+				w.r.Logs["fl-1"] = []awsfake.LogLine{{Stream: "eni-other-all", Time: awsfake.Start, Message: "rubbish"}}
+			})
+			for i := 0; i < len(c.had); i += 2 {
+				w.quiet("fl-1", c.had[i], c.had[i+1])
+			}
+			got := w.read(flowlogs.Reader{Since: since})
+			want := strings.ReplaceAll(c.want, "ENI", w.eni)
+			if all := strings.Join(got.Missing, "\n"); all != want {
+				t.Errorf("%q", got.Missing)
+			}
+			w.quiet("fl-2", since, awsfake.Start)
+			w.log(vpcLog("fl-2"), in)
+			got = w.read(flowlogs.Reader{Since: since})
+			if len(got.Missing) > 0 || (len(got.Peers) == 1) != (c.want != "") {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
+
+// Logs of other traffic in the same group have streams, and formats, of their own.
+func TestOtherStreams(t *testing.T) {
+	w := newWorld(t)
+	l := vpcLog("fl-1")
+	w.log(l, line("192.0.2.1", "10.0.0.1", 50000, 22, 100, awsfake.Start.Add(-time.Hour), "ACCEPT"))
+	l.ID, l.Traffic, l.Format = "fl-2", "REJECT", "${dstaddr} ${srcaddr}"
+	w.log(l, "10.0.0.1 192.0.2.9")
+	l.ID, l.On, l.Traffic, l.Format = "fl-3", w.eni, "ACCEPT", "${pkt-srcaddr} ${pkt-dstaddr} ${bytes} ${start} ${end} ${log-status}"
+	w.log(l, fmt.Sprintf("192.0.2.2 10.0.0.1 7 %d %d OK", awsfake.Start.Add(-time.Hour).Unix(), awsfake.Start.Unix()))
+	got := w.read(flowlogs.Reader{})
+	if len(got.Peers) != 2 || got.Peers[0].In != 100 || got.Peers[1].In != 7 || got.Logs[0].Lines != 1 || got.Logs[0].Bad != 0 {
+		t.Errorf("%+v", got)
+	}
+	if all := strings.Join(got.Missing, "\n"); strings.Contains(all, "write to the same streams") {
+		t.Error(all)
+	}
 }
