@@ -290,6 +290,7 @@ func (g *gathering) tell(c *console) error {
 	}
 	if again := g.goOn(m.Snapshots); again != "" {
 		c.hint("to go on: " + again)
+		c.hint(g.whetherAgain(m.Snapshots))
 	}
 	if !g.all.alone {
 		c.info("%s: what AWS has of it: %s, %s", g.host, state, m.Record)

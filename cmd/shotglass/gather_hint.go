@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/shotglass-ir/shotglass/acquire"
@@ -26,7 +27,7 @@ func (g *gathering) goOn(set *cloudevidence.SnapshotSet) string {
 	if len(items) == 0 {
 		return ""
 	}
-	return "shotglass gather --items " + strings.Join(items, ",") + " " + g.flagsText(items[len(items)-1] == cloudevidence.Snapshots) + transport.Quote(g.about.Instance.ARN)
+	return "shotglass gather --items " + strings.Join(items, ",") + " " + g.flagsText(items, set) + transport.Quote(g.about.Instance.ARN)
 }
 
 // missing are the items that could not be read.
@@ -42,9 +43,17 @@ func (g *gathering) missing() (list []cloudevidence.Item) {
 	return list
 }
 
-// flagsText is what a command line needs for the same case, account, place and signature, and, with snapshots, to do the same with those. It
-// stands for itself, whatever the environment was, but for external ids that came from there: those are not shown.
-func (g *gathering) flagsText(snapshots bool) string {
+// whetherAgain says what decides if the command to go on wants --snapshot-again; empty: nobody need decide.
+func (g *gathering) whetherAgain(set *cloudevidence.SnapshotSet) string {
+	if set == nil || !g.snap.Again || !set.Unknown {
+		return ""
+	}
+	return "look first whether snapshots have that tag: if none has, add --snapshot-again, as older ones of the case are taken otherwise; if some have, that would make others"
+}
+
+// flagsText is what a command line needs for the same case, account, place and signature, and to ask for these items, snapshots among them, as was asked
+// for. It stands for itself, whatever the environment was, but for external ids that came from there: those are not shown.
+func (g *gathering) flagsText(items []string, set *cloudevidence.SnapshotSet) string {
 	var b strings.Builder
 	add := func(name string, values ...string) {
 		for _, v := range values {
@@ -73,7 +82,16 @@ func (g *gathering) flagsText(snapshots bool) string {
 	yes("unsigned", o.Unsigned)
 	add("sign-key", absolute(o.SignKey))
 	add("key-passphrase-file", absolute(g.setting("key-passphrase-file").Value))
-	if snapshots {
+	if slices.Contains(items, "trail") {
+		if g.since != cloudevidence.DefaultSince {
+			add("trail-since", g.since.String())
+		}
+		if g.pages != cloudevidence.DefaultPages {
+			add("trail-pages", fmt.Sprint(g.pages))
+		}
+	}
+	if slices.Contains(items, cloudevidence.Snapshots) {
+		yes("snapshot-again", g.snap.Again && set.Error != "" && !set.Unknown)
 		if g.snap.LockDays > 0 {
 			add("snapshot-lock", fmt.Sprint(g.snap.LockDays))
 		}

@@ -5,10 +5,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/shotglass-ir/shotglass/acquire/audit"
+	"github.com/shotglass-ir/shotglass/cmd/internal/cloudevidence"
 )
 
 // hinted is the command of a hint, as a shell takes it apart, and the rest of the environment's settings are gone.
@@ -107,6 +109,43 @@ func TestGatherHint(t *testing.T) {
 	for name, data := range s.objects {
 		if strings.HasSuffix(name, "-audit.jsonl") {
 			g.has("the log", string(data), `"operator":"ann`)
+		}
+	}
+}
+
+// It asks for the same: as much of CloudTrail, and for new snapshots if there were to be some and none was made.
+func TestGatherHintSame(t *testing.T) {
+	newGatherTest(t)
+	none, unknown := &cloudevidence.SnapshotSet{Error: "none was made: denied"}, &cloudevidence.SnapshotSet{Error: "UNKNOWN", Unknown: true}
+	pending := &cloudevidence.SnapshotSet{Snapshots: []*cloudevidence.Snapshot{{ID: "snap-1", State: "pending"}}}
+	const look = "hint: look first whether snapshots have that tag"
+	all := []string{" --trail-since ", " --trail-pages ", " --snapshot-again ", look}
+	for _, tt := range []struct {
+		set        *cloudevidence.SnapshotSet
+		args, want []string
+	}{
+		{nil, []string{"--trail-since", "36h", "--trail-pages", "3"}, []string{" --trail-since 36h0m0s ", " --trail-pages 3 "}},
+		{none, []string{"--snapshot-again"}, []string{" --snapshot-again "}},
+		{none, nil, nil},
+		{unknown, []string{"--snapshot-again"}, []string{look}},
+		{unknown, nil, nil},
+		{pending, []string{"--snapshot-again"}, nil}, // it is the latest
+	} {
+		x := mustParse(t, append(tt.args, "--gather", "trail,snapshots", "i-00000001")...).gather.list[0]
+		x.code, x.set = exitInterrupted, tt.set
+		x.record = &cloudevidence.Record{Items: []cloudevidence.Item{{Name: "tags"}, {Name: "trail", Error: "interrupted"}}}
+		var out, errs strings.Builder
+		if err := x.tell(newConsole(strings.NewReader(""), &out, &errs)); err != nil {
+			t.Fatal(err)
+		}
+		_, story, ok := strings.Cut(errs.String(), "to go on: shotglass gather --items trail")
+		for _, flag := range all {
+			if i := slices.IndexFunc(tt.want, func(w string) bool { return strings.HasPrefix(w, flag) }); i >= 0 && !strings.Contains(story, tt.want[i]) || i < 0 && strings.Contains(story, flag) {
+				ok = false
+			}
+		}
+		if !ok {
+			t.Errorf("%+v of %q, want %q: %s", tt.set, tt.args, tt.want, &errs)
 		}
 	}
 }

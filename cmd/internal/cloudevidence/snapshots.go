@@ -57,6 +57,8 @@ type SnapshotSet struct {
 	Calls     []Call      `json:"calls,omitempty"`
 	Notes     []string    `json:"notes,omitempty"`
 	Error     string      `json:"error,omitempty"` // why there are none, or why nobody knows
+	// Unknown says that nobody knows whether any was made: what was has the tag of the set.
+	Unknown bool `json:"unknown,omitempty"`
 }
 
 // Wanted is what was to be done with snapshots.
@@ -267,6 +269,7 @@ func (g *Gatherer) Start(ctx context.Context, t containment.Target, o SnapshotOp
 	ctx = note.in(ctx)
 	switch err := s.start(ctx); {
 	case errors.Is(err, errLost):
+		set.Unknown = true
 		set.Error = "UNKNOWN whether any was made; what was has the tag " + tagSet + "=" + set.Set + ", and a second run for the case takes it: " + awsconfig.Explain(err).Error()
 	case err != nil:
 		set.Error = "none was made: " + awsconfig.Explain(err).Error()

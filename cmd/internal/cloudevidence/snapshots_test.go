@@ -152,7 +152,7 @@ func TestLostForGood(t *testing.T) {
 		return w.cloud.Sleep(ctx, d)
 	}
 	set = w.gatherer.Start(ctx, w.target, cloudevidence.SnapshotOptions{Case: "42"})
-	if !strings.HasPrefix(set.Error, "UNKNOWN whether any was made; what was has the tag shotglass-set="+set.Set) || len(w.region.Snapshots) != 2 {
+	if !strings.HasPrefix(set.Error, "UNKNOWN whether any was made; what was has the tag shotglass-set="+set.Set) || !set.Unknown || len(w.region.Snapshots) != 2 {
 		t.Errorf("not seen: %+v", set)
 	}
 
