@@ -52,6 +52,7 @@ func journalFlags() []cli.Flag {
 type awsAccess struct {
 	awsaccess.Access
 	folder, bucket string // of the journals
+	reach          string // flags by which that bucket is reached, for commands
 }
 
 // readAccount reads the flags of accountFlags.
@@ -95,6 +96,10 @@ func readAWSAccess(_ *console, ctx *cli.Context) (awsAccess, error) {
 	if err != nil {
 		return a, usagef("--journal-to: %v", err)
 	}
+	a.reach = givenText(ctx, s3AccessFlags(), "s3-external-id")
+	if o.ExternalID != "" {
+		a.reach += "--s3-external-id ID "
+	}
 	a.Journals = journals.Both{First: a.Journals, Second: journals.Bucket{Place: place}}
 	return a, nil
 }
@@ -111,7 +116,7 @@ func (a awsAccess) bare() *containment.Engine {
 	return &containment.Engine{Journals: a.Journals}
 }
 
-// flagsText is what a command line needs to reach the same journals and account.
+// flagsText is what a command line needs to reach the same journals and account; ID stands for external ids, which are not shown.
 func (a awsAccess) flagsText(caseID string) string {
 	var b strings.Builder
 	for _, f := range []struct{ name, value string }{
@@ -123,6 +128,15 @@ func (a awsAccess) flagsText(caseID string) string {
 	}
 	if a.ExternalID != "" {
 		b.WriteString("--aws-external-id ID ") // AWS calls it no secret; who needs it has it
+	}
+	return b.String() + a.reach
+}
+
+// glassText is what a command line that contains needs to spare the same targets.
+func (a awsAccess) glassText() string {
+	var b strings.Builder
+	for _, g := range a.glass() {
+		b.WriteString("--break-glass " + transport.Quote(g) + " ")
 	}
 	return b.String()
 }

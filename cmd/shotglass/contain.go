@@ -31,6 +31,8 @@ type containRun struct {
 	options containment.Options
 	apply   containment.ApplyOptions
 	targets []containment.Target
+	names   []string // with resume: journals that were named in place of targets
+	further string   // flags that a journal does not have, for commands
 
 	yes, dryRun, resume, denied, verified bool
 	risks                                 []string // accepted
@@ -108,13 +110,16 @@ func containFlags() []cli.Flag {
 		yes("dry-run", "say what would be done, and whether it is allowed; change nothing"),
 		yes("yes", "do not ask"),
 		list("accept-risk", "", "do not ask about this `RISK`"),
-		yes("resume", "go on with what was interrupted, with the options of its journal"),
+		yes("resume", "go on with what was interrupted, with the options of its journal, which may be named in place of the target"),
 		yes("despite-denied", "begin although permissions seem to be missing"),
 		yes("require-verified", "exit with 5 for an instance whose flows nobody looked at, too"),
 	}
 }
 
 const groupContain = "Containment"
+
+// applyFlags are about how a plan is carried out: its journal does not have them.
+var applyFlags = []string{"watch", "accept-risk", "despite-denied", "require-verified"}
 
 func stageNames() string {
 	var names []string
@@ -133,6 +138,16 @@ func readContain(c *console, ctx *cli.Context) (*containRun, error) {
 		return nil, usagef("no target").fix("name one: an ARN, i-..., user/NAME, role/NAME, function/NAME or AKIA...")
 	}
 	for _, a := range ctx.Args().Slice() {
+		if o.resume && strings.HasSuffix(a, containment.JournalSuffix) {
+			if err := checkJournal(a); err != nil {
+				return nil, err
+			}
+			if slices.Contains(o.names, a) {
+				return nil, usagef("%s is named twice", a)
+			}
+			o.names = append(o.names, a)
+			continue
+		}
 		t, err := containment.ParseTarget(a)
 		if err != nil {
 			return nil, usagef("%v", err)
@@ -175,6 +190,7 @@ func readContainOptions(c *console, ctx *cli.Context) (*containRun, error) {
 			return nil, usagef("--cut %q: want one of %s", cut, strings.Join(hostsfile.Cuts, ", "))
 		}
 	}
+	o.further = givenText(ctx, slices.DeleteFunc(containFlags(), func(f cli.Flag) bool { return !slices.Contains(applyFlags, f.Names()[0]) }))
 	if o.dryRun && o.resume {
 		return nil, usagef("--dry-run and --resume exclude each other").fix("shotglass status says what was done")
 	}
@@ -262,12 +278,16 @@ func (o *containRun) leftOut(p *planned) error {
 
 // plan plans all targets at once.
 func (o *containRun) plan(ctx context.Context, c *console) []*planned {
-	all := make([]*planned, len(o.targets))
+	var all []*planned
+	for _, t := range o.targets {
+		all = append(all, &planned{target: t})
+	}
+	for _, name := range o.names {
+		all = append(all, &planned{name: name})
+	}
 	var g errgroup.Group
 	g.SetLimit(containParallel)
-	for i, t := range o.targets {
-		p := &planned{target: t}
-		all[i] = p
+	for _, p := range all {
 		g.Go(func() error {
 			if p.engine, p.err = o.access.Engine(ctx, o.options.Case); p.err != nil {
 				return nil
@@ -279,8 +299,10 @@ func (o *containRun) plan(ctx context.Context, c *console) []*planned {
 			options := o.options
 			if o.resume {
 				var was *containment.Plan
-				if p.name, p.err = oneJournal(ctx, p.engine, t, o.options.Case); p.err != nil {
-					return nil
+				if p.name == "" {
+					if p.name, p.err = oneJournal(ctx, p.engine, p.target, o.options.Case); p.err != nil {
+						return nil
+					}
 				}
 				if was, p.err = p.engine.Resumable(ctx, p.name); p.err != nil {
 					return nil
@@ -327,7 +349,7 @@ func (o *containRun) make(ctx context.Context, c *console, all []*planned, sum c
 			defer mu.Unlock()
 			if err != nil {
 				c.fail("", err)
-				c.hint(o.undoHint(p, r))
+				c.hint(o.undoHint(r))
 			}
 			one := containCode(r, err, o.verified)
 			o.note(p.target, r, one == exitOK, err)
@@ -355,16 +377,17 @@ func containCode(r *containment.Result, err error, verified bool) int {
 	return exitOK
 }
 
-func (o *containRun) undoHint(p *planned, r *containment.Result) string {
+func (o *containRun) undoHint(r *containment.Result) string {
 	if r == nil || r.Journal == "" {
 		return ""
 	}
-	flags, target := o.access.flagsText(o.options.Case), transport.Quote(p.target.String())
-	glass := ""
-	for _, g := range o.access.glass() {
-		glass += "--break-glass " + transport.Quote(g) + " "
-	}
-	return fmt.Sprintf("the journal %s has what was done: go on with shotglass contain --resume %s%s%s, or put it back with shotglass release %s%s", r.Journal, flags, glass, target, flags, target)
+	return fmt.Sprintf("the journal %s has what was done: go on with %s, or put it back with shotglass release %s%s", r.Journal, o.resumeCommand(o.access, r.Journal),
+		o.access.flagsText(o.options.Case), transport.Quote(r.Journal))
+}
+
+// resumeCommand is what goes on with a journal: by its name, as a target may have others. Access is how its account is reached.
+func (o *containRun) resumeCommand(access awsAccess, journal string) string {
+	return "shotglass contain --resume " + o.further + access.flagsText(o.options.Case) + access.glassText() + transport.Quote(journal)
 }
 
 func endContain(c *console, code, good, bad int) error {

@@ -337,7 +337,7 @@ func (all *followUps) tell(c *console) (int, error) {
 			c.fail(f.host, err)
 		}
 		if len(f.errs) > 0 {
-			c.hint("the journals have what was done: go on with shotglass contain --resume " + f.access.flagsText(all.o.Engine.Case) + strings.Join(quoted, " "))
+			c.hint("the journals have what was done: go on with shotglass contain --resume " + f.access.flagsText(all.o.Engine.Case) + f.access.glassText() + strings.Join(quoted, " "))
 		}
 		for _, r := range f.results {
 			if err := tellContained(c, r); err != nil {

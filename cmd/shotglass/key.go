@@ -152,9 +152,6 @@ func readKey(c *console, ctx *cli.Context, now time.Time) (*keyRun, error) {
 		return nil, err
 	}
 	o.flags = givenText(ctx, withoutResume(containFlags()), "yes", "dry-run")
-	if ctx.IsSet("journal-to") {
-		o.flags += givenText(ctx, s3AccessFlags(), "s3-external-id")
-	}
 	if !o.asked {
 		for _, name := range []string{"contain-made", "yes", "dry-run", "key-only"} {
 			if ctx.Bool(name) {

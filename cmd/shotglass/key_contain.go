@@ -59,9 +59,7 @@ func (o *keyRun) lockAll(ctx context.Context, c *console, f *keytrail.Found) (al
 	}
 	made, unnamed := o.others(f, owner)
 	for _, what := range unnamed {
-		err := errors.New("no user or role contains it")
-		c.fail("", fmt.Errorf("%s: NOT CONTAINED: %w", what, err))
-		o.became = append(o.became, containedTarget{Target: what, Why: err.Error()})
+		c.fail("", fmt.Errorf("%s: NOT CONTAINED: %w", what, errUnnamed))
 		all.code, all.bad = worse(all.code, exitContainment), all.bad+1
 	}
 	if len(made) > 0 && all.code != exitInterrupted {
@@ -75,6 +73,9 @@ func (o *keyRun) lockAll(ctx context.Context, c *console, f *keytrail.Found) (al
 	}
 	return all, nil
 }
+
+// errUnnamed is why what only words name is not contained.
+var errUnnamed = errors.New("no user or role contains it")
 
 // goesOn reports whether what was made is still contained after an error about the owner: not if a person broke it off, or cannot be asked.
 func (o *keyRun) goesOn(ctx context.Context, err error) bool {

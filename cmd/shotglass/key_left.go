@@ -24,7 +24,10 @@ func (o *keyRun) notReached(f *keytrail.Found) {
 	if err != nil {
 		o.became = append(o.became, containedTarget{Target: owner.String(), Why: err.Error()})
 	}
-	made, _ := o.others(f, owner)
+	made, unnamed := o.others(f, owner)
+	for _, what := range unnamed {
+		o.became = append(o.became, containedTarget{Target: what, Why: errUnnamed.Error()})
+	}
 	if err == nil {
 		made = append([]containment.Target{owner}, made...)
 	}
@@ -54,13 +57,9 @@ func (o *keyRun) containCommand(f *keytrail.Found, b *containedTarget) string {
 		access.Role = fmt.Sprintf("arn:%s:iam::%s:role/%s", cmp.Or(t.Partition, "aws"), t.Account, cmp.Or(role, "ROLE"))
 	}
 	if b.Journal != "" {
-		return "shotglass contain --resume " + access.flagsText(o.caseID) + transport.Quote(name)
+		return o.contain.resumeCommand(access, b.Journal)
 	}
-	flags := o.flags
-	for _, g := range access.glass() {
-		flags += "--break-glass " + transport.Quote(g) + " "
-	}
-	return "shotglass contain " + flags + access.flagsText(o.caseID) + transport.Quote(name)
+	return "shotglass contain " + o.flags + access.glassText() + access.flagsText(o.caseID) + transport.Quote(name)
 }
 
 // tellLeft names what was not contained, with the command that does it. The error is that of printing.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/shotglass-ir/shotglass/containment"
 	"github.com/shotglass-ir/shotglass/containment/awsfake"
 )
 
@@ -88,6 +89,102 @@ func TestKeyContainedRecord(t *testing.T) {
 	c.has("the story", errs, "what was contained, and what was not: "+dir)
 	if strings.Contains(errs, "to contain it") {
 		t.Error(errs)
+	}
+}
+
+// What went wrong half-way is gone on with by the command that the run names, as it stands, in another environment: by the journal, though the target
+// has others, kept in the bucket too, and with the guard that was given.
+func TestKeyContainResume(t *testing.T) {
+	for name, bucket := range map[string]bool{"a folder": false, "a bucket, too": true} {
+		t.Run(name, func(t *testing.T) {
+			c := newCloudTest(t)
+			stolenKey(c)
+			c.run(exitOK, "contain", "--case", "old", "--yes", "user/team/alice")
+			c.run(exitOK, "release", "--case", "old", "--reactivate-keys", "user/team/alice")
+			t.Setenv("SHOTGLASS_CASE", "")
+			args := []string{"key", "--contain", "--yes", "--require-verified", "--break-glass", "role/x", "--watch", "0s"}
+			s := newShelf(t)
+			for _, kv := range c.cloud.Env(responderARN, "eu-west-1") {
+				k, v, _ := strings.Cut(kv, "=")
+				t.Setenv(k, v)
+			}
+			if bucket {
+				t.Setenv("SHOTGLASS_S3_ENDPOINT", s.url)
+				t.Setenv("SHOTGLASS_S3_PATH_STYLE", "1")
+				args = append(args, "--journal-to", "s3://evidence/it's/")
+			}
+			c.cloud.Edit(func() {
+				c.cloud.Fault = func(call *awsfake.Call) awsfake.Fault {
+					if call.Operation == "UpdateAccessKey" {
+						return awsfake.Fault{Error: awsfake.Denied(call)}
+					}
+					return awsfake.Fault{}
+				}
+			})
+			_, errs := c.run(exitContainment, append(args, c.key.ID)...)
+			c.want(true, false, false)
+			c.cloud.Edit(func() { c.cloud.Fault = nil })
+			for _, kv := range os.Environ() {
+				if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "SHOTGLASS_") {
+					os.Unsetenv(name)
+				}
+			}
+			_, command, _ := strings.Cut(errs, "to contain it: ")
+			command, _, _ = strings.Cut(command, "\n")
+			words, err := exec.Command("sh", "-c", `shotglass() { printf '%s\0' "$@"; }; `+command).Output()
+			if err != nil {
+				t.Fatalf("%s: %v", command, err)
+			}
+			again := strings.Split(strings.TrimSuffix(string(words), "\x00"), "\x00")
+			c.has("the command", command, "contain --resume --watch 0s --require-verified ", " --break-glass role/x ")
+			c.run(exitOK, append([]string{again[0], "--yes"}, again[1:]...)...)
+			c.want(true, true, false)
+			kept := 0
+			for name := range s.objects {
+				if strings.HasPrefix(name, "it's/") {
+					kept++
+				}
+			}
+			if (kept > 0) != bucket {
+				t.Errorf("%d objects", kept)
+			}
+		})
+	}
+}
+
+// What contain itself says goes by the journal, too.
+func TestContainUndoHint(t *testing.T) {
+	glass, err := containment.ParseTarget("role/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &containRun{further: "--watch 5s ", access: awsAccess{bucket: "s3://b/", reach: "--s3-path-style "}, options: containment.Options{Case: "c"}}
+	o.access.BreakGlass = []containment.Target{glass}
+	got := o.undoHint(&containment.Result{Journal: "a b" + containment.JournalSuffix})
+	want := "go on with shotglass contain --resume --watch 5s --case c --journal-to s3://b/ --s3-path-style --break-glass role/x 'a b-containment.jsonl', " +
+		"or put it back with shotglass release --case c --journal-to s3://b/ --s3-path-style 'a b-containment.jsonl'"
+	if !strings.HasSuffix(got, want) {
+		t.Errorf("%s", got)
+	}
+	if got := o.undoHint(&containment.Result{}); got != "" {
+		t.Error(got)
+	}
+}
+
+// What nobody contains is on record, too, where the question is not answered.
+func TestKeyContainDeclined(t *testing.T) {
+	c := newCloudTest(t)
+	stolenKey(c)
+	c.keyDid("e", "AssumeRoot", `{"targetPrincipal":"999988887777"}`, `{"credentials":{"accessKeyId":"ASIAAAAAAAAAAAAAAAA4"}}`)
+	dir := filepath.Join(c.dir, "out")
+	out, errs := c.run(exitUsage, "key", "--json", "-o", dir, "--unsigned", "--contain", "--contain-made", c.key.ID)
+	c.want(true, false, false) // she had a policy before
+	record, err := filepath.Glob(filepath.Join(dir, "*-contained.keytrail"))
+	if err != nil || len(record) != 1 {
+		t.Fatalf("%q %v %s", record, err, errs)
+	}
+	for what, text := range map[string]string{"the record": mustRead(t, record[0]), "the result": out} {
+		c.has(what, text, "ASIAAAAAAAAAAAAAAAA4 of arn:aws:iam::999988887777:root", errUnnamed.Error(), "user/backup", "it was not come to")
 	}
 }
 

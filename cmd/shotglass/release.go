@@ -138,8 +138,8 @@ func journalNames(ctx context.Context, access awsAccess, args *cli.Context) ([]s
 	var names []string
 	for _, a := range args.Args().Slice() {
 		if strings.HasSuffix(a, containment.JournalSuffix) {
-			if filepath.Base(a) != a {
-				return nil, usagef("%q: name the journal without its folder", a).fix("--journal %s %s", filepath.Dir(a), filepath.Base(a))
+			if err := checkJournal(a); err != nil {
+				return nil, err
 			}
 			names = append(names, a)
 			continue
@@ -158,4 +158,12 @@ func journalNames(ctx context.Context, access awsAccess, args *cli.Context) ([]s
 		return nil, usagef("a target is named twice")
 	}
 	return names, nil
+}
+
+// checkJournal refuses the path of a journal: its folder is a flag.
+func checkJournal(name string) error {
+	if filepath.Base(name) != name {
+		return usagef("%q: name the journal without its folder", name).fix("--journal %s %s", filepath.Dir(name), filepath.Base(name))
+	}
+	return nil
 }

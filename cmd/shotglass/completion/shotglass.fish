@@ -481,7 +481,7 @@ complete -c shotglass -n '__fish_seen_subcommand_from contain' -l quarantine-tag
 complete -c shotglass -n '__fish_seen_subcommand_from contain' -l dry-run -d 'say what would be done, and whether it is allowed; change nothing'
 complete -c shotglass -n '__fish_seen_subcommand_from contain' -l yes -d 'do not ask'
 complete -c shotglass -n '__fish_seen_subcommand_from contain' -l accept-risk -x -d 'do not ask about this RISK'
-complete -c shotglass -n '__fish_seen_subcommand_from contain' -l resume -d 'go on with what was interrupted, with the options of its journal'
+complete -c shotglass -n '__fish_seen_subcommand_from contain' -l resume -d 'go on with what was interrupted, with the options of its journal, which may be named in place of the target'
 complete -c shotglass -n '__fish_seen_subcommand_from contain' -l despite-denied -d 'begin although permissions seem to be missing'
 complete -c shotglass -n '__fish_seen_subcommand_from contain' -l require-verified -d 'exit with 5 for an instance whose flows nobody looked at, too'
 complete -c shotglass -n '__fish_seen_subcommand_from contain' -l case -x -d 'ID of the case; a target has one journal in a case'

@@ -600,7 +600,7 @@ _shotglass() {
 			'--dry-run[say what would be done, and whether it is allowed; change nothing]' \
 			'--yes[do not ask]' \
 			'*--accept-risk[do not ask about this RISK]:value: ' \
-			'--resume[go on with what was interrupted, with the options of its journal]' \
+			'--resume[go on with what was interrupted, with the options of its journal, which may be named in place of the target]' \
 			'--despite-denied[begin although permissions seem to be missing]' \
 			'--require-verified[exit with 5 for an instance whose flows nobody looked at, too]' \
 			'--case[ID of the case; a target has one journal in a case]:value: ' \
