@@ -59,9 +59,9 @@ func (r *reader) fetch(f *filling) error {
 // there is one and we may.
 func (r *reader) get(ctx context.Context, st *stretch, f *filling, end int64) error {
 	pinned := st.pinned.Load()
+	turn := r.s.creds.before()
 	err := r.getUncut(ctx, st, f, end, pinned)
-	if expired(err) && r.s.creds.renew(ctx) {
-		r.s.opts.Warn("the credentials had ended; reading goes on with new ones")
+	if expired(err) && r.s.creds.renew(ctx, turn) {
 		err = r.getUncut(ctx, st, f, end, pinned)
 	}
 	if pinned || st.version == nil || !errors.Is(err, ErrReplaced) && !errors.Is(err, fs.ErrNotExist) && !denied(err) {

@@ -206,7 +206,7 @@ func New(ctx context.Context, opts Options) (*Sink, error) {
 	creds := &renewable{now: cfg.Credentials, load: func(ctx context.Context) (aws.CredentialsProvider, error) {
 		again, err := opts.config(ctx)
 		return again.Credentials, err
-	}}
+	}, told: func() { opts.Warn("the credentials had ended; reading goes on with new ones") }}
 	return &Sink{opts: opts, cfg: cfg, creds: creds, taken: make(map[string]bool)}, nil
 }
 
