@@ -85,14 +85,12 @@ func upload(ctx context.Context, c *console, dirs []string, access s3.Options, s
 		}
 		return sink.ReadAll(ctx, where, name, limit)
 	})
-	var failed []string
+	var failed []unstored
 	code, stored := exitOK, 0
 	for _, u := range cut {
 		code = exitFailed
 		c.fail(u.folder, u.err())
-		if swap, _ := acquire.IsSwap(u.name); !swap { // the interim manifest of the image does not know of it
-			failed = append(failed, u.name)
-		}
+		failed = append(failed, unstored{u.name, u.folder})
 		if c.json {
 			if err := c.message("upload", uploadMessage{Folder: u.folder, Name: u.name, Code: exitFailed, Size: u.bytes, Error: u.err().Error()}); err != nil {
 				return err
@@ -114,7 +112,7 @@ func upload(ctx context.Context, c *console, dirs []string, access s3.Options, s
 			m.Code = exitPartial
 		}
 		if err != nil {
-			failed = append(failed, w.Name)
+			failed = append(failed, unstored{name: w.Name})
 			m.Error = err.Error()
 			c.fail(w.Folder, err)
 		} else {
@@ -144,14 +142,14 @@ func upload(ctx context.Context, c *console, dirs []string, access s3.Options, s
 }
 
 // uploadOne brings one object to its place.
-func uploadOne(ctx context.Context, w waiting, access s3.Options, failed []string, records *uploadRecords) (sink.Receipt, error) {
+func uploadOne(ctx context.Context, w waiting, access s3.Options, failed []unstored, records *uploadRecords) (sink.Receipt, error) {
 	if err := records.against(ctx, w); err != nil {
 		return sink.Receipt{}, err
 	}
 	if rank(w.Name) > 0 {
-		for _, name := range failed {
-			if paper := paperOf(w.Name); strings.HasPrefix(name, paper) || acquire.ImageOf(name) == paper {
-				return sink.Receipt{}, fmt.Errorf("%s waits: it must not come before %s", w.Name, name)
+		for _, m := range failed {
+			if m.holds(w.Name) {
+				return sink.Receipt{}, m.err(w.Name)
 			}
 		}
 	}
@@ -195,6 +193,9 @@ func findWaiting(dirs []string) (list []waiting, cut []unfinished, err error) {
 				if e.IsDir() && strings.HasSuffix(e.Name(), ".spill") {
 					folders = append(folders, filepath.Join(dir, e.Name()))
 				}
+			}
+			if len(folders) == 0 && len(entries) > 0 && strings.HasSuffix(filepath.Base(dir), ".spill") { // one without a description
+				folders = []string{dir}
 			}
 		}
 		if len(folders) == 0 {

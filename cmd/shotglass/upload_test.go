@@ -36,6 +36,39 @@ func TestUploadOrder(t *testing.T) {
 	}
 }
 
+// TestUploadHeld: what can never be finished holds back no paper that does not know of it.
+func TestUploadHeld(t *testing.T) {
+	for _, tt := range []struct {
+		name, paper     string
+		failed, cutHeld bool // paper waits where name has failed, and where its folder cannot be finished
+	}{
+		{"x-mem.lime", "x-mem.lime.interim", true, true},
+		{"x-mem.lime.003", "x-mem.lime.segments", true, true},
+		{"x-mem.lime.frames", "x-mem.lime.json", true, true},
+		{"x-swap-1.raw", "x-mem.lime.interim", true, false},
+		{"x-swap-1.raw.004", "x-mem.lime.interim.sig", true, false},
+		{"x-swap-1.raw.004", "x-swap-1.raw.segments", true, true},
+		{"x-mem.lime.live.tar.zst", "x-mem.lime.interim", true, false},
+		{"x-mem.lime.live.tar.zst.000", "x-mem.lime.interim.sig", true, false},
+		{"x-mem.lime.live.tar.zst.age", "x-mem.lime.interim", true, false},
+		{"x-mem.lime.live.tar.zst", "x-mem.lime.json", true, true},
+		{"x-mem.lime.live.tar.zst", "x-mem.lime.json.sig", true, true},
+		{"y-mem.lime", "x-mem.lime.json", false, false},
+	} {
+		if got := (unstored{name: tt.name}).holds(tt.paper); got != tt.failed {
+			t.Errorf("%s waits for %s, which failed: %t", tt.paper, tt.name, got)
+		}
+		m := unstored{tt.name, "dir/" + tt.name + ".spill"}
+		if got := m.holds(tt.paper); got != tt.cutHeld {
+			t.Errorf("%s waits for %s, which cannot be finished: %t", tt.paper, tt.name, got)
+		}
+		var h *hinted
+		if err := m.err(tt.paper); !errors.As(err, &h) || !strings.Contains(h.hint, "move dir/") {
+			t.Errorf("no way out: %v", err)
+		}
+	}
+}
+
 // signerKey makes a key, and a list that trusts it alone.
 func signerKey(t *testing.T) (ssh.Signer, *signature.AllowedSigners) {
 	t.Helper()
