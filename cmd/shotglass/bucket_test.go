@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -100,15 +101,20 @@ func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			Size int
 		}
 		var list []contents
+		text, encoding := func(k string) string { return k }, q.Get("encoding-type")
+		if encoding == "url" {
+			text = func(k string) string { return strings.ReplaceAll(url.QueryEscape(k), "%2F", "/") }
+		}
 		for _, k := range slices.Sorted(maps.Keys(s.objects)) {
 			if strings.HasPrefix(k, q.Get("prefix")) {
-				list = append(list, contents{k, len(s.objects[k])})
+				list = append(list, contents{text(k), len(s.objects[k])})
 			}
 		}
 		xml.NewEncoder(w).Encode(struct {
-			XMLName  xml.Name `xml:"ListBucketResult"`
-			Contents []contents
-		}{Contents: list})
+			XMLName      xml.Name `xml:"ListBucketResult"`
+			EncodingType string   `xml:",omitempty"`
+			Contents     []contents
+		}{EncodingType: encoding, Contents: list})
 	case !there:
 		fail(404, "NoSuchKey")
 	default:

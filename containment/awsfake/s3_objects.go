@@ -4,6 +4,7 @@ import (
 	"crypto/md5"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 )
@@ -47,8 +48,16 @@ func listObjects(r *Request, b *Bucket) (any, error) {
 		keys = keys[:size]
 		x.Kids = append(x.Kids, el("NextContinuationToken", from+size))
 	}
+	encoded := q.Get("encoding-type") == "url"
+	if encoded {
+		x.Kids = append(x.Kids, el("EncodingType", "url"))
+	}
 	for _, k := range keys {
-		x.Kids = append(x.Kids, el("Contents", []X{el("Key", k), el("Size", len(b.Objects[k])), el("ETag", etag(b.Objects[k])), el("LastModified", stamp(Start)), el("StorageClass", "STANDARD")}))
+		text := k
+		if encoded {
+			text = strings.ReplaceAll(url.QueryEscape(k), "%2F", "/")
+		}
+		x.Kids = append(x.Kids, el("Contents", []X{el("Key", text), el("Size", len(b.Objects[k])), el("ETag", etag(b.Objects[k])), el("LastModified", stamp(Start)), el("StorageClass", "STANDARD")}))
 	}
 	return xmlOf(x), nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -196,11 +197,7 @@ func (f *fake) answer(w http.ResponseWriter, c call) {
 	case "ListObjectsV2":
 		f.list(w, c)
 	case "ListMultipartUploads":
-		io.WriteString(w, "<ListMultipartUploadsResult>")
-		for id, u := range f.uploads {
-			fmt.Fprintf(w, "<Upload><Key>%s</Key><UploadId>%s</UploadId><Initiated>2026-01-31T10:11:12Z</Initiated></Upload>", u.key, id)
-		}
-		io.WriteString(w, "</ListMultipartUploadsResult>")
+		f.listUploads(w, c)
 	case "HeadObject", "GetObject":
 		if v := strings.Join(c.Query["versionId"], ""); v != "" {
 			obj = f.versions[c.Key+"?"+v]
@@ -303,15 +300,59 @@ func (f *fake) list(w http.ResponseWriter, c call) {
 		}
 	}
 	slices.Sort(keys)
-	io.WriteString(w, "<ListBucketResult>")
+	text, encoding := c.keyText()
+	io.WriteString(w, "<ListBucketResult>"+encoding)
 	if len(keys) > 2 {
 		keys = keys[:2]
-		fmt.Fprintf(w, "<IsTruncated>true</IsTruncated><NextContinuationToken>%s</NextContinuationToken>", keys[1])
+		fmt.Fprint(w, "<IsTruncated>true</IsTruncated><NextContinuationToken>")
+		xml.EscapeText(w, []byte(keys[1]))
+		fmt.Fprint(w, "</NextContinuationToken>")
 	}
 	for _, k := range keys {
-		fmt.Fprintf(w, "<Contents><Key>%s</Key><Size>%d</Size><LastModified>2026-01-31T10:11:12Z</LastModified></Contents>", k, len(f.objects[k].data))
+		fmt.Fprintf(w, "<Contents><Key>%s</Key><Size>%d</Size><LastModified>2026-01-31T10:11:12Z</LastModified></Contents>", text(k), len(f.objects[k].data))
 	}
 	io.WriteString(w, "</ListBucketResult>")
+}
+
+// listUploads answers two uploads a page.
+func (f *fake) listUploads(w http.ResponseWriter, c call) {
+	after := strings.Join(c.Query["key-marker"], "") + "\x00" + strings.Join(c.Query["upload-id-marker"], "")
+	where := func(id string) string { return f.uploads[id].key + "\x00" + id }
+	var ids []string
+	for id := range f.uploads {
+		if where(id) > after {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b string) int { return strings.Compare(where(a), where(b)) })
+	text, encoding := c.keyText()
+	io.WriteString(w, "<ListMultipartUploadsResult>"+encoding)
+	if len(ids) > 2 {
+		ids = ids[:2]
+		fmt.Fprintf(w, "<IsTruncated>true</IsTruncated><NextKeyMarker>%s</NextKeyMarker><NextUploadIdMarker>%s</NextUploadIdMarker>", text(f.uploads[ids[1]].key), ids[1])
+	}
+	for _, id := range ids {
+		fmt.Fprintf(w, "<Upload><Key>%s</Key><UploadId>%s</UploadId><Initiated>2026-01-31T10:11:12Z</Initiated></Upload>", text(f.uploads[id].key), id)
+	}
+	io.WriteString(w, "</ListMultipartUploadsResult>")
+}
+
+// keyText is how a key stands in a list: without an encoding, S3 writes references to control characters, which XML 1.0 forbids.
+func (c call) keyText() (text func(string) string, encoding string) {
+	if slices.Contains(c.Query["encoding-type"], "url") {
+		return func(k string) string { return strings.ReplaceAll(url.QueryEscape(k), "%2F", "/") }, "<EncodingType>url</EncodingType>"
+	}
+	return func(k string) string {
+		var b strings.Builder
+		for _, r := range k {
+			if r < ' ' {
+				fmt.Fprintf(&b, "&#x%x;", r)
+			} else {
+				xml.EscapeText(&b, []byte(string(r)))
+			}
+		}
+		return b.String()
+	}, ""
 }
 
 func (f *fake) complete(w http.ResponseWriter, c call, upload *uploading, obj *stored) {

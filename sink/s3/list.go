@@ -26,7 +26,7 @@ func (s *Sink) List(ctx context.Context) (sink.Listing, error) {
 	if err != nil {
 		return l, err
 	}
-	objects := s3.NewListObjectsV2Paginator(api, &s3.ListObjectsV2Input{
+	objects := s3.NewListObjectsV2Paginator(anyKeys{api}, &s3.ListObjectsV2Input{
 		Bucket: &s.opts.Bucket, Prefix: &s.opts.Prefix, Delimiter: aws.String("/"), ExpectedBucketOwner: s.owner(),
 	})
 	for objects.HasMorePages() {
@@ -40,7 +40,7 @@ func (s *Sink) List(ctx context.Context) (sink.Listing, error) {
 			}
 		}
 	}
-	uploads := s3.NewListMultipartUploadsPaginator(api, &s3.ListMultipartUploadsInput{
+	uploads := s3.NewListMultipartUploadsPaginator(anyKeys{api}, &s3.ListMultipartUploadsInput{
 		Bucket: &s.opts.Bucket, Prefix: &s.opts.Prefix, Delimiter: aws.String("/"), ExpectedBucketOwner: s.owner(),
 	})
 	for uploads.HasMorePages() {
@@ -105,7 +105,7 @@ func (s *Sink) Tree(ctx context.Context) (names []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	pages := s3.NewListObjectsV2Paginator(api, &s3.ListObjectsV2Input{Bucket: &s.opts.Bucket, Prefix: &s.opts.Prefix, ExpectedBucketOwner: s.owner()})
+	pages := s3.NewListObjectsV2Paginator(anyKeys{api}, &s3.ListObjectsV2Input{Bucket: &s.opts.Bucket, Prefix: &s.opts.Prefix, ExpectedBucketOwner: s.owner()})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx, s.short, few)
 		if err != nil {
@@ -116,6 +116,21 @@ func (s *Sink) Tree(ctx context.Context) (names []string, err error) {
 		}
 	}
 	return names, nil
+}
+
+// Below is a folder of this place: a sink with the same connection and terms.
+func (s *Sink) Below(ctx context.Context, folder string) (*Sink, error) {
+	bucket, prefix, err := ParseURL(s.String() + folder)
+	if err != nil {
+		return nil, err
+	}
+	api, err := s.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b := &Sink{opts: s.opts, cfg: s.cfg, creds: s.creds, api: api, found: true, taken: make(map[string]bool)}
+	b.opts.Bucket, b.opts.Prefix = bucket, prefix
+	return b, nil
 }
 
 // nameOf is the name of an object in this place.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"net/http"
@@ -517,7 +518,6 @@ func TestExpired(t *testing.T) {
 	}
 }
 
-// TestListDenied: who may not see uploads learns that, and gets the objects.
 func TestTree(t *testing.T) {
 	isolate(t)
 	f := newFake(t)
@@ -534,6 +534,33 @@ func TestTree(t *testing.T) {
 	}
 }
 
+// TestOddKeys: keys that XML has no room for, and those that have what encodes them, are listed as they are.
+func TestOddKeys(t *testing.T) {
+	isolate(t)
+	f := newFake(t)
+	odd := []string{"\x01\x1b[2J.lime", "a b&<.lime", "a%41.lime", "a+b=c@d.lime", "é.lime"}
+	for i, name := range odd {
+		f.objects["case-1/"+name] = &stored{data: pattern(3), etag: "x"}
+		f.uploads[fmt.Sprint("u", i)] = &uploading{key: "case-1/" + name}
+	}
+	f.uploads["again"] = &uploading{key: "case-1/a+b=c@d.lime"}
+	names, err := f.sink(t).Tree(t.Context())
+	if err != nil || !slices.Equal(names, odd) {
+		t.Errorf("%q, %v", names, err)
+	}
+	l, err := f.sink(t).List(t.Context())
+	if err != nil || l.Unknown != nil || len(l.Objects) != 1 || l.Objects[0].Name != "a+b=c@d.lime" {
+		t.Errorf("%+v, %v", l, err)
+	}
+	if len(l.Unfinished) != 2 || l.Unfinished[0].Name != "a+b=c@d.lime" || l.Unfinished[1].Name != "a+b=c@d.lime" {
+		t.Errorf("%+v", l.Unfinished)
+	}
+	if n := len(f.of("ListMultipartUploads")); n != 3 {
+		t.Errorf("%d pages of uploads", n)
+	}
+}
+
+// TestListDenied: who may not see uploads learns that, and gets the objects.
 func TestListDenied(t *testing.T) {
 	isolate(t)
 	f := newFake(t)
