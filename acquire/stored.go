@@ -80,7 +80,7 @@ func (v *verification) vouched(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read manifest: %w", err)
 	}
-	if isConversion(data) {
+	if IsConversion(data) {
 		return fmt.Errorf("%s is the record of a conversion: %w", v.paper, fs.ErrNotExist)
 	}
 	if err := v.signature(ctx, data); err != nil {
@@ -94,9 +94,9 @@ func (v *verification) vouched(ctx context.Context) error {
 	return nil
 }
 
-// isConversion reports whether what lies in a manifest's place is the record that package convert writes there: it is no
+// IsConversion reports whether what lies in a manifest's place is the record that package convert writes there: it is no
 // manifest, and none that is wrong.
-func isConversion(data []byte) bool {
+func IsConversion(data []byte) bool {
 	var head struct {
 		Type string `json:"type"`
 	}

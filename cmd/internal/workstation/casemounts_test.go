@@ -4,13 +4,30 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/shotglass-ir/shotglass/cmd/internal/workstation"
 )
 
-// EC2 takes 16 KiB of user data: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/user-data.html.
+// What is measured is what CloudFormation hands over, and terms that do not fit are refused before anything is made.
 func TestUserDataSize(t *testing.T) {
-	m := newMachine(t)
-	if n := len(m.script(strings.Repeat("x", 4096))); n > 16<<10 {
-		t.Errorf("%d bytes", n)
+	terms := workstation.Terms{Case: "case-42", Bucket: "evidence", Prefix: "case-42/", ToolSums: strings.Repeat("x", 4096)}
+	script := terms.UserData("eu-west-1")
+	if d := cmp.Diff(newMachine(t).script(terms.ToolSums), script); d != "" {
+		t.Error(d)
+	}
+	t.Logf("%d bytes without tools", len(script)-4096)
+	if err := terms.Valid(); err != nil {
+		t.Error(err)
+	}
+	terms.Bucket, terms.Prefix, terms.ToolSums = strings.Repeat("b", 63), strings.Repeat("p", 699)+"/", strings.Repeat("x", 1024)
+	if err := terms.Valid(); err != nil {
+		t.Error(err)
+	}
+	terms.ToolSums = strings.Repeat("x", 4096)
+	if err := terms.Valid(); err == nil || !strings.Contains(err.Error(), "EC2 takes 16384") {
+		t.Errorf("longer than EC2 takes: %v", err)
 	}
 }
 

@@ -104,5 +104,5 @@ func (t Terms) Valid() error {
 			return fmt.Errorf("%q is no snapshot", s)
 		}
 	}
-	return nil
+	return t.fits()
 }
