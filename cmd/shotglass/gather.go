@@ -227,7 +227,7 @@ type gatheredMessage struct {
 	SHA256    string                     `json:"sha256,omitempty"` // of the record
 	Items     []cloudevidence.Item       `json:"items,omitempty"`
 	Snapshots *cloudevidence.SnapshotSet `json:"snapshots,omitempty"`      // as far as they are
-	Left      []cloudevidence.Leftover   `json:"left_by_others,omitempty"` // without a record
+	Left      []cloudevidence.Leftover   `json:"left_by_others,omitempty"` // without a signed record
 	Reasons   []string                   `json:"reasons,omitempty"`
 	Errors    []string                   `json:"errors,omitempty"`
 }

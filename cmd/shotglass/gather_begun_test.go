@@ -13,6 +13,7 @@ import (
 
 	"github.com/shotglass-ir/shotglass/acquire/audit"
 	"github.com/shotglass-ir/shotglass/cmd/internal/cloudevidence"
+	"github.com/shotglass-ir/shotglass/cmd/internal/records"
 	"github.com/shotglass-ir/shotglass/containment/awsfake"
 	"github.com/shotglass-ir/shotglass/sink"
 )
@@ -38,7 +39,11 @@ func TestGatherKilledAfterSnapshots(t *testing.T) {
 	undo()
 	time.Sleep(1100 * time.Millisecond) // a run of the same second counts as this one
 	_, errs := g.run(exitOK, "gather", "--items", "snapshots", "i-00000001")
-	g.has("the story", errs, "of an earlier run of this case found")
+	g.has("the story", errs, "of an earlier run of this case found", "0 of its 1 items lie in "+g.out, "if it made snapshots they have the tag shotglass-set="+set)
+	for _, record := range g.files(cloudevidence.Suffix) {
+		out, _ = g.run(exitOK, "verify", "--signers", g.signers, record)
+		g.has("the verdict", out, "left by another run: "+filepath.Base(begun[0])+", begun 20", ", snapshots with the tag shotglass-set="+set+", 1 file\n")
+	}
 	if n := g.count("CreateSnapshots"); n != 1 {
 		t.Errorf("%d sets", n)
 	}
@@ -168,5 +173,25 @@ func TestGatherUnsignedTwice(t *testing.T) {
 		if dir := filepath.Dir(one.stored.Location); (dir == state) != broken {
 			t.Errorf("%s: %s", name, one.stored.Location)
 		}
+	}
+}
+
+// What a record does not know of what was left is said.
+func TestLeftFact(t *testing.T) {
+	for want, l := range map[string]cloudevidence.Leftover{
+		"nobody knows": {Error: "nobody knows"},
+		"a.gathering, begun 2026-01-02T03:04:05Z, 2 files, 1 of them without a digest, which could not be read then and are not checked; a.tar.zst could not be read": {
+			Name: "a.gathering", Begun: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Error: "a.tar.zst could not be read",
+			Files: []records.Named{{Name: "a.gathering", Digest: records.DigestOf(nil)}, {Name: "a.tar.zst"}},
+		},
+	} {
+		if got := leftFact(l); got != want {
+			t.Errorf("%s\nwant %s", got, want)
+		}
+	}
+	var out strings.Builder
+	printGathered(&out, "x", &cloudevidence.Verification{Record: &cloudevidence.Record{Left: []cloudevidence.Leftover{{Error: "nobody knows"}}}})
+	if !strings.Contains(out.String(), "left by another run: nobody knows\n") {
+		t.Error(out.String())
 	}
 }

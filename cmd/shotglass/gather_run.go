@@ -42,6 +42,9 @@ type gatherings struct {
 	work sync.WaitGroup
 	slow chan struct{} // as in cloudevidence.Gatherer
 
+	mu   sync.Mutex
+	left map[sink.Sink]func() *cloudevidence.Leavings // of other runs, by place, each asked once
+
 	began    time.Time
 	patience time.Duration // since then
 	recorded time.Duration // snapshots wait for it: beginTime
@@ -74,7 +77,7 @@ type gathering struct {
 }
 
 func newGatherings(o *captureOptions) *gatherings {
-	return &gatherings{o: o, say: func(string) {}, log: func(audit.Entry) {}, slow: make(chan struct{}, trailParallel), patience: readTime, recorded: beginTime}
+	return &gatherings{o: o, say: func(string) {}, log: func(audit.Entry) {}, slow: make(chan struct{}, trailParallel), left: map[sink.Sink]func() *cloudevidence.Leavings{}, patience: readTime, recorded: beginTime}
 }
 
 func (all *gatherings) add(host string, i cloudevidence.Instance, access awsaccess.Access, options gatherOptions) *gathering {

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/audit"
 	"github.com/shotglass-ir/shotglass/cmd/internal/cloudevidence"
 	"github.com/shotglass-ir/shotglass/cmd/internal/records"
+	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/transport"
 )
 
@@ -45,28 +47,59 @@ func (g *gathering) item(k *cloudevidence.Keeping, it cloudevidence.Item, conten
 // leftTime bounds the search for what other runs left.
 const leftTime = 30 * time.Second
 
-// left looks for what other runs left of the instance without a record, and tells of it.
+func (all *gatherings) leavings(ctx context.Context, where sink.Sink) *cloudevidence.Leavings {
+	all.mu.Lock()
+	find := all.left[where]
+	if find == nil {
+		find = sync.OnceValue(func() *cloudevidence.Leavings {
+			limited, cancel := leftContext(ctx)
+			defer cancel()
+			return cloudevidence.Find(limited, where, all.o.Engine.Signer != nil)
+		})
+		all.left[where] = find
+	}
+	all.mu.Unlock()
+	return find()
+}
+
+func leftContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, leftTime, fmt.Errorf("it took more than %s", leftTime))
+}
+
+// left looks for what other runs left of the instance that nobody signed, and tells of it.
 func (g *gathering) left(ctx context.Context, base string) []cloudevidence.Leftover {
-	limited, cancel := context.WithTimeoutCause(ctx, leftTime, fmt.Errorf("it took more than %s", leftTime))
+	found := g.all.leavings(ctx, g.place.Sink)
+	limited, cancel := leftContext(ctx)
 	defer cancel()
-	list := cloudevidence.Left(limited, g.place.Sink, safeName(g.host), base)
+	list := found.Of(limited, safeName(g.host), g.about.Instance, base)
 	for _, l := range list {
 		text := l.Error
 		if l.Name != "" {
-			archives := 0
-			for _, f := range l.Files {
-				if strings.Contains(f.Name, cloudevidence.ArchiveSuffix) {
-					archives++
-				}
-			}
-			text = fmt.Sprintf("a run that began at %s was ended before its record, or is still at work; %d of its %d items lie in %s, and this run's record names them: shotglass verify %s",
-				clock(l.Begun), archives, len(l.Asked), g.place.Sink, transport.Quote(strings.TrimSuffix(g.place.Sink.String(), "/")+"/"+l.Name))
-			if l.Error != "" {
-				text += "; " + l.Error
-			}
+			text = g.leftText(l)
 		}
 		g.all.say(g.host + ": " + printable(text))
 		g.all.log(audit.Entry{Event: "gather-left", Host: g.host, Location: l.Name, Error: l.Error, Message: g.host + ": " + text})
 	}
 	return list
+}
+
+// leftText is what is said of one of them.
+func (g *gathering) leftText(l cloudevidence.Leftover) string {
+	place := g.place.Sink.String()
+	what := "ended before the signature of " + l.Name
+	if strings.HasSuffix(l.Name, cloudevidence.BegunSuffix) {
+		what = fmt.Sprintf("ended before its record, or is still at work; %d of its %d items lie in %s", l.Archives(), len(l.Asked), place)
+		if l.Set != "" {
+			what += ", and if it made snapshots they have the tag shotglass-set=" + l.Set
+		}
+	}
+	began := ""
+	if !l.Begun.IsZero() {
+		began = " that began at " + clock(l.Begun)
+	}
+	text := fmt.Sprintf("a run%s was %s; this run's record names them: shotglass verify %s", began, what, transport.Quote(strings.TrimSuffix(place, "/")+"/"+l.Name))
+	if l.Error != "" {
+		text += "; " + l.Error
+	}
+	return text
 }

@@ -33,7 +33,7 @@ func readGathered(ctx context.Context, f report.File, o report.Options) ([]*repo
 		}
 	}
 	for _, l := range r.Left {
-		fact(q, "Left by another run", strings.TrimSpace(fmt.Sprintf("%s, begun %s, %d files %s", l.Name, clock(l.Begun), len(l.Files), l.Error)))
+		fact(q, "Left by another run", leftFact(l))
 	}
 	if len(q.Beside) > 0 {
 		fact(q, "Archives", fmt.Sprintf("%d, %d bytes, encryption: %s", len(q.Beside), bytes, encryption))
@@ -69,6 +69,33 @@ func readGathered(ctx context.Context, f report.File, o report.Options) ([]*repo
 	}
 	missing(s, later.Reasons)
 	return []*report.Inquiry{q, s}, nil
+}
+
+// leftFact is what a record knows of what another run left: a file whose digest it does not have is not held against anything.
+func leftFact(l cloudevidence.Leftover) string {
+	if l.Name == "" {
+		return l.Error
+	}
+	text, without := l.Name, 0
+	if !l.Begun.IsZero() {
+		text += ", begun " + clock(l.Begun)
+	}
+	if l.Set != "" {
+		text += ", snapshots with the tag shotglass-set=" + l.Set
+	}
+	text += ", " + plural(len(l.Files), "file")
+	for _, f := range l.Files {
+		if f.SHA256 == "" {
+			without++
+		}
+	}
+	if without > 0 {
+		text += fmt.Sprintf(", %d of them without a digest, which could not be read then and are not checked", without)
+	}
+	if l.Error != "" {
+		text += "; " + l.Error
+	}
+	return text
 }
 
 // gatheredInquiry is what both records have in common.

@@ -69,6 +69,11 @@ func printGathered(out io.Writer, name string, v *cloudevidence.Verification) {
 		}
 		fmt.Fprintf(out, "  gathered: %s of %q, %d items, %d of them kept\n", r.Begun.UTC().Format("2006-01-02T15:04:05Z"), r.Instance.ID, len(r.Items), kept)
 	}
+	if v.Record != nil {
+		for _, l := range v.Record.Left {
+			fmt.Fprintf(out, "  left by another run: %s\n", printable(leftFact(l)))
+		}
+	}
 	if v.Later != nil {
 		fmt.Fprintf(out, "  snapshots, their record:\n")
 		printSignature(out, *v.Later)

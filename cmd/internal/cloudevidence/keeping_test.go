@@ -41,7 +41,7 @@ func (w *world) begin(words ...string) (base string) {
 }
 
 func (w *world) left() []cloudevidence.Leftover {
-	return cloudevidence.Left(w.Context(), w.place.Sink, "web", cloudevidence.BaseName("web", w.cloud.Now()))
+	return cloudevidence.Find(w.Context(), w.place.Sink, true).Of(w.Context(), "web", cloudevidence.Instance{ID: victim}, cloudevidence.BaseName("web", w.cloud.Now()))
 }
 
 // What lies there without a record is told complete from damaged, from missing and from another's, and a later run's record names it by its digest.

@@ -1,7 +1,9 @@
 package cloudevidence
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,61 +11,133 @@ import (
 	"strings"
 	"time"
 
-	"github.com/shotglass-ir/shotglass/acquire/agefile"
+	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/cmd/internal/records"
 	"github.com/shotglass-ir/shotglass/sink"
 )
 
-// A Leftover is what a run left of an instance that has no record of it: it was killed, or it still runs.
+// A Leftover is what a run left of an instance that nobody signed: it was killed, or it still runs.
 type Leftover struct {
-	Name  string          `json:"name"` // of what it set out to gather
-	Begun time.Time       `json:"begun,omitzero"`
-	Asked []string        `json:"asked,omitempty"`
+	Name  string    `json:"name"` // of what it set out to gather, or of its record, which has no signature
+	Begun time.Time `json:"begun,omitzero"`
+	Asked []string  `json:"asked,omitempty"`
+	// Set is the tag of the snapshots that it was to make.
+	Set   string          `json:"snapshots_set,omitempty"`
 	Files []records.Named `json:"files,omitempty"` // with their digests, if they could be read
 	// Error says why it is not known what was left, or not all of it.
 	Error string `json:"error,omitempty"`
 }
 
-// maxLeft bounds the runs whose leavings are read.
-const maxLeft = 50
+// Bounds on what is read of leavings, which anybody may have put there who may write to the place: of how many runs in all and of an instance, how
+// many files of one, and of what it set out to gather.
+const (
+	maxLeavings  = 200
+	maxLeft      = 50
+	maxLeftFiles = 100
+	maxBegun     = 1 << 20
+)
 
-// Left looks for what other runs left of an instance in a place without a record. base is that of this run, as in NewKeeping. Nothing of
-// it is changed.
-func Left(ctx context.Context, where sink.Sink, host, base string) []Leftover {
-	unknown := func(err error) []Leftover {
-		return []Leftover{{Error: "whether an earlier run left something is not known: " + err.Error()}}
-	}
+// Leavings are what runs left in a place without a signed record. They are safe for concurrent use.
+type Leavings struct {
+	where sink.Sink
+	runs  []leaving
+	err   error // why they are not known
+	more  bool  // there are more than maxLeavings
+}
+
+// A leaving is that of one run.
+type leaving struct {
+	name  string   // as Leftover.Name
+	begun Record   // as far as it is known
+	files []string // names
+}
+
+// Find looks for what runs left in a place. signed says that a record without a signature is left, too, since there is a key to sign for it. Nothing
+// is changed there.
+func Find(ctx context.Context, where sink.Sink, signed bool) *Leavings {
+	l := &Leavings{where: where}
 	place, ok := where.(sink.Lister)
 	if !ok {
-		return nil
+		return l
 	}
 	listing, err := place.List(ctx)
-	if err != nil {
-		return unknown(err)
+	if l.err = err; err != nil {
+		return l
 	}
-	var left []Leftover
-	there := map[string]bool{}
+	there, files := map[string]bool{}, map[string][]string{} // files by their record
 	for _, o := range listing.Objects {
 		there[o.Name] = true
+		if record := RecordOf(strings.TrimSuffix(o.Name, sink.PartialSuffix)); record != "" {
+			files[record] = append(files[record], o.Name)
+		}
 	}
+	unsigned := func(record string) bool { return signed && there[record] && !there[record+acquire.SignatureSuffix] }
 	for _, o := range listing.Objects {
-		begun, ok := strings.CutSuffix(o.Name, BegunSuffix)
-		if !ok || there[begun+Suffix] || !strings.HasPrefix(begun, host+"-") || strings.HasPrefix(begun, base) || !isBase(begun[len(host):]) {
+		name, record := o.Name, RecordOf(o.Name)
+		is := func(suffix string) bool { return name == strings.TrimSuffix(record, Suffix)+suffix }
+		own := files[record]
+		switch {
+		case record == "":
+			continue
+		case is(BegunSuffix) && !there[record], is(Suffix) && unsigned(record):
+		case is(SnapshotsSuffix) && unsigned(name) && !unsigned(record): // or it lies among the files of that
+			own = []string{name}
+		default:
+			continue
+		}
+		if len(l.runs) == maxLeavings {
+			l.more = true
+			break
+		}
+		run := leaving{name: name, files: own}
+		if place, ok := where.(sink.Opener); ok {
+			if data, err := sink.ReadAll(ctx, place, name, maxOf(name)); err == nil && json.Unmarshal(data, &run.begun) != nil {
+				run.begun = Record{}
+			}
+		}
+		l.runs = append(l.runs, run)
+	}
+	return l
+}
+
+// maxOf bounds what is read of a file, by its name.
+func maxOf(name string) int64 {
+	if strings.HasSuffix(name, BegunSuffix) {
+		return maxBegun
+	}
+	return maxArchive
+}
+
+// Of are those of an instance, which its operator calls host. base is that of this run, as in NewKeeping. Another run may have called the instance
+// otherwise, and another instance so: what the run said of itself counts, and its name only if it cannot be read.
+func (l *Leavings) Of(ctx context.Context, host string, i Instance, base string) (left []Leftover) {
+	if l.err != nil {
+		return []Leftover{{Error: "whether an earlier run left something is not known: " + l.err.Error()}}
+	}
+	for _, run := range l.runs {
+		if !run.of(host, i) || strings.HasPrefix(run.name, base) {
 			continue
 		}
 		if len(left) == maxLeft {
 			left[0].Error = join(left[0].Error, fmt.Sprintf("there are more than %d such runs", maxLeft))
 			break
 		}
-		one := Leftover{Name: o.Name}
-		for _, f := range listing.Objects {
-			if whole := strings.TrimSuffix(f.Name, sink.PartialSuffix); RecordOf(whole) == begun+Suffix {
-				one.add(ctx, where, f.Name)
-			}
-		}
-		left = append(left, one)
+		left = append(left, l.look(ctx, run))
+	}
+	if l.more {
+		left = append(left, Leftover{Error: fmt.Sprintf("more than %d runs left something without a signed record: only so many were looked at", maxLeavings)})
 	}
 	return left
+}
+
+// of reports whether it is of an instance.
+func (l leaving) of(host string, i Instance) bool {
+	in := l.begun.Instance
+	if in.ID == "" {
+		rest, ok := strings.CutPrefix(l.name, host)
+		return ok && isBase(rest)
+	}
+	return in.ID == i.ID && cmp.Or(in.Account, i.Account) == cmp.Or(i.Account, in.Account)
 }
 
 // isBase reports whether what stands behind the name of a host is what BaseName puts there.
@@ -73,21 +147,43 @@ func isBase(rest string) bool {
 	return ok && err == nil
 }
 
-// add reads a file that was left.
-func (l *Leftover) add(ctx context.Context, where sink.Sink, name string) {
-	file := records.Named{Name: name}
-	if place, ok := where.(sink.Opener); ok {
-		data, err := sink.ReadAll(ctx, place, name, maxArchive)
-		if err != nil {
-			l.Error = join(l.Error, fmt.Sprintf("%s could not be read: %v", name, err))
-		} else {
-			file.Digest = records.DigestOf(data)
-		}
-		if r, err := ParseRecord(data); err == nil && name == l.Name {
-			l.Begun, l.Asked = r.Begun, r.Asked
+// look reads the files of a run. Of what they say no more is taken over than has bounds.
+func (l *Leavings) look(ctx context.Context, run leaving) Leftover {
+	one := Leftover{Name: run.name, Begun: run.begun.Begun}
+	for _, k := range kinds {
+		if slices.Contains(run.begun.Asked, k.Name) {
+			one.Asked = append(one.Asked, k.Name)
 		}
 	}
-	l.Files = append(l.Files, file)
+	if s := run.begun.Snapshots; s != nil && isSet(s.Set) {
+		one.Set = s.Set
+	}
+	for n, name := range run.files {
+		if n == maxLeftFiles {
+			one.Error = join(one.Error, fmt.Sprintf("it has %d files: only %d were looked at", len(run.files), n))
+			break
+		}
+		file := records.Named{Name: name}
+		if place, ok := l.where.(sink.Opener); ok {
+			if data, err := sink.ReadAll(ctx, place, name, maxOf(name)); err != nil {
+				one.Error = join(one.Error, fmt.Sprintf("%s could not be read: %v", name, err))
+			} else {
+				file.Digest = records.DigestOf(data)
+			}
+		}
+		one.Files = append(one.Files, file)
+	}
+	return one
+}
+
+// Archives are how many items lie whole among the files.
+func (l Leftover) Archives() (n int) {
+	for _, f := range l.Files {
+		if archiveName.MatchString(f.Name) {
+			n++
+		}
+	}
+	return n
 }
 
 // left holds what a record says of other runs' leavings against what lies there.
@@ -110,82 +206,6 @@ func (v *Verification) left(ctx context.Context, where sink.Opener) error {
 				v.problem("%s, which another run left, has SHA-256 %s, and should have %.64s", f.Name, records.DigestOf(data).SHA256, f.SHA256)
 			}
 		}
-	}
-	return nil
-}
-
-// unfinished says what a run left that has no record, whose missing is missing: by the archives' own words, as nobody signed anything.
-func (v *Verification) unfinished(ctx context.Context, where sink.Opener, base string, o VerifyOptions, missing error) error {
-	data, err := sink.ReadAll(ctx, where, base+BegunSuffix, maxRecord)
-	if errors.Is(err, fs.ErrNotExist) {
-		return missing
-	}
-	if err != nil {
-		return err
-	}
-	d := records.DigestOf(data)
-	v.Unfinished, v.SHA256, v.Bytes = true, d.SHA256, d.Bytes
-	v.Signature.Detail = "there is no " + base + Suffix + ", which would be signed: " + noRecord
-	if v.Record, err = ParseRecord(data); err != nil {
-		v.problem("%s: %v", base+BegunSuffix, err)
-		v.judge()
-		return nil
-	}
-	v.Reasons = append(v.Reasons, noRecord)
-	v.Record.Items = nil
-	if s := v.Record.Snapshots; s != nil {
-		v.Record.Snapshots = s.planned()
-		v.Reasons = append(v.Reasons, v.Record.Snapshots.failed()...)
-	}
-	for _, name := range v.Record.Asked {
-		if !slices.ContainsFunc(kinds, func(k Kind) bool { return k.Name == name }) {
-			v.problem("%.100q is no item", name)
-			continue
-		}
-		if err := v.piece(ctx, where, base+"-"+name+ArchiveSuffix, name, o); err != nil {
-			return err
-		}
-	}
-	v.judge()
-	return nil
-}
-
-// piece reads the archive of an item by its own word, be it encrypted or not.
-func (v *Verification) piece(ctx context.Context, where sink.Opener, file, name string, o VerifyOptions) error {
-	data, err := sink.ReadAll(ctx, where, file, maxArchive)
-	sealed := errors.Is(err, fs.ErrNotExist)
-	if sealed {
-		file += agefile.Suffix
-		data, err = sink.ReadAll(ctx, where, file, maxArchive)
-	}
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		v.Reasons = append(v.Reasons, name+": it was not stored")
-		return nil
-	case errors.Is(err, sink.ErrTooLarge):
-		v.problem("%s: %v", file, err)
-		return nil
-	case err != nil:
-		return fmt.Errorf("%s: %w", file, err)
-	case sealed && len(o.Identities) == 0:
-		v.NotChecked = append(v.NotChecked, "what is in "+file+": it is encrypted, and no identity was given")
-		return nil
-	}
-	p, err := open(data, sealed, name, nil, o.Identities)
-	switch {
-	case errors.Is(err, errArchive):
-		v.problem("%s: %v", file, err)
-	case err != nil:
-		return fmt.Errorf("%s: %w", file, err)
-	case p.Instance != v.Record.Instance.ID || !p.Begun.Equal(v.Record.Begun):
-		v.problem("%s is of another run, of %.100q, of %s", file, p.Instance, p.Begun)
-	default:
-		p.Item.Archive = &File{Name: file, Encryption: encryptionNone, Stored: records.DigestOf(data)}
-		if sealed {
-			p.Item.Archive.Encryption = encryptionAge
-		}
-		v.Record.Items = append(v.Record.Items, p.Item)
-		v.Reasons = append(v.Reasons, Missing([]Item{p.Item})...)
 	}
 	return nil
 }

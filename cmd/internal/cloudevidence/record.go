@@ -59,7 +59,7 @@ type Record struct {
 	Asked     []string     `json:"asked,omitempty"` // the names of the items
 	Items     []Item       `json:"items,omitempty"`
 	Snapshots *SnapshotSet `json:"snapshots,omitempty"` // as they stood then
-	// Left is what runs left of the instance in the same place that have no record: with it they have one.
+	// Left is what runs left of the instance in the same place that have no signed record: with it they have one.
 	Left []Leftover `json:"left_by_others,omitempty"`
 }
 

@@ -85,6 +85,12 @@ func newSet() string {
 	return hex.EncodeToString(random[:])
 }
 
+// isSet reports whether a text is what newSet makes.
+func isSet(s string) bool {
+	b, err := hex.DecodeString(s)
+	return err == nil && len(b) == 8
+}
+
 // planned is what is known of a set whose run recorded no more than that it was to be made.
 func (s *SnapshotSet) planned() *SnapshotSet {
 	return &SnapshotSet{Set: s.Set, Asked: s.Asked, Wanted: s.Wanted, Error: fmt.Sprintf(

@@ -1,0 +1,89 @@
+package cloudevidence
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/shotglass-ir/shotglass/acquire/agefile"
+	"github.com/shotglass-ir/shotglass/cmd/internal/records"
+	"github.com/shotglass-ir/shotglass/sink"
+)
+
+// unfinished says what a run left that has no record, whose missing is missing: by the archives' own words, as nobody signed anything.
+func (v *Verification) unfinished(ctx context.Context, where sink.Opener, base string, o VerifyOptions, missing error) error {
+	data, err := sink.ReadAll(ctx, where, base+BegunSuffix, maxRecord)
+	if errors.Is(err, fs.ErrNotExist) {
+		return missing
+	}
+	if err != nil {
+		return err
+	}
+	d := records.DigestOf(data)
+	v.Unfinished, v.SHA256, v.Bytes = true, d.SHA256, d.Bytes
+	v.Signature.Detail = "there is no " + base + Suffix + ", which would be signed: " + noRecord
+	if v.Record, err = ParseRecord(data); err != nil {
+		v.problem("%s: %v", base+BegunSuffix, err)
+		v.judge()
+		return nil
+	}
+	v.Reasons = append(v.Reasons, noRecord)
+	v.Record.Items = nil
+	if s := v.Record.Snapshots; s != nil {
+		v.Record.Snapshots = s.planned()
+		v.Reasons = append(v.Reasons, v.Record.Snapshots.failed()...)
+	}
+	for _, name := range v.Record.Asked {
+		if !slices.ContainsFunc(kinds, func(k Kind) bool { return k.Name == name }) {
+			v.problem("%.100q is no item", name)
+			continue
+		}
+		if err := v.piece(ctx, where, base+"-"+name+ArchiveSuffix, name, o); err != nil {
+			return err
+		}
+	}
+	v.judge()
+	return nil
+}
+
+// piece reads the archive of an item by its own word, be it encrypted or not.
+func (v *Verification) piece(ctx context.Context, where sink.Opener, file, name string, o VerifyOptions) error {
+	data, err := sink.ReadAll(ctx, where, file, maxArchive)
+	sealed := errors.Is(err, fs.ErrNotExist)
+	if sealed {
+		file += agefile.Suffix
+		data, err = sink.ReadAll(ctx, where, file, maxArchive)
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		v.Reasons = append(v.Reasons, name+": it was not stored")
+		return nil
+	case errors.Is(err, sink.ErrTooLarge):
+		v.problem("%s: %v", file, err)
+		return nil
+	case err != nil:
+		return fmt.Errorf("%s: %w", file, err)
+	case sealed && len(o.Identities) == 0:
+		v.NotChecked = append(v.NotChecked, "what is in "+file+": it is encrypted, and no identity was given")
+		return nil
+	}
+	p, err := open(data, sealed, name, nil, o.Identities)
+	switch {
+	case errors.Is(err, errArchive):
+		v.problem("%s: %v", file, err)
+	case err != nil:
+		return fmt.Errorf("%s: %w", file, err)
+	case p.Instance != v.Record.Instance.ID || !p.Begun.Equal(v.Record.Begun):
+		v.problem("%s is of another run, of %.100q, of %s", file, p.Instance, p.Begun)
+	default:
+		p.Item.Archive = &File{Name: file, Encryption: encryptionNone, Stored: records.DigestOf(data)}
+		if sealed {
+			p.Item.Archive.Encryption = encryptionAge
+		}
+		v.Record.Items = append(v.Record.Items, p.Item)
+		v.Reasons = append(v.Reasons, Missing([]Item{p.Item})...)
+	}
+	return nil
+}
