@@ -201,6 +201,9 @@ func TestGatherKilledBucket(t *testing.T) {
 	if n := g.afterwards("s3://evidence/"+begun, before, bucket...); n < 4 {
 		t.Errorf("%d items", n)
 	}
+	for _, place := range []string{"", begun, cloudevidence.RecordOf(begun)} { // there is nothing else in the case
+		g.has("the page of "+place, g.page(exitMismatch, append(bucket, "s3://evidence/"+place)...), "What AWS had of i-00000001", "the run that began this has not recorded what came of it")
+	}
 	undo()
 	time.Sleep(1100 * time.Millisecond) // a run of the same second counts as this one
 	out, errs := g.run(exitOK, gather...)
@@ -212,6 +215,9 @@ func TestGatherKilledBucket(t *testing.T) {
 		}
 	}
 	_, record := count(cloudevidence.Suffix)
+	_, archive := count(cloudevidence.ArchiveSuffix)
+	_, errs = g.run(exitFailed, append(append([]string{"report"}, bucket...), "s3://evidence/x-"+archive)...)
+	g.has("the refusal", errs, "there is no x-", cloudevidence.Suffix)
 	out, _ = g.run(exitOK, append(append([]string{"verify", "--signers", g.signers}, bucket...), "s3://evidence/"+record)...)
 	g.has("the verdict", out, ": verified; ")
 }

@@ -25,7 +25,7 @@ const reportText = `Makes one HTML page of a case: every capture with its state,
 host and how to remove it, what was contained with it and what stays open, who vouches for it, the audit logs, what an access key did, what AWS had of instances, and how to check all of that without shotglass. The page needs nothing
 else, runs no script, and prints.
 
-PLACE is a folder, s3://bucket/prefix/, a manifest, an audit log or a record of a key. Signatures and chains are checked against --signers. Images are
+PLACE is a folder, s3://bucket/prefix/, a manifest, an audit log, or a record of a key or of what AWS had. Signatures and chains are checked against --signers. Images are
 read again with --verify alone; the page says whether they were. The page goes to standard output or, with -o, to a new file.
 
 Exit codes are those of verify, of everything together.`
@@ -173,6 +173,10 @@ func reportFiles(ctx context.Context, name string, access s3.Options) (files, re
 	if strings.HasSuffix(base, keySuffix) {
 		return nil, []report.File{file(base)}, nil
 	}
+	if isGathered(base) {
+		name, err := gatheredName(ctx, where, base)
+		return nil, []report.File{file(name)}, err
+	}
 	if base != "" {
 		if !report.Belongs(base) {
 			return nil, nil, fmt.Errorf("is neither a manifest (%s) nor an audit log; name these, or their folder", acquire.ManifestSuffix)
@@ -204,10 +208,24 @@ func reportFiles(ctx context.Context, name string, access s3.Options) (files, re
 			records = append(records, file(l.Name))
 		}
 	}
-	if len(files) == 0 && !slices.ContainsFunc(records, func(f report.File) bool { return strings.HasSuffix(f.Name, keySuffix) }) {
+	if len(files) == 0 && !slices.ContainsFunc(records, func(f report.File) bool { return strings.HasSuffix(f.Name, keySuffix) || isGathered(f.Name) }) {
 		return nil, nil, errors.New("there is no manifest and no audit log")
 	}
 	return files, records, nil
+}
+
+// gatheredName is the record that a file belongs to or, without one, what its run set out to gather.
+func gatheredName(ctx context.Context, where sink.Opener, name string) (string, error) {
+	record := cloudevidence.RecordOf(name)
+	for _, name := range []string{record, strings.TrimSuffix(record, cloudevidence.Suffix) + cloudevidence.BegunSuffix} {
+		r, err := where.Open(ctx, name)
+		if err == nil {
+			return name, r.Close()
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return "", fmt.Errorf("there is no %s, and nothing of a run that was ended before it", record)
 }
 
 // reportPlace takes a name apart; base is empty for a folder.
