@@ -44,11 +44,8 @@ func (c *conversion) lookThrough(ctx context.Context) error {
 	sum := sha256.Sum256(text)
 	c.core.SHA256, c.core.Release = hex.EncodeToString(sum[:]), info.Release()
 	c.write.VMCoreInfo = text
-	if c.write.Machine != forms.MachineX86 {
-		return nil
-	}
 	read := func(p []byte, phys uint64) error { return c.img.ReadPhysical(ctx, p, phys) }
-	if base, ok := forms.DirectMap(info, read); ok {
+	if base, ok := forms.DirectMap(c.write.Machine, info, read); ok {
 		c.write.Direct, c.core.DirectMap = base, lime.Addr(base)
 	}
 	if ctx.Err() != nil {

@@ -82,7 +82,7 @@ func FuzzVMCoreInfo(f *testing.F) {
 		if err != nil || len(tables) == 0 {
 			return
 		}
-		DirectMap(info, func(p []byte, phys uint64) error {
+		DirectMap(MachineX86, info, func(p []byte, phys uint64) error {
 			for i := range p {
 				p[i] = tables[(uint64(i)+phys)%uint64(len(tables))]
 			}
@@ -113,7 +113,7 @@ func TestDirectMap(t *testing.T) {
 		info := VMCoreInfo{"SYMBOL(swapper_pg_dir)": "ffffffffb1e10000", "NUMBER(phys_base)": "-719323136", "NUMBER(pgtable_l5_enabled)": map[int]string{4: "0", 5: "1"}[levels]}
 		top := uint64(0xffffffffb1e10000 - textBase - 719323136)
 		mem[top&pageFrame] = mem[0x7000000]
-		got, ok := DirectMap(info, func(p []byte, phys uint64) error {
+		got, ok := DirectMap(MachineX86, info, func(p []byte, phys uint64) error {
 			if mem[phys] == nil {
 				return io.EOF
 			}

@@ -2,6 +2,7 @@ package forms
 
 import (
 	"bytes"
+	"debug/elf"
 	"encoding/binary"
 	"fmt"
 	"strconv"
@@ -133,8 +134,11 @@ const (
 )
 
 // DirectMap returns where an x86-64 kernel maps all of memory (page_offset_base), by its page tables: read reads memory
-// at a physical address. Not ok: they are not what info says, or not there.
-func DirectMap(info VMCoreInfo, read func(p []byte, phys uint64) error) (base uint64, ok bool) {
+// at a physical address. Not ok: they are not what info says, or not there, or it is another machine.
+func DirectMap(m elf.Machine, info VMCoreInfo, read func(p []byte, phys uint64) error) (base uint64, ok bool) {
+	if m != MachineX86 {
+		return 0, false
+	}
 	top, ok := info.symbol("init_top_pgt")
 	if !ok {
 		top, ok = info.symbol("swapper_pg_dir")

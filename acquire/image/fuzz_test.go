@@ -54,7 +54,7 @@ func FuzzImage(f *testing.F) {
 		if v, err := img.Raw(); err == nil {
 			views = append(views, v)
 		}
-		if v, err := img.ELF(forms.MachineX86, []byte("OSRELEASE=1\n")); err == nil {
+		if v, err := img.ELF(forms.MachineX86, []byte("OSRELEASE=1\n"), 0); err == nil {
 			views = append(views, v)
 			if _, err := elf.NewFile(v); err != nil {
 				t.Errorf("no ELF: %v", err)

@@ -126,7 +126,7 @@ func TestViews(t *testing.T) {
 	}
 
 	note := []byte("OSRELEASE=6.1.0\nPAGESIZE=4096\n")
-	core, err := img.ELF(img.Machine(), note)
+	core, err := img.ELF(img.Machine(), note, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

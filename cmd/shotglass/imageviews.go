@@ -86,6 +86,12 @@ func openViews(ctx context.Context, c *console, cc *cli.Context, name string) (*
 	if err != nil { // memory is there all the same
 		c.warn("%s: VMCOREINFO is left out of the ELF core: what was collected beside the image: %v", name, err)
 	}
+	var direct uint64
+	if note != nil {
+		if direct, err = v.directMap(ctx, note); err != nil {
+			c.warn("%s: the ELF core has no virtual addresses (p_vaddr is 0): %v", name, err)
+		}
+	}
 	if v.symbols, err = besideSymbols(ctx, name, access, o.Identities); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		c.warn("%s: its symbol file is left out: %v", name, err)
 	}
@@ -96,7 +102,7 @@ func openViews(ctx context.Context, c *console, cc *cli.Context, name string) (*
 		open         func() (*memory.View, error)
 	}{
 		{".raw", "memory by physical address, zeros where there is none", v.Raw},
-		{".elf", elfWhat(note), func() (*memory.View, error) { return v.ELF(v.Machine(), note) }},
+		{".elf", elfWhat(note, direct), func() (*memory.View, error) { return v.ELF(v.Machine(), note, direct) }},
 	} {
 		w, err := more.open()
 		if err != nil {
@@ -111,11 +117,21 @@ func openViews(ctx context.Context, c *console, cc *cli.Context, name string) (*
 	return v, nil
 }
 
-func elfWhat(note []byte) string {
-	if note == nil {
+// directMap is where the kernel mapped memory. Who mounts waits for that, within --read-timeout.
+func (v *viewed) directMap(ctx context.Context, note []byte) (uint64, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, v.patience, fmt.Errorf("nothing came within %s", v.patience))
+	defer cancel()
+	return v.DirectMap(ctx, v.Machine(), note)
+}
+
+func elfWhat(note []byte, direct uint64) string {
+	switch {
+	case note == nil:
 		return "ELF core, without VMCOREINFO"
+	case direct == 0:
+		return "ELF core, with VMCOREINFO"
 	}
-	return "ELF core, with VMCOREINFO"
+	return fmt.Sprintf("ELF core, with VMCOREINFO, the direct map at %#x", direct)
 }
 
 // openMemory opens an image at a location. One on disk may have any name; then it has no manifest.
