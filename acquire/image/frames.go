@@ -37,6 +37,8 @@ type frames struct {
 	bad    map[int]bool
 	ahead  streams
 	most   int // frames decoded ahead
+
+	largest int64 // bytes of the largest frame
 }
 
 // held is a frame in memory, or on its way there.
@@ -72,8 +74,14 @@ func newFrames(life context.Context, r io.ReaderAt, x *frame.Index, workers int,
 		_, n := f.span(i)
 		size = max(size, n)
 	}
+	f.largest = size
 	f.most = int(min(int64(4*workers+4), aheadBytes/size, limit/4/size))
 	return f, nil
+}
+
+// memory returns the bytes that it takes at most while readers copy from frames.
+func (f *frames) memory(readers int) int64 {
+	return max(f.limit, f.largest) + int64(2*cap(f.slots)+readers)*f.largest
 }
 
 // span says where frame i lies.

@@ -97,6 +97,7 @@ type Image struct {
 	crypt    bool
 	raw      reader
 	size     int64 // of the raw stream
+	memory   int64
 	tail     error
 
 	records []Record
@@ -185,6 +186,13 @@ func (i *Image) Format() (f frame.Format, encrypted bool) { return i.format, i.c
 // Trust returns what vouches for the image.
 func (i *Image) Trust() Trust { return i.trust }
 
+// readers is how many are thought to copy from frames at once, each from another.
+const readers = 16
+
+// Memory returns how many bytes reading takes at most, beside what an open image takes and what it is read from: the
+// cache, what is on its way there, and a frame for each of 16 readers. Garbage is not counted.
+func (i *Image) Memory() int64 { return i.memory }
+
 // Tail says why the image was cut short, or is nil. What is whole can be read.
 func (i *Image) Tail() error { return i.tail }
 
@@ -235,6 +243,7 @@ func (i *Image) decrypt(r io.ReaderAt, size int64, x *frame.Index, o Options) er
 			return err
 		}
 		i.closers = append([]func() error{pieces.Close}, i.closers...)
+		i.memory += pieces.memory(0) // who reads them are those who decode frames
 		// What a sink left that failed in the middle of a piece is in no piece.
 		r, size = bound{i.life, pieces}, min(size, x.Stored())
 	}
@@ -280,6 +289,7 @@ func (i *Image) decode(r io.ReaderAt, size int64, x *frame.Index, o Options) err
 		return err
 	}
 	i.closers = append([]func() error{frames.Close}, i.closers...)
+	i.memory += frames.memory(readers)
 	i.raw, i.size = frames, x.Raw()
 	return i.walk()
 }

@@ -59,6 +59,7 @@ func mountCommand(c *console) *cli.Command {
 			if !opening() {
 				return context.Cause(sctx)
 			}
+			limitMemory(v.memory(name, fusefs.Memory))
 			return v.mount(sctx, c, name, dir, cc.Bool("allow-other"))
 		},
 	}
@@ -67,15 +68,14 @@ func mountCommand(c *console) *cli.Command {
 // busy is how long unmounting waits for those who have a file open.
 const busy = 5 * time.Second
 
-// mount serves the views until ctx ends.
-func (v *viewed) mount(ctx context.Context, c *console, name, dir string, others bool) error {
+// files are those that a mount shows.
+func (v *viewed) files(name string) (files []fusefs.File, err error) {
 	created := time.Now()
-	var files []fusefs.File
 	if m := v.Trust().Manifest; m != nil {
 		created = m.Created
 		paper, err := m.Marshal()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		files = append(files, fusefs.File{Name: "manifest.json", Source: fusefs.Bytes(paper), Time: created})
 	}
@@ -84,6 +84,15 @@ func (v *viewed) mount(ctx context.Context, c *console, name, dir string, others
 	}
 	for _, w := range v.views {
 		files = append(files, fusefs.File{Name: w.Name, Source: w.View, Time: created})
+	}
+	return files, nil
+}
+
+// mount serves the views until ctx ends.
+func (v *viewed) mount(ctx context.Context, c *console, name, dir string, others bool) error {
+	files, err := v.files(name)
+	if err != nil {
+		return err
 	}
 	m, err := fusefs.New(dir, files, fusefs.Options{Name: "shotglass", AllowOther: others, Patience: v.patience, Failed: v.say.failed, Damage: memory.Damage})
 	if err != nil {

@@ -65,6 +65,7 @@ func serveImageCommand(c *console) *cli.Command {
 			if open {
 				c.warn("%s is open to other machines: there is no password and no encryption", address)
 			}
+			limitMemory(v.memory(cc.Args().First(), nbd.Memory))
 			return v.serve(sctx, c, network, address)
 		},
 	}

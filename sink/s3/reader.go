@@ -22,6 +22,9 @@ const (
 	keptBlocks = 64      // in memory for each reader: 64 MiB; more only while more than that is waited for, runBlocks by each who waits
 )
 
+// ReaderMemory is how many bytes of an object are kept in memory while it is open for reading.
+const ReaderMemory = keptBlocks * blockSize
+
 // Open opens an object for reading, by stream or by range. What is read stays the same
 // object: if another takes its place, or it is deleted, reading goes on where the bucket keeps versions and gives them
 // out (Options.Warn is told), and fails with ErrReplaced or fs.ErrNotExist where not. A read that fails says nothing

@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// Memory is how many bytes the answers take that are under way: the kernel asks for 1 MiB at once at most, and hardly ever 16 times.
+const Memory = 16 << 20
+
 // A Source is the content of a file. It is safe for concurrent use.
 type Source interface {
 	Size() int64

@@ -40,8 +40,8 @@ type Server struct {
 const (
 	// maxRequest is the most that is read at once; clients keep to it without being told.
 	maxRequest = 32 << 20
-	// maxBytes is what all answers that are under way may take, and maxFlying how many of one client there are.
-	maxBytes, maxFlying = 256 << 20, 32
+	// Memory is how many bytes all answers that are under way take at most, and maxFlying how many of one client there are.
+	Memory, maxFlying = 256 << 20, 32
 	// maxClients bounds how many there are at once; qemu-img opens one connection, nbdcopy four.
 	maxClients = 64
 	// maxOption bounds the data of an option: the longest is a name of 4096 bytes and what one wants to know.
@@ -91,4 +91,4 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 }
 
 // newBudget is of the bytes of answers.
-func newBudget() *semaphore.Weighted { return semaphore.NewWeighted(maxBytes) }
+func newBudget() *semaphore.Weighted { return semaphore.NewWeighted(Memory) }
