@@ -19,6 +19,12 @@ import (
 // whole. access says how the bucket is reached, where that is not as the description says. It
 // can be called again after an error.
 func Finish(ctx context.Context, dir string, access Options) (sink.Receipt, error) {
+	return FinishThen(ctx, dir, access, nil)
+}
+
+// FinishThen is Finish, and calls then, if it is set, when the service has the object, before the folder is removed; it stays if
+// then fails.
+func FinishThen(ctx context.Context, dir string, access Options, then func(*Sink, sink.Receipt) error) (sink.Receipt, error) {
 	d, _, err := ReadPieces(dir)
 	if err != nil {
 		return sink.Receipt{}, err
@@ -36,16 +42,36 @@ func Finish(ctx context.Context, dir string, access Options) (sink.Receipt, erro
 		return sink.Receipt{}, err
 	}
 	defer o.finish()
+	if d.Killed {
+		if o.spill.journal.file, err = holdJournal(dir); err != nil {
+			return sink.Receipt{}, err
+		}
+	}
 	if err := o.find(ctx); err != nil {
 		return sink.Receipt{}, err
 	}
-	if o.stored != nil { // by an earlier Finish, whose answer was lost
-		o.unspill()
-	} else if err := o.store(ctx); err != nil {
-		return sink.Receipt{}, err
+	if o.stored == nil { // else by an earlier Finish, whose answer was lost
+		if err := o.store(ctx); err != nil {
+			return sink.Receipt{}, err
+		}
 	}
 	r := *o.stored
 	r.Location, r.Partial = o.Location(), d.Partial
+	if then != nil {
+		if err := then(s, r); err != nil {
+			return r, err
+		}
+	}
+	if d.Killed {
+		if rest, err := o.aside(); err != nil {
+			o.s.warn(fmt.Sprintf("%s is stored; what was left of the part that was being written stays in %s: %v", r.Location, o.spill.dir, err))
+		} else if rest != "" {
+			o.s.warn(fmt.Sprintf("%s: the part that was being written is not in it, as nothing shows that it is what was captured: it is kept as %s", r.Location, rest))
+		}
+	}
+	o.finishing = false
+	o.unspill()
+	r.Notes = o.stored.Notes
 	return r, nil
 }
 
@@ -90,7 +116,7 @@ func (d *Pieces) object(ctx context.Context, s *Sink, api *s3.Client, dir string
 	}
 	life, stop := context.WithCancel(ctx)
 	o := &object{
-		s: s, api: api, name: d.Name, life: life, stop: stop, terms: d.terms(s), size: d.Size, crc: total, planned: true,
+		s: s, api: api, name: d.Name, life: life, stop: stop, terms: d.terms(s), size: d.Size, crc: total, planned: true, finishing: true,
 		slots: make(chan struct{}, s.opts.Concurrency), free: make(chan []byte, s.opts.Concurrency+1),
 		upload: optional(d.Upload), spill: &spill{disk: disk, dir: filepath.Clean(dir), why: errors.New(d.Why)},
 	}

@@ -35,6 +35,8 @@ type object struct {
 	lost  atomic.Bool // a part could not be stored
 	local bool        // what it lies beside is in pieces: it goes to the spill
 
+	finishing bool // Finish removes the folder itself
+
 	mu     sync.Mutex
 	buf    []byte // the part that is being filled
 	size   int64  // bytes taken
@@ -192,6 +194,7 @@ func (o *object) finish() {
 	o.s.release(o.name)
 	if o.spill != nil {
 		o.spill.release()
+		o.spill.journal.close()
 	}
 	o.buf, o.parts = nil, nil
 }
@@ -233,7 +236,7 @@ func (o *object) putPart(ctx context.Context, p *part) (err error) {
 // unspill is called when the service has what was in the folder.
 func (o *object) unspill() {
 	o.s.shaky.Store(false)
-	if o.spill == nil {
+	if o.spill == nil || o.finishing {
 		return
 	}
 	o.stored.Notes = append(o.stored.Notes, fmt.Sprintf("the bucket failed, and took later what had gone to %s: %v", o.spill.dir, o.spill.why))

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -49,6 +50,9 @@ type Pieces struct {
 
 	Terms pieceTerms `json:"terms"`
 	Parts []Piece    `json:"parts"`
+
+	// Killed says that the capture did not live to describe the pieces, and that a journal does: there was more to come.
+	Killed bool `json:"-"`
 }
 
 // pieceTerms are those of the object, see Options.
@@ -72,12 +76,11 @@ type Piece struct {
 	SHA256 string `json:"sha256,omitempty"` // of the file
 }
 
-// describe writes the description of parts, which are those of the object that are durable.
-func (o *object) describe(parts []*part, partial bool) (*sink.Pending, error) {
-	s, t, last := o.s, &o.terms, parts[len(parts)-1]
+// head describes the object without its parts.
+func (o *object) head(now time.Time) Pieces {
+	s, t := o.s, &o.terms
 	d := Pieces{
-		Type: piecesType, Version: piecesVersion,
-		Name: o.name, Size: last.end, CRC: checksum(last.total), Partial: partial, Why: o.spill.why.Error(), Created: time.Now().UTC(),
+		Type: piecesType, Version: piecesVersion, Name: o.name, Why: o.spill.why.Error(), Created: now.UTC(),
 		Bucket: s.opts.Bucket, Prefix: s.opts.Prefix, Region: o.api.Options().Region, Endpoint: s.opts.Endpoint, PathStyle: s.opts.PathStyle,
 		Owner: s.opts.BucketOwner, ID: t.id,
 		Terms: pieceTerms{
@@ -88,16 +91,31 @@ func (o *object) describe(parts []*part, partial bool) (*sink.Pending, error) {
 	if o.upload != nil {
 		d.Upload = *o.upload
 	}
+	return d
+}
+
+// piece describes a part.
+func (p *part) piece() Piece {
+	d := Piece{Number: p.number, Size: p.size, CRC: checksum(p.crc), File: p.file, SHA256: p.sha256}
+	if p.stored {
+		d.ETag = p.etag
+	}
+	return d
+}
+
+// describe writes the description of parts, which are those of the object that are durable. It stands in the journal's place.
+func (o *object) describe(parts []*part, partial bool) (*sink.Pending, error) {
+	s, last := o.s, parts[len(parts)-1]
+	d := o.head(time.Now())
+	d.Size, d.CRC, d.Partial = last.end, checksum(last.total), partial
 	pend := &sink.Pending{Root: s.opts.Spill, Final: s.location(o.name), Why: d.Why}
 	for _, p := range parts {
-		piece := Piece{Number: p.number, Size: p.size, CRC: checksum(p.crc), File: p.file, SHA256: p.sha256}
 		if p.stored {
-			piece.ETag = p.etag
 			pend.There += p.size
 		} else {
 			pend.Here += p.size
 		}
-		d.Parts = append(d.Parts, piece)
+		d.Parts = append(d.Parts, p.piece())
 	}
 	data, err := json.MarshalIndent(d, "", "  ")
 	if err != nil {
@@ -107,6 +125,8 @@ func (o *object) describe(parts []*part, partial bool) (*sink.Pending, error) {
 	if err := o.spill.store(piecesName, data); err != nil {
 		return nil, fmt.Errorf("describe the pieces: %w", err)
 	}
+	o.spill.journal.close()
+	os.Remove(filepath.Join(o.spill.dir, journalName)) // nobody reads it any more
 	sum := sha256.Sum256(data)
 	pend.Descriptions = []sink.Description{{Name: filepath.Base(o.spill.dir) + "/" + piecesName, SHA256: hex.EncodeToString(sum[:])}}
 	return pend, nil
@@ -119,9 +139,13 @@ func deref(s *string) string {
 	return *s
 }
 
-// ReadPieces reads the description in a folder, and returns its SHA-256 too.
+// ReadPieces reads the description in a folder, and returns its SHA-256 too. Where there is none, a journal stands in; the error wraps
+// ErrWriting as long as its capture may go on.
 func ReadPieces(dir string) (*Pieces, string, error) {
 	f, err := os.Open(filepath.Join(dir, piecesName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return readJournal(dir)
+	}
 	if err != nil {
 		return nil, "", err
 	}

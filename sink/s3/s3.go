@@ -30,6 +30,7 @@
 //   - Parts that the bucket has taken stay in it: the upload is not aborted.
 //   - Room for what is in memory, and for the description, is kept on the disk from the start of the spill.
 //     When the disk is full, that room takes what was accepted already; the next Write fails.
+//   - A journal in the folder lists each part that is durable. If this process is killed, [Finish] makes a partial object of those.
 //   - At the end the bucket is tried again. If it takes the files, as the parts that they are,
 //     the object is completed as ever, and the folder removed.
 //   - If not, the folder gets a description, [Pieces], and Commit and Keep answer with a receipt that

@@ -25,6 +25,8 @@ type spill struct {
 	why  error  // of the bucket
 	free func() // gives back the room for what is in memory and the description; nil: given
 	full error  // the disk took the last part that it could
+
+	journal journal
 }
 
 // A folder is a sink.Disk.
@@ -37,8 +39,8 @@ type folder interface {
 // spillSuffix ends the name of an object's folder.
 const spillSuffix = ".spill"
 
-// describing is room for the description of 10,000 parts.
-const describing = 4 << 20
+// describing is room for the description of 10,000 parts, and for their journal.
+const describing = 8 << 20
 
 // spillable says that what failed can go on in the folder. Against what lies under our name no folder
 // helps, but what is in it already stays and is described. Nor does one against a service that
@@ -79,6 +81,7 @@ func (o *object) beginSpill(why error) error {
 			return err
 		}
 	}
+	o.list() // also when the bucket has all of them
 	return nil
 }
 
@@ -133,11 +136,15 @@ func (o *object) spillPart(p *part) error {
 		return fmt.Errorf("spill to %s: %w", o.spill.dir, err)
 	}
 	o.recycle(p)
+	o.list()
 	return nil
 }
 
+// partName is the file of a part.
+func partName(number int32) string { return fmt.Sprintf("part-%05d", number) }
+
 func (sp *spill) write(p *part) error {
-	name := fmt.Sprintf("part-%05d", p.number)
+	name := partName(p.number)
 	if err := sp.store(name, p.data); err != nil {
 		return err
 	}
@@ -219,6 +226,7 @@ func (o *object) load(p *part) ([]byte, error) {
 // earlier one was cut off, does not matter.
 func (sp *spill) remove(parts []*part) error {
 	sp.release()
+	sp.journal.close()
 	var names []string
 	for _, p := range parts {
 		if p.file != "" {
@@ -226,7 +234,7 @@ func (sp *spill) remove(parts []*part) error {
 		}
 	}
 	var errs []error
-	for _, name := range append(names, uploadName, uploadName+".new", piecesName) { // the description last
+	for _, name := range append(names, uploadName, uploadName+".new", journalName, piecesName+sink.PartialSuffix, piecesName) { // what describes the rest last
 		if err := os.Remove(filepath.Join(sp.dir, name)); !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
