@@ -31,7 +31,8 @@ type shelf struct {
 	parts   map[string][]byte // of uploads that have not ended, by key and number
 	// after, if set, is told what lies there after each request that changes it: what a kill at that time leaves.
 	after func(objects map[string][]byte)
-	last  http.Header // of the last object that was put
+	last  http.Header                // of the last object that was put
+	down  func(r *http.Request) bool // if set: whether a request fails
 }
 
 func newShelf(t *testing.T) *shelf {
@@ -64,6 +65,10 @@ func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	etag := func(b []byte) string { return fmt.Sprintf(`"%x"`, md5.Sum(b)) }
 	w.Header().Set(sum, r.Header.Get(sum))
 	changed := true
+	if s.down != nil && s.down(r) {
+		fail(503, "ServiceUnavailable")
+		return
+	}
 	switch part := q.Get("partNumber"); {
 	case (r.Method == http.MethodPost && !q.Has("uploads") || r.Method == http.MethodPut && part == "") && there && r.Header.Get("If-None-Match") == "*":
 		fail(412, "PreconditionFailed")
@@ -92,6 +97,22 @@ func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			XMLName                 xml.Name `xml:"CompleteMultipartUploadResult"`
 			ETag, ChecksumCRC64NVME string
 		}{ETag: etag(all), ChecksumCRC64NVME: r.Header.Get(sum)})
+	case r.Method == http.MethodGet && q.Has("uploadId"):
+		type part struct {
+			PartNumber, Size int
+			ETag             string
+		}
+		var list []part
+		for p, b := range s.parts {
+			if n, ours := strings.CutPrefix(p, key+" "); ours {
+				number, _ := strconv.Atoi(n)
+				list = append(list, part{number, len(b), etag(b)})
+			}
+		}
+		xml.NewEncoder(w).Encode(struct {
+			XMLName xml.Name `xml:"ListPartsResult"`
+			Part    []part
+		}{Part: list})
 	case r.Method == http.MethodDelete && q.Has("uploadId"):
 		maps.DeleteFunc(s.parts, func(p string, _ []byte) bool { return strings.HasPrefix(p, key+" ") })
 		w.WriteHeader(204)

@@ -28,7 +28,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"shotglass": main})
+	testscript.Main(m, map[string]func(){"shotglass": main, "spiller": spiller})
 }
 
 func TestScripts(t *testing.T) {

@@ -22,6 +22,7 @@ import (
 const uploadText = `When a bucket fails in the middle of a capture with --spill DIR, what it did not take lies in DIR. This command brings it
 there: it checks the files against their digests, and those against the manifest and its signature, uploads them, completes each image under its name and
 terms, and stores manifest and signature last. What is stored is removed from DIR. It can be repeated. DIR may be one folder NAME.spill too.
+Of a capture that was killed (kill -9, power) it stores what had come to DIR or to the bucket, as a partial image, with a manifest that says so and nothing of the host; --sign-key signs it.
 With --signers only that goes which one of them has signed, or which a manifest that one of them has signed lists; the manifest waits there too, or is in the bucket.
 
 Bucket, region and endpoint are those of the capture, unless flags say otherwise; credentials are those of now.
@@ -33,6 +34,8 @@ func uploadCommand(c *console) *cli.Command {
 		Name: "upload", Usage: "bring to its bucket what a capture left in its --spill folder",
 		ArgsUsage: "DIR...", Description: uploadText, Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "signers", TakesFile: true, Usage: "`FILE` of allowed signers: only what one of them has vouched for", EnvVars: env("SIGNERS")},
+			&cli.StringFlag{Name: "sign-key", TakesFile: true, Usage: "sign the manifest of an image whose capture was killed with this SSH key: a private key, or the .pub of a key that ssh-agent holds: `FILE`", EnvVars: env("SIGN_KEY")},
+			&cli.StringFlag{Name: "key-passphrase-file", TakesFile: true, Usage: "read the passphrase of that key from the first line of `FILE`; or set SHOTGLASS_KEY_PASSPHRASE", EnvVars: env("KEY_PASSPHRASE_FILE")},
 			jsonFlag(),
 		}, s3AccessFlags()...),
 		Action: func(ctx *cli.Context) error {
@@ -51,7 +54,9 @@ func uploadCommand(c *console) *cli.Command {
 			access.Warn = func(text string) { c.warn("%s", text) }
 			sctx, stop := catchSignals(ctx.Context, c.exit, func(string) {}, func() {})
 			defer stop()
-			return upload(sctx, c, ctx.Args().Slice(), access, signers)
+			rescue := &rescuer{c: c, ctx: ctx}
+			defer rescue.close()
+			return upload(sctx, c, ctx.Args().Slice(), access, signers, rescue)
 		},
 	}
 }
@@ -73,7 +78,7 @@ type uploadMessage struct {
 	Error    string `json:"error,omitempty"`
 }
 
-func upload(ctx context.Context, c *console, dirs []string, access s3.Options, signers *signature.AllowedSigners) error {
+func upload(ctx context.Context, c *console, dirs []string, access s3.Options, signers *signature.AllowedSigners, rescue *rescuer) error {
 	list, cut, err := findWaiting(dirs)
 	if err != nil {
 		return err
@@ -87,6 +92,9 @@ func upload(ctx context.Context, c *console, dirs []string, access s3.Options, s
 	})
 	var failed []unstored
 	code, stored := exitOK, 0
+	if err := rescue.open(list); err != nil {
+		return err
+	}
 	for _, u := range cut {
 		code = exitFailed
 		c.fail(u.folder, u.err())
@@ -99,7 +107,7 @@ func upload(ctx context.Context, c *console, dirs []string, access s3.Options, s
 	}
 	for _, w := range list {
 		m := uploadMessage{Folder: w.Folder, Name: w.Name, Size: w.Size}
-		r, err := uploadOne(ctx, w, access, failed, records)
+		r, err := uploadOne(ctx, w, access, failed, records, rescue)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -125,7 +133,11 @@ func upload(ctx context.Context, c *console, dirs []string, access s3.Options, s
 				return err
 			}
 		} else if err == nil {
-			fmt.Fprintln(c, printable(w.Name)+"\tstored\t"+strconv.FormatInt(r.Size, 10)+"\t"+printable(r.Location))
+			state := "stored"
+			if w.Killed {
+				state = string(acquire.StatePartial)
+			}
+			fmt.Fprintln(c, printable(w.Name)+"\t"+state+"\t"+strconv.FormatInt(r.Size, 10)+"\t"+printable(r.Location))
 		}
 	}
 	if code == exitFailed && stored > 0 {
@@ -142,7 +154,7 @@ func upload(ctx context.Context, c *console, dirs []string, access s3.Options, s
 }
 
 // uploadOne brings one object to its place.
-func uploadOne(ctx context.Context, w waiting, access s3.Options, failed []unstored, records *uploadRecords) (sink.Receipt, error) {
+func uploadOne(ctx context.Context, w waiting, access s3.Options, failed []unstored, records *uploadRecords, rescue *rescuer) (sink.Receipt, error) {
 	if err := records.against(ctx, w); err != nil {
 		return sink.Receipt{}, err
 	}
@@ -153,7 +165,7 @@ func uploadOne(ctx context.Context, w waiting, access s3.Options, failed []unsto
 			}
 		}
 	}
-	return s3.Finish(ctx, w.Folder, access)
+	return s3.FinishThen(ctx, w.Folder, access, rescue.after(ctx, w))
 }
 
 const rankManifest = 2
@@ -184,7 +196,7 @@ func findWaiting(dirs []string) (list []waiting, cut []unfinished, err error) {
 	seen := map[string]bool{}
 	for _, dir := range dirs {
 		var folders []string
-		if _, err := os.Stat(filepath.Join(dir, "pieces.json")); err == nil {
+		if s3.Described(dir) {
 			folders = []string{dir}
 		} else if entries, err := os.ReadDir(dir); err != nil {
 			return nil, nil, err
@@ -211,10 +223,17 @@ func findWaiting(dirs []string) (list []waiting, cut []unfinished, err error) {
 				if in, err := os.ReadDir(f); err == nil && len(in) == 0 {
 					continue // nothing came into it
 				}
-				cut = append(cut, unfinishedIn(f))
+				cut = append(cut, unfinishedIn(f, nil))
+				continue
+			} else if errors.Is(err, s3.ErrWriting) || errors.Is(err, s3.ErrJournal) {
+				cut = append(cut, unfinishedIn(f, err))
 				continue
 			} else if err != nil {
 				return nil, nil, err
+			}
+			if d.Killed && rank(d.Name) > 0 { // half a record must not speak for anything
+				cut = append(cut, unfinishedIn(f, nil))
+				continue
 			}
 			list = append(list, waiting{f, d, sum})
 		}
@@ -237,13 +256,14 @@ type unfinished struct {
 	folder, name string
 	parts        int
 	bytes        int64
+	why          error // nil: there is no description
 }
 
-func unfinishedIn(folder string) unfinished {
-	u := unfinished{folder: folder, name: strings.TrimSuffix(filepath.Base(folder), ".spill")}
+func unfinishedIn(folder string, why error) unfinished {
+	u := unfinished{folder: folder, name: strings.TrimSuffix(filepath.Base(folder), ".spill"), why: why}
 	entries, _ := os.ReadDir(folder)
 	for _, e := range entries {
-		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && strings.HasPrefix(e.Name(), "part-") {
 			u.parts++
 			u.bytes += info.Size()
 		}
@@ -252,6 +272,12 @@ func unfinishedIn(folder string) unfinished {
 }
 
 func (u unfinished) err() error {
+	if errors.Is(u.why, s3.ErrWriting) {
+		return &hinted{u.why, "wait for its end; where no file can be locked, which it takes to tell, copy the folder to a local disk, once no capture runs"}
+	}
+	if u.why != nil {
+		return &hinted{fmt.Errorf("%w: %s with %d bytes of %s are there, without what is in the bucket, and cannot be finished", u.why, plural(u.parts, "part"), u.bytes, u.name), "the parts are pieces of the file, in order: keep them; take it anew, with another capture"}
+	}
 	return &hinted{fmt.Errorf("%s has no description: its capture has not ended, or was killed: %s with %d bytes of %s are there, without what is in the bucket, and cannot be finished", u.folder, plural(u.parts, "part"), u.bytes, u.name),
 		"the parts are pieces of the file, in order: keep them; take it anew, with another capture"}
 }

@@ -407,6 +407,8 @@ _shotglass() {
 	upload)
 		case "$prev" in
 		--signers) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--sign-key) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		--key-passphrase-file) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
 		--s3-region) return ;;
 		--s3-profile) return ;;
 		--s3-endpoint) return ;;
@@ -414,7 +416,7 @@ _shotglass() {
 		--s3-external-id) return ;;
 		--s3-bucket-owner) return ;;
 		esac
-		flags="--signers --json --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
+		flags="--signers --sign-key --key-passphrase-file --json --s3-region --s3-profile --s3-endpoint --s3-path-style --s3-insecure-http --s3-role-arn --s3-external-id --s3-bucket-owner --help -h"
 		words=""
 		;;
 	contain)

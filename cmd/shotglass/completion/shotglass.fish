@@ -456,6 +456,8 @@ complete -c shotglass -n '__fish_seen_subcommand_from symbols' -l s3-bucket-owne
 complete -c shotglass -n '__fish_seen_subcommand_from symbols' -l help -s h -d 'print this help to standard output'
 complete -c shotglass -n __fish_use_subcommand -a upload -d 'bring to its bucket what a capture left in its --spill folder'
 complete -c shotglass -n '__fish_seen_subcommand_from upload' -l signers -r -F -d 'FILE of allowed signers: only what one of them has vouched for'
+complete -c shotglass -n '__fish_seen_subcommand_from upload' -l sign-key -r -F -d 'sign the manifest of an image whose capture was killed with this SSH key: a private key, or the .pub of a key that ssh-agent holds'
+complete -c shotglass -n '__fish_seen_subcommand_from upload' -l key-passphrase-file -r -F -d 'read the passphrase of that key from the first line of FILE; or set SHOTGLASS_KEY_PASSPHRASE'
 complete -c shotglass -n '__fish_seen_subcommand_from upload' -l json -d 'print JSON Lines to standard output'
 complete -c shotglass -n '__fish_seen_subcommand_from upload' -l s3-region -x -d 'REGION of the bucket'
 complete -c shotglass -n '__fish_seen_subcommand_from upload' -l s3-profile -x -d 'NAME of the profile in ~/.aws'

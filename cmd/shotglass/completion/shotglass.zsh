@@ -571,6 +571,8 @@ _shotglass() {
 	upload)
 		_arguments -S \
 			'--signers[FILE of allowed signers\: only what one of them has vouched for]:file:_files' \
+			'--sign-key[sign the manifest of an image whose capture was killed with this SSH key\: a private key, or the .pub of a key that ssh-agent holds]:file:_files' \
+			'--key-passphrase-file[read the passphrase of that key from the first line of FILE; or set SHOTGLASS_KEY_PASSPHRASE]:file:_files' \
 			'--json[print JSON Lines to standard output]' \
 			'--s3-region[REGION of the bucket]:value: ' \
 			'--s3-profile[NAME of the profile in ~/.aws]:value: ' \

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/shotglass-ir/shotglass/sink"
+	"github.com/shotglass-ir/shotglass/sink/s3"
+)
+
+// spiller is a process to be killed: it writes a file to a bucket, and then waits. spiller URL SPILL NAME FILE
+func spiller() {
+	err := func(url, spill, name, file string) error {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		ctx := context.Background()
+		s, err := s3.New(ctx, s3.Options{Bucket: "evidence", Endpoint: url, PathStyle: true, PartSize: 5 << 20, Concurrency: 1, Attempts: 1, Spill: spill})
+		if err != nil {
+			return err
+		}
+		o, err := sink.CreateSized(ctx, s, name, int64(len(data)))
+		if err != nil {
+			return err
+		}
+		_, err = o.Write(data)
+		if err == nil {
+			time.Sleep(time.Hour)
+		}
+		return err
+	}(os.Args[1], os.Args[2], os.Args[3], os.Args[4])
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+// spillAndKill kills a process by SIGKILL once it has spilled some parts of an object.
+func (s *shelf) spillAndKill(t *testing.T, spill, name, file string) {
+	t.Helper()
+	program, err := exec.LookPath("spiller")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, s.url, spill, name, file)
+	var story bytes.Buffer
+	cmd.Stderr = &story
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Join(spill, name+".spill")
+	for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(time.Millisecond) {
+		if data, _ := os.ReadFile(filepath.Join(folder, "journal")); bytes.Count(data, []byte("\n")) >= 5 {
+			break
+		}
+	}
+	// While it lives nothing is taken from it.
+	if code, _, errs := s.run(t, "upload", folder); code != exitFailed || !strings.Contains(errs, "its capture still writes it") {
+		t.Errorf("while it writes: %d\n%s", code, errs)
+	}
+	cmd.Process.Kill() //nolint:errcheck // told by Wait
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.Exited() {
+		t.Fatalf("it ended by itself: %v\n%s", err, &story)
+	}
+}
+
+// TestUploadKilled: of captures that were killed in the middle of a spill, all that was durable is stored, as partial and as nothing else.
+func TestUploadKilled(t *testing.T) {
+	s, dir := newShelf(t), t.TempDir()
+	key, signers := filepath.Join(dir, "key"), filepath.Join(dir, "signers")
+	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	pub, err := os.ReadFile(key + ".pub")
+	if err == nil {
+		err = os.WriteFile(signers, append([]byte("alice "), pub...), 0o600)
+	}
+	data, file := shelfImage(t, 34<<20), filepath.Join(dir, "data")
+	if err == nil {
+		err = os.WriteFile(file, data, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	const image, unsigned, swap = "web1-20260131T101112Z-mem.lime", "web2-20260131T101112Z-mem.lime", "web1-20260131T101112Z-swap-1.raw"
+	spill := filepath.Join(dir, "spill")
+	s.down = func(r *http.Request) bool { return r.URL.Query().Get("partNumber") > "2" } // two are in the bucket
+	for _, name := range []string{image, swap} {
+		s.spillAndKill(t, spill, name, file)
+	}
+	s.down = nil
+
+	code, out, errs := s.run(t, "upload", "--sign-key", key, spill)
+	if code != exitPartial || !strings.Contains(out, image+"\tpartial\t") || !strings.Contains(out, swap+"\tpartial\t") || strings.Contains(out, "stored") {
+		t.Fatalf("upload: %d\n%s%s", code, out, errs)
+	}
+	for _, want := range []string{image + ".partial.json says so", swap + ": the capture was killed", "no manifest speaks for them"} {
+		if !strings.Contains(errs, want) {
+			t.Errorf("%q is missing:\n%s", want, errs)
+		}
+	}
+	for _, name := range []string{image, swap} {
+		if got := s.objects[name]; len(got) < 20<<20 || len(got) >= len(data) || !bytes.Equal(got, data[:len(got)]) {
+			t.Errorf("%s has %d bytes that are not the start of what was written", name, len(got))
+		}
+	}
+	if _, complete := s.objects[image+".json"]; complete {
+		t.Error("there is a manifest of a complete image")
+	}
+	code, out, errs = s.run(t, "verify", "--signers", signers, "s3://evidence/"+image)
+	if code != exitPartial || !strings.Contains(out, ": partial") {
+		t.Errorf("verify: %d\n%s%s", code, out, errs)
+	}
+
+	// Signed by nobody, it is nobody's word; another key does not make it whole.
+	s.down = func(r *http.Request) bool { return r.URL.Query().Has("uploads") } // none is begun
+	s.spillAndKill(t, spill, unsigned, file)
+	s.down = nil
+	if code, _, errs := s.run(t, "upload", "--signers", signers, filepath.Join(spill, unsigned+".spill")); code != exitMismatch || s.objects[unsigned] != nil {
+		t.Errorf("with --signers: %d\n%s", code, errs)
+	}
+	if code, _, errs := s.run(t, "upload", filepath.Join(spill, unsigned+".spill")); code != exitPartial || !strings.Contains(errs, "is not signed") {
+		t.Errorf("without a key: %d\n%s", code, errs)
+	}
+	if code, out, _ := s.run(t, "verify", "--signers", signers, "s3://evidence/"+unsigned); code != exitMismatch || !strings.Contains(out, ": untrusted") {
+		t.Errorf("verify: %d\n%s", code, out)
+	}
+	left, err := os.ReadDir(spill)
+	for _, e := range left { // parts that were being written
+		if !strings.HasSuffix(e.Name(), ".partial") {
+			t.Errorf("%s is left, %v", e.Name(), err)
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/shotglass-ir/shotglass/acquire"
+	"github.com/shotglass-ir/shotglass/sink"
+	"github.com/shotglass-ir/shotglass/sink/s3"
+)
+
+// A rescuer writes the manifests of images whose captures were killed.
+type rescuer struct {
+	c      *console
+	ctx    *cli.Context // for the key; nil: what it writes is not signed
+	with   acquire.Rescue
+	closer io.Closer
+}
+
+// open loads the key, if one is given and there is something to sign, before anything is stored.
+func (r *rescuer) open(list []waiting) error {
+	r.with = acquire.Rescue{Tool: toolInfo(), Operator: operator(), Now: time.Now}
+	if r.ctx == nil || r.ctx.String("sign-key") == "" || !slices.ContainsFunc(list, func(w waiting) bool { return w.Killed && acquire.Rescuable(w.Name) }) {
+		return nil
+	}
+	o, closer, err := recordSigner(r.c, r.ctx)
+	if err != nil {
+		return err
+	}
+	r.with.Signer, r.closer = o.Engine.Signer, closer
+	return nil
+}
+
+func (r *rescuer) close() {
+	if r.closer != nil {
+		r.closer.Close()
+	}
+}
+
+// after says what is to be done once an object is stored, while its folder is still there; nil: nothing.
+func (r *rescuer) after(ctx context.Context, w waiting) func(*s3.Sink, sink.Receipt) error {
+	if !w.Killed {
+		return nil
+	}
+	return func(where *s3.Sink, kept sink.Receipt) error {
+		why := fmt.Sprintf("the capture was killed after its bucket had failed (%s): these are the %d bytes that were durable, in the bucket or in the spill folder; shotglass upload stored them on %s",
+			w.Why, kept.Size, time.Now().UTC().Format(time.RFC3339))
+		if !acquire.Rescuable(w.Name) {
+			r.c.warn("%s: the capture was killed: the first %d bytes of it, all that were durable, are stored, and no manifest speaks for them; what came after is lost", printable(kept.Location), kept.Size)
+			return nil
+		}
+		one := r.with
+		one.Why = why
+		paper, err := one.Write(ctx, where, kept)
+		if err != nil {
+			return fmt.Errorf("%s is stored, and has no manifest yet that says that it is partial: %w", kept.Location, err)
+		}
+		if paper != "" {
+			r.c.warn("%s: the capture was killed: the first %d bytes of it, all that were durable, are stored as a partial image; %s says so, and nothing of the host", printable(kept.Location), kept.Size, printable(paper))
+			if one.Signer == nil {
+				r.c.warn("%s is not signed: --sign-key would have signed it", printable(paper))
+			}
+		}
+		return nil
+	}
+}
