@@ -38,6 +38,7 @@ func booted(t *testing.T, images string) *machine {
 	m.write("images", images)
 	m.write("boot/loader/entries/a.conf", "title x\noptions root=UUID=abc ro console=ttyS0\n")
 	m.write("etc/fstab", "UUID=abc / xfs defaults 1 1\nUUID=D-E /boot/efi vfat defaults 0 2\n")
+	m.write("mounted", m.at("boot/efi")+"\n")
 	m.boot("")
 	m.must(os.Symlink(m.at("usr/bin/mount-evidence"), m.at("bin/mount-evidence")))
 	return m
@@ -49,10 +50,16 @@ func TestPinned(t *testing.T) {
 	if len(id) != 36 || m.read("etc/fstab") != "PARTUUID="+id+" / xfs defaults,noatime 1 1\n" || !strings.Contains(m.read("etc/fstab.first"), "/boot/efi") {
 		t.Errorf("%s: %s", id, m.read("etc/fstab"))
 	}
-	if e := m.read("boot/loader/entries/a.conf"); !strings.HasPrefix(e, "title x\noptions root=PARTUUID="+id+" rd.auto=0 ") || !strings.HasSuffix(e, " ro console=ttyS0\n") {
+	if e := m.read("boot/loader/entries/a.conf"); !strings.HasPrefix(e, "title x\noptions root=PARTUUID="+id+" rd.auto=0 ") || !strings.HasSuffix(e, " ro console=ttyS0 panic=0\n") {
 		t.Error(e)
 	}
 	if s := m.read("opt/tools/BOOT"); !strings.HasPrefix(s, "boot: Linux finds its root by an identifier of its own") {
+		t.Error(s)
+	}
+	if m.read("mounted") != "" || m.read("synced") != m.read("etc/fstab") {
+		t.Errorf("mounted still: %s; flushed: %s", m.read("mounted"), m.read("synced"))
+	}
+	if s := m.read("sysctl"); s != "kernel.panic = 0\nkernel.panic_on_oops = 0\n" {
 		t.Error(s)
 	}
 	for _, spoil := range []string{"nogpt", "lost"} {
@@ -103,14 +110,33 @@ func TestCaseMounts(t *testing.T) {
 	}
 	m.write("mounted", m.at("case/web1.lime.zst")+"\n"+m.at("case/sub/db-1.lime.zst.age")+"\n")
 	m.write("systemctl", "")
-	says(read(true), "/case/web1.lime.zst: complete\n", "/case/sub/db-1.lime.zst.age: partial\n")
+	says(read(true), "/case/web1.lime.zst: complete\n", "/case/sub/db-1.lime.zst.age: mounted by hand; by its manifest now partial\n")
 	if s := m.read("systemctl"); s != "" {
 		t.Errorf("mounted already: %s", s)
 	}
+	m.write("images", strings.Replace(m.read("images"), "complete", "unvouched", 1))
+	says(read(true), "/case/web1.lime.zst: mounted as complete; by its manifest now unvouched: sudo systemctl restart 'shotglass-image@web1.lime.zst.service'\n")
 	m.must(os.Remove(m.at("mounted")))
 	m.write("unmountable", "")
 	m.write("unlisted", "")
 	says(read(false), "/case/web1.lime.zst is NOT mounted: journalctl -u 'shotglass-image@web1.lime.zst.service'\n", "NOT ALL could be told:\nshotglass: warning: one is odd\n")
+}
+
+// The images are told while the volumes hang, and README is no folder of an image.
+func TestCaseMountsHang(t *testing.T) {
+	m := booted(t, "complete\tplain\tweb1.lime.zst\ts3://evidence/case-42/web1.lime.zst\n")
+	if s := m.read("case/README"); !strings.HasPrefix(s, "The first boot goes on") {
+		t.Errorf("before: %q", s)
+	}
+	m.write("hung", "")
+	out, ok := m.run(m.at("usr/bin/shotglass-case-mounts"))
+	if s := m.read("case/README"); ok || !strings.Contains(s, "web1.lime.zst: complete\nmount-evidence hangs, or") || !strings.HasSuffix(s, "not looked at yet\n") {
+		t.Errorf("%v %s\n%s", ok, out, s)
+	}
+	m.must(os.Remove(m.at("hung")))
+	if out, _ := m.run(m.at("usr/bin/shotglass-case-mounts")); !strings.Contains(m.read("case/README"), "/dev/nvme1n1p1 on ") {
+		t.Errorf("%s\n%s", out, m.read("case/README"))
+	}
 }
 
 // Two btrfs of one UUID are one to Linux, which may read either.

@@ -23,14 +23,21 @@ type machine struct {
 }
 
 var standIns = map[string]string{
-	"findmnt":        `[ -e $R/lost ] && exit 1; case $2 in SOURCE) echo /dev/nvme0n1p1;; FSTYPE) echo xfs;; esac`,
-	"blockdev":       `n=$(basename "$2"); case $1 in --setro) [ -e $R/stuck ] && exit 1; touch $R/ro/$n;; --getro) [ -e $R/ro/$n ] && echo 1 || echo 0;; esac`,
-	"blkid":          `f=$R/fs/$(basename "$6"); [ -e $f ] || exit 2; if [ $3 = TYPE ]; then cut -d' ' -f1 $f; else cut -d' ' -f2 $f; fi`,
-	"sfdisk":         `[ -e $R/nogpt ] && exit 1; [ "$1" = --no-reread ] && shift && echo "$4" > $R/partuuid; [ "$1 $2 $3" = "--part-uuid /dev/nvme0n1 1" ] && tr a-f A-F < $R/partuuid`,
-	"mount":          `echo "$@" >> $R/mounts`,
-	"mountpoint":     `grep -qxF "$2" $R/mounted 2>/dev/null`,
-	"udevadm":        `exit 0`,
-	"systemctl":      `echo "$*" >> $R/systemctl; [ "$1" != start ] || ! [ -e $R/unmountable ]`,
+	"findmnt":    `[ -e $R/lost ] && exit 1; case $2 in SOURCE) echo /dev/nvme0n1p1;; FSTYPE) echo xfs;; --source) grep -qxF "$3" $R/used 2>/dev/null;; esac`,
+	"blockdev":   `n=$(basename "$2"); case $1 in --setro) [ -e $R/stuck ] && exit 1; touch $R/ro/$n;; --getro) [ -e $R/ro/$n ] && echo 1 || echo 0;; esac`,
+	"blkid":      `f=$R/fs/$(basename "$6"); [ -e $f ] || exit 2; if [ $3 = TYPE ]; then cut -d' ' -f1 $f; else cut -d' ' -f2 $f; fi`,
+	"sfdisk":     `[ -e $R/nogpt ] && exit 1; [ "$1" = --no-reread ] && shift && echo "$4" > $R/partuuid; [ "$1 $2 $3" = "--part-uuid /dev/nvme0n1 1" ] && tr a-f A-F < $R/partuuid`,
+	"mount":      `echo "$@" >> $R/mounts`,
+	"mountpoint": `grep -qxF "$2" $R/mounted 2>/dev/null`,
+	"udevadm":    `exit 0`,
+	"umount":     `sed -i "\#^$1\$#d" $R/mounted`,
+	"sysctl":     `cp "$3" $R/sysctl`,
+	"sync":       `cp $R/etc/fstab $R/synced`,
+	"systemctl": `case "$*" in
+-q\ is-active*) grep -qxF -- "$3" $R/started 2>/dev/null; exit;;
+start\ shotglass-volumes.service) [ ! -e $R/hung ] || exit 124; bash $R/usr/local/sbin/mount-evidence > $R/run/shotglass-volumes 2>&1; exit;;
+esac
+echo "$*" >> $R/systemctl; [ "$1" != start ] || { [ ! -e $R/unmountable ] && echo "$2" >> $R/started; }`,
 	"systemd-escape": `echo "${1#--template=}" | sed "s,@,@$3,"`,
 	"aws":            `cp "$R/bucket/$(basename "$4")" "$5"`,
 	"python3":        `mkdir -p "$3/bin"; printf '#!/bin/bash\n[ -e '$R'/nopip ] && exit 1; touch '"$3"'/bin/vol; chmod 755 '"$3"'/bin/vol\n' > "$3/bin/pip"; chmod 755 "$3/bin/pip"`,
@@ -41,7 +48,7 @@ func newMachine(t *testing.T) *machine {
 	for name, text := range standIns {
 		m.write("bin/"+name, "#!/bin/bash\nR="+m.root+"\n"+text+"\n")
 	}
-	for _, dir := range []string{"ro", "etc/udev/rules.d", "etc/systemd/system", "etc/profile.d", "usr/local/sbin", "usr/local/bin", "usr/bin", "run", "sys/class/block"} {
+	for _, dir := range []string{"ro", "etc/udev/rules.d", "etc/sysctl.d", "etc/systemd/system", "etc/profile.d", "usr/local/sbin", "usr/local/bin", "usr/bin", "run", "sys/class/block"} {
 		m.must(os.MkdirAll(m.at(dir), 0o755))
 	}
 	for _, d := range []string{"nvme0/nvme0n1", "nvme0/nvme0n1/nvme0n1p1", "nvme1/nvme1n1", "nvme1/nvme1n1/nvme1n1p1", "nvme1/nvme1n1/nvme1n1p2", "nvme1/nvme1n1/nvme1n1p3"} {
@@ -166,14 +173,44 @@ func TestFirstBootNotReadOnly(t *testing.T) {
 		m := newMachine(t)
 		m.write(how, "")
 		m.boot("")
-		if s := m.read("run/evidence-ro.failed"); !strings.Contains(s, "/dev/nvme1n1p1 is NOT read-only: ") || !strings.Contains(s, want) {
+		if s := m.read("run/evidence-ro.failed"); !strings.Contains(s, "/dev/nvme1n1p1 was NOT set read-only in time: ") || !strings.Contains(s, want) {
 			t.Errorf("%s: %q", how, s)
 		}
 		if out, ok := m.run(m.at("usr/bin/mount-evidence")); ok || !strings.Contains(out, "nothing is mounted") || m.read("mounts") != "" {
 			t.Errorf("%s: %v %s", how, ok, out)
 		}
 	}
-	m := newMachine(t) // one that appeared later, and that no rule saw
+	for how, spoil := range map[string]func(*machine){
+		"mounted": func(m *machine) { m.write("used", "/dev/nvme1n1p1\n") },
+		"held":    func(m *machine) { m.write("devices/nvme1/nvme1n1/nvme1n1p1/holders/dm-0", "") },
+	} {
+		m := newMachine(t)
+		spoil(m)
+		m.boot("")
+		if s := m.read("run/evidence-ro.failed"); s != "/dev/nvme1n1p1 was NOT set read-only in time: it is by now, and was in use before: it may have been changed\n" {
+			t.Errorf("%s: %q", how, s)
+		}
+		if out, ok := m.run(m.at("usr/bin/mount-evidence")); ok || !strings.Contains(out, "nothing is mounted") || m.read("mounts") != "" {
+			t.Errorf("%s: %v %s", how, ok, out)
+		}
+		m.must(os.Remove(m.at("run/evidence-ro.failed"))) // what is mounted read-only since is no news
+		m.run(m.at("usr/local/sbin/evidence-ro"), "nvme1n1p1")
+		if s := m.read("run/evidence-ro.failed"); s != "" {
+			t.Errorf("%s, again: %q", how, s)
+		}
+	}
+	m := newMachine(t) // a path of NVMe's own multipath, which has no device
+	m.write("stuck", "")
+	m.must(os.RemoveAll(m.at("devices/nvme1")))
+	for _, d := range []string{"nvme1n1", "nvme1n1p1", "nvme1n1p2", "nvme1n1p3"} {
+		m.must(os.Remove(m.at("sys/class/block/" + d)))
+	}
+	m.write("sys/class/block/nvme2c2n1/hidden", "1\n")
+	m.boot("")
+	if out, ok := m.run(m.at("usr/bin/mount-evidence")); !ok || m.read("run/evidence-ro.failed") != "" {
+		t.Errorf("hidden: %v %s %s", ok, out, m.read("run/evidence-ro.failed"))
+	}
+	m = newMachine(t) // one that appeared later, and that no rule saw
 	m.boot("")
 	m.must(os.Remove(m.at("ro/nvme1n1p1")))
 	if out, ok := m.run(m.at("usr/bin/mount-evidence")); ok || !strings.Contains(out, "/dev/nvme1n1p1 is NOT read-only: not mounted") || strings.Contains(m.read("mounts"), "nvme1n1p1 ") {
