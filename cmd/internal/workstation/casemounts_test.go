@@ -115,7 +115,12 @@ func TestCaseMounts(t *testing.T) {
 		t.Errorf("mounted already: %s", s)
 	}
 	m.write("images", strings.Replace(m.read("images"), "complete", "unvouched", 1))
-	says(read(true), "/case/web1.lime.zst: mounted as complete; by its manifest now unvouched: sudo systemctl restart 'shotglass-image@web1.lime.zst.service'\n")
+	says(read(true), "/case/web1.lime.zst: mounted as complete; by its manifest now unvouched: sudo systemctl stop 'shotglass-image@web1.lime.zst.service'; sudo shotglass-case-mounts\n")
+	m.must(os.Remove(m.at("mounted")))
+	m.must(os.Remove(m.at("started")))
+	says(read(true), "/case/web1.lime.zst: unvouched\n")
+	m.write("mounted", m.at("case/web1.lime.zst")+"\n")
+	says(read(true), "/case/web1.lime.zst: unvouched\n")
 	m.must(os.Remove(m.at("mounted")))
 	m.write("unmountable", "")
 	m.write("unlisted", "")
