@@ -135,13 +135,20 @@ func TestGatherKilledBetweenItems(t *testing.T) {
 		t.Errorf("killed at %v", seen)
 	}
 	page := g.page(exitMismatch, "--signers", g.signers, g.out)
-	g.has("the page", page, "What AWS had of i-00000001", "the run that began this has not recorded what came of it", "missing: trail: it was not stored")
+	g.has("the page", page, "What AWS had of i-00000001", "the run that began this has not recorded what came of it", "missing: trail: it was not stored", "its archive was not read")
+	archive := g.files(cloudevidence.ArchiveSuffix)[0]
+	out, _ := g.run(exitMismatch, "verify", "--signers", g.signers, archive)
+	g.has("the verdict", out, " stored, of 14\n", "  stored: "+filepath.Base(archive)+" of ", " bytes with sha256 ")
+	out, errs := g.run(exitFailed, "verify", filepath.Join(g.out, "i-00000001-20200101T000000Z-cloud.gathered"))
+	if g.has("nothing", errs, "no such file"); out != "" {
+		t.Error(out)
+	}
 	before := g.folder()
 	for time.Now().UTC().Format("-20060102T150405Z") <= filepath.Base(g.files(cloudevidence.BegunSuffix)[0])[len("i-00000001"):][:17] {
 		time.Sleep(50 * time.Millisecond) // a run of the same second counts as this one
 	}
 	undo()
-	out, errs := g.run(exitOK, "gather", "-o", g.out, "i-00000001")
+	out, errs = g.run(exitOK, "gather", "-o", g.out, "i-00000001")
 	g.has("the result", out, "i-00000001\tcomplete\t14/14")
 	begun := ""
 	for name, b := range before {

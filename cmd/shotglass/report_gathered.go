@@ -26,17 +26,20 @@ func readGathered(ctx context.Context, f report.File, o report.Options) ([]*repo
 	q := gatheredInquiry(f, r.About, "What AWS had of ")
 	q.File, q.SHA256, q.Bytes, q.Signature, q.Ending, q.Trouble = f.Name, v.SHA256, v.Bytes, v.Signature, cloudevidence.Suffix, v.Problems
 	fact(q, "Asked", r.Begun.UTC().Format("2006-01-02T15:04:05Z"))
-	bytes, encryption := int64(0), ""
+	archives, bytes, encryption := 0, int64(0), ""
 	for _, it := range r.Items {
 		if a := it.Archive; a != nil {
-			q.Beside, bytes, encryption = append(q.Beside, a.Stored.SHA256+"  "+a.Name), bytes+a.Stored.Bytes, a.Encryption
+			archives, bytes, encryption = archives+1, bytes+a.Stored.Bytes, a.Encryption
+			if a.Stored.SHA256 != "" { // of a run without a record, whose archives are not read
+				q.Beside = append(q.Beside, a.Stored.SHA256+"  "+a.Name)
+			}
 		}
 	}
 	for _, l := range r.Left {
 		fact(q, "Left by another run", leftFact(l))
 	}
-	if len(q.Beside) > 0 {
-		fact(q, "Archives", fmt.Sprintf("%d, %d bytes, encryption: %s", len(q.Beside), bytes, encryption))
+	if archives > 0 {
+		fact(q, "Archives", fmt.Sprintf("%d, %d bytes, encryption: %s", archives, bytes, encryption))
 		if !o.ReRead {
 			fact(q, "Not checked", "the archives: they were not read")
 		}
@@ -123,8 +126,10 @@ func missing(q *report.Inquiry, why []string) {
 }
 
 func itemRow(it cloudevidence.Item) []string {
-	state, what := "there", it.What
+	state, what, begun := "there", it.What, it.Begun.UTC().Format("15:04:05Z")
 	switch {
+	case it.Begun.IsZero() && it.Archive != nil:
+		state, begun = "stored", ""
 	case it.Error != "" && it.File != "":
 		state, what = "in part", it.Error
 	case it.Error != "":
@@ -141,7 +146,7 @@ func itemRow(it cloudevidence.Item) []string {
 		calls = append(calls[:shown], fmt.Sprintf("and %d more", n))
 	}
 	what = strings.Join(append([]string{what}, it.Notes...), "; ")
-	return []string{state, it.Name, fmt.Sprint(it.Bytes), it.SHA256, it.Begun.UTC().Format("15:04:05Z"), what, strings.Join(calls, ", ")}
+	return []string{state, it.Name, fmt.Sprint(it.Bytes), it.SHA256, begun, what, strings.Join(calls, ", ")}
 }
 
 func snapshotTable(set *cloudevidence.SnapshotSet) report.Table {

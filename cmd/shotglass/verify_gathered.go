@@ -67,7 +67,15 @@ func printGathered(out io.Writer, name string, v *cloudevidence.Verification) {
 				kept++
 			}
 		}
-		fmt.Fprintf(out, "  gathered: %s of %q, %d items, %d of them kept\n", r.Begun.UTC().Format("2006-01-02T15:04:05Z"), r.Instance.ID, len(r.Items), kept)
+		gathered := fmt.Sprintf("%s of %q, %d items", r.Begun.UTC().Format("2006-01-02T15:04:05Z"), r.Instance.ID, len(r.Items))
+		if !v.Unfinished {
+			fmt.Fprintf(out, "  gathered: %s, %d of them kept\n", gathered, kept)
+		} else {
+			fmt.Fprintf(out, "  gathered: %s stored, of %d\n", gathered, len(r.Asked))
+			for _, it := range r.Items { // nothing else says what they are
+				fmt.Fprintf(out, "  stored: %s of %d bytes with sha256 %s\n", printable(it.Archive.Name), it.Archive.Stored.Bytes, it.Archive.Stored.SHA256)
+			}
+		}
 	}
 	if v.Record != nil {
 		for _, l := range v.Record.Left {

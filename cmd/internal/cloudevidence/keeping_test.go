@@ -14,6 +14,7 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/agefile"
 	"github.com/shotglass-ir/shotglass/cmd/internal/cloudevidence"
+	"github.com/shotglass-ir/shotglass/cmd/internal/records"
 	"github.com/shotglass-ir/shotglass/sink"
 )
 
@@ -89,8 +90,13 @@ func TestUnfinished(t *testing.T) {
 	want(acquire.VerdictMismatch, s.Name, "which another run left, is missing")
 	w.replace(tags, bytes.Replace(whole, nil, nil, 0))
 	want(acquire.VerdictOK, s.Name, "")
+	w.replace(user, []byte("not read"))
+	v, err = cloudevidence.Verify(t.Context(), w.place.Sink.(sink.Opener), base+".gathered", cloudevidence.VerifyOptions{RecordsOnly: true})
+	if err != nil || len(v.Problems) > 0 || len(v.Record.Items) != 3 || v.Record.Items[0].Archive.Stored != (acquire.Digest{Bytes: 8}) || v.Record.Items[0].SHA256 != "" {
+		t.Errorf("not read: %+v %v", v, err)
+	}
 	os.Remove(filepath.Join(w.folder(), base+".gathering"))
-	if _, err := cloudevidence.Verify(t.Context(), w.place.Sink.(sink.Opener), base+".gathered", cloudevidence.VerifyOptions{}); !os.IsNotExist(err) {
+	if v, err := cloudevidence.Verify(t.Context(), w.place.Sink.(sink.Opener), base+".gathered", cloudevidence.VerifyOptions{}); !os.IsNotExist(err) || v != nil {
 		t.Errorf("nothing is there: %v", err)
 	}
 }
@@ -111,7 +117,7 @@ func TestUnfinishedEncrypted(t *testing.T) {
 	w.begin("user-data", "tags")
 	for _, name := range []string{base, base + "-2"} {
 		v := w.verify(name + ".gathered")
-		if v.Verdict != acquire.VerdictUntrusted || len(v.NotChecked) != 2 || len(v.Record.Items) != 0 {
+		if v.Verdict != acquire.VerdictUntrusted || len(v.NotChecked) != 2 || len(v.Record.Items) != 2 || v.Record.Items[0].Archive.Stored != records.DigestOf(w.file(name+"-user-data.tar.zst.age")) {
 			t.Errorf("%+v", v)
 		}
 		v, err = cloudevidence.Verify(t.Context(), w.place.Sink.(sink.Opener), name+".gathered", cloudevidence.VerifyOptions{Identities: []age.Identity{id}})

@@ -123,7 +123,10 @@ func Verify(ctx context.Context, where sink.Opener, name string, o VerifyOptions
 	v := &Verification{}
 	data, err := sink.ReadAll(ctx, where, name, maxRecord)
 	if errors.Is(err, fs.ErrNotExist) {
-		return v, v.unfinished(ctx, where, strings.TrimSuffix(name, Suffix), o, err)
+		if err := v.unfinished(ctx, where, strings.TrimSuffix(name, Suffix), o, err); err != nil {
+			return nil, err
+		}
+		return v, nil
 	}
 	if err != nil {
 		return nil, err
