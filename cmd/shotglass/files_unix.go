@@ -5,6 +5,7 @@ package main
 import (
 	"math"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,6 +24,12 @@ func openFiles() int {
 func hideNewFiles() (back func()) {
 	old := unix.Umask(0o177)
 	return func() { unix.Umask(old) }
+}
+
+// isOurs reports whether a file belongs to this user.
+func isOurs(info os.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(st.Uid) == os.Geteuid()
 }
 
 // lockFolder locks a folder until unlock is called or this process ends, however it ends. It does not wait.

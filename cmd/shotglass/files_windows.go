@@ -1,6 +1,9 @@
 package main
 
-import "errors"
+import (
+	"errors"
+	"os"
+)
 
 // openFiles is not limited here.
 func openFiles() int { return 0 }
@@ -10,3 +13,6 @@ func hideNewFiles() (back func()) { return func() {} }
 
 // lockFolder locks none here: a folder cannot be opened.
 func lockFolder(string) (func(), error) { return nil, errors.ErrUnsupported }
+
+// isOurs is not known here, where nothing is locked either.
+func isOurs(os.FileInfo) bool { return false }

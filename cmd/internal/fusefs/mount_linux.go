@@ -43,8 +43,9 @@ func detach(dir string) error {
 	return nil
 }
 
-// Free ends a mount of this package at dir whose program is gone, and reports whether there was one. Nothing else is touched: the
-// kernel says by the number of the mount what kind it is, not the path, which others may lay mounts over.
+// Free ends a mount of this package at dir whose program is gone, and reports whether there was one. Nothing else is touched: the kernel says of
+// the open folder whether it is dead, and by the number of its mount of what kind it is. That one is ended, though others should have laid mounts or
+// links over its path since; of who is not root fusermount3 wants the path, which is to lead to it still.
 func Free(dir string) (freed bool, err error) {
 	if _, err := os.ReadDir(dir); !errors.Is(err, syscall.ENOTCONN) {
 		return false, nil
@@ -54,27 +55,50 @@ func Free(dir string) (freed bool, err error) {
 		return false, os.NewSyscallError("open", err)
 	}
 	defer unix.Close(fd)
-	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
-	if err != nil {
-		return false, err
+	return freeOpen(fd)
+}
+
+// freeOpen is Free of an open folder.
+func freeOpen(fd int) (freed bool, err error) {
+	self := fmt.Sprintf("/proc/self/fd/%d", fd)
+	if _, err := os.ReadDir(self); !errors.Is(err, syscall.ENOTCONN) { // another has freed the folder, and may have mounted there anew
+		return false, nil
 	}
-	kind, err := mountKind(fd)
+	id, kind, err := mountOf(fd)
 	if err != nil {
 		return false, err
 	}
 	if kind != "fuse."+subtype {
 		return false, fmt.Errorf("it is of type %q, and not ours", kind)
 	}
+	if os.Geteuid() == 0 {
+		return true, detach(self)
+	}
+	path, err := os.Readlink(self)
+	if err != nil {
+		return false, err
+	}
+	now, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false, os.NewSyscallError("open", err)
+	}
+	defer unix.Close(now)
+	at, _, err := mountOf(now)
+	if err == nil && at != id {
+		err = fmt.Errorf("%s leads to another mount by now", path)
+	}
+	if err != nil {
+		return false, err
+	}
 	return true, detach(path)
 }
 
-// mountKind is the type of the file system that an open file lies on.
-func mountKind(fd int) (string, error) {
+// mountOf is the number of the mount that an open file lies on, and the type of its file system.
+func mountOf(fd int) (id, kind string, err error) {
 	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	id := ""
 	for line := range strings.Lines(string(info)) {
 		if n, ok := strings.CutPrefix(line, "mnt_id:"); ok {
 			id = strings.TrimSpace(n)
@@ -82,16 +106,16 @@ func mountKind(fd int) (string, error) {
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	for line := range strings.Lines(string(mounts)) {
 		if n, rest, _ := strings.Cut(line, " "); n == id {
 			_, rest, _ = strings.Cut(rest, " - ")
-			kind, _, _ := strings.Cut(rest, " ")
-			return kind, nil
+			kind, _, _ = strings.Cut(rest, " ")
+			return id, kind, nil
 		}
 	}
-	return "", fmt.Errorf("the kernel lists no mount of number %q", id)
+	return "", "", fmt.Errorf("the kernel lists no mount of number %q", id)
 }
 
 // keepFromChildren closes /dev/fuse in programs that are started from here, which go-fuse leaves open where it mounts by itself: while a
