@@ -142,7 +142,7 @@ type Options struct {
 
 	// Sealed, if set, is given what was collected beside an image that is encrypted to recipients, once that is stored: nobody here can read it
 	// again. It is called from the goroutines of all hosts, and must not wait; what it keeps takes memory, live.MaxKept at most.
-	Sealed func(image string, c *live.Collection, to []agefile.Recipient)
+	Sealed func(host, image string, c *live.Collection, to []agefile.Recipient)
 
 	// Freeze stops the target's user processes while its memory is read, but for those that
 	// the capture, its logins or its survival depend on, and FreezeExempt. See package freeze.

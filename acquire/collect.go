@@ -261,7 +261,7 @@ func (c *capture) collectAfter(ctx context.Context, m *Manifest) {
 		c.problem(fmt.Errorf("what was collected beside the image is not all stored: %s", strings.Join(m.Live.Reasons, "; ")))
 	}
 	if c.opts.Sealed != nil && len(c.opts.Recipients) > 0 && m.Live.Complete {
-		c.opts.Sealed(m.Image.Name, c.live, c.opts.Recipients)
+		c.opts.Sealed(c.step.Host, m.Image.Name, c.live, c.opts.Recipients)
 	}
 	c.live = nil // some MB
 	c.collectClean(ctx, m)

@@ -185,7 +185,7 @@ func (o *captureOptions) symbols(ctx context.Context, c *console, log *runLog, s
 			m, err = s.write(ctx, r.Image.Location)
 		}
 		switch {
-		case ctx.Err() != nil:
+		case err != nil && ctx.Err() != nil: // what is stored is stored
 			err = context.Cause(ctx)
 		case errors.Is(err, fs.ErrExist) && !r.KeptFrom.IsZero(): // an earlier run made it
 			continue

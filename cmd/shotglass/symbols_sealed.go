@@ -29,12 +29,14 @@ type sealedSymbols struct {
 	s    *imageSymbols
 	turn sync.Mutex // held by the one who makes one: that takes 100 MB
 
-	mu   sync.Mutex
-	kept map[string]*sealedItems // by the name of the image
+	mu    sync.Mutex
+	hosts map[string]bool         // that want one
+	kept  map[string]*sealedItems // by the name of the image
 }
 
 // sealedItems are what a symbol file is made of, some 6 MB, until it is made; then what came of it.
 type sealedItems struct {
+	host  string
 	items *live.Collection
 	to    []agefile.Recipient
 	m     *symbolsMessage
@@ -42,18 +44,21 @@ type sealedItems struct {
 }
 
 func newSealedSymbols(s *imageSymbols) *sealedSymbols {
-	return &sealedSymbols{s: s, kept: map[string]*sealedItems{}}
+	return &sealedSymbols{s: s, hosts: map[string]bool{}, kept: map[string]*sealedItems{}}
 }
 
-// keep keeps what a symbol file is made of. It is acquire's Options.Sealed.
-func (x *sealedSymbols) keep(image string, c *live.Collection, to []agefile.Recipient) {
+// keep keeps what a symbol file is made of, of hosts that want one. It is acquire's Options.Sealed.
+func (x *sealedSymbols) keep(host, image string, c *live.Collection, to []agefile.Recipient) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.kept[image] = &sealedItems{items: c.Only(symbols.Wants), to: to}
+	if x.hosts[host] {
+		x.kept[image] = &sealedItems{host: host, items: c.Only(symbols.Wants), to: to}
+	}
 }
 
 // hook has a job's symbol file made once all else is done there.
 func (x *sealedSymbols) hook(j *acquire.Job) {
+	x.hosts[hostOf(*j)] = true
 	after := j.After
 	j.After = func(ctx context.Context, r *acquire.Result) {
 		if after != nil {
@@ -63,12 +68,22 @@ func (x *sealedSymbols) hook(j *acquire.Job) {
 	}
 }
 
-// make makes one, if there is anything to make it of.
+// make makes one, if there is anything to make it of, and keeps nothing more of the host but what came of it.
 func (x *sealedSymbols) make(ctx context.Context, r *acquire.Result) {
 	x.mu.Lock()
 	k := x.kept[r.Image.Name]
+	for image, one := range x.kept {
+		if one.host == r.Host && one != k {
+			delete(x.kept, image) // of an image that another took the place of
+		}
+	}
 	x.mu.Unlock()
 	if k == nil {
+		return
+	}
+	defer func() { k.items = nil }()
+	if r.State == acquire.StateFailed || r.Image.Location == "" {
+		k.err = errors.New("the image is not stored")
 		return
 	}
 	x.turn.Lock()
@@ -76,7 +91,6 @@ func (x *sealedSymbols) make(ctx context.Context, r *acquire.Result) {
 	if k.err = context.Cause(ctx); k.err == nil {
 		k.m, k.err = x.s.seal(ctx, r.Image.Location, k)
 	}
-	k.items = nil
 }
 
 // of is what came of an image's symbol file. An image that an earlier run took may have one.
@@ -147,12 +161,19 @@ func storedSymbols(ctx context.Context, name string, access s3.Options) (r sink.
 	if err != nil {
 		return nil, err
 	}
+	var first error
 	for _, suffix := range []string{"", agefile.Suffix} {
-		if r, err = where.Open(ctx, base+symbolsSuffix+suffix); !errors.Is(err, fs.ErrNotExist) {
-			break
+		if r, err = where.Open(ctx, base+symbolsSuffix+suffix); err == nil {
+			return r, nil
+		}
+		if first == nil && !errors.Is(err, fs.ErrNotExist) { // without s3:ListBucket, what is not there is denied
+			first = err
 		}
 	}
-	return r, err
+	if first != nil {
+		err = first
+	}
+	return nil, err
 }
 
 // besideSymbols reads the symbol file beside an image, decrypted; fs.ErrNotExist: there is none. No manifest vouches for it.

@@ -16,8 +16,10 @@ import (
 
 	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/agefile"
+	"github.com/shotglass-ir/shotglass/acquire/audit"
 	"github.com/shotglass-ir/shotglass/acquire/live"
 	"github.com/shotglass-ir/shotglass/sink/s3"
+	"github.com/shotglass-ir/shotglass/transport"
 )
 
 // collectionOf is what a capture has in memory of files of a host.
@@ -62,10 +64,10 @@ func TestSealedSymbols(t *testing.T) {
 	maker := &imageSymbols{c: newConsole(nil, io.Discard, io.Discard)}
 	x := newSealedSymbols(maker)
 	contained := false
-	job := acquire.Job{After: func(context.Context, *acquire.Result) { contained = true }}
+	job := acquire.Job{Target: transport.Target{Name: "x"}, After: func(context.Context, *acquire.Result) { contained = true }}
 	x.hook(&job)
 	c := collectionOf(t, files)
-	x.keep("x.lime.age", c, []agefile.Recipient{to})
+	x.keep("x", "x.lime.age", c, []agefile.Recipient{to})
 	r := acquire.Result{Host: "x", State: acquire.StateComplete, Image: acquire.Image{Name: "x.lime.age", Location: image, Encryption: "age"}}
 	maker.most = 10
 	job.After(t.Context(), &r)
@@ -73,7 +75,7 @@ func TestSealedSymbols(t *testing.T) {
 		t.Errorf("%v, contained: %t", err, contained)
 	}
 	maker.most = 0
-	x.keep("x.lime.age", c, []agefile.Recipient{to})
+	x.keep("x", "x.lime.age", c, []agefile.Recipient{to})
 	job.After(t.Context(), &r)
 	m, err := x.of(t.Context(), maker, r)
 	if err != nil || m.File != image+".isf.json.xz.age" || m.Symbols != 1003 || m.Encrypted == nil || x.kept["x.lime.age"].items != nil {
@@ -97,7 +99,7 @@ func TestSealedSymbols(t *testing.T) {
 		t.Errorf("of the archive it is another: %v", err)
 	}
 	// Nothing is replaced; what is cut is no symbol file.
-	x.keep("x.lime.age", c, []agefile.Recipient{to})
+	x.keep("x", "x.lime.age", c, []agefile.Recipient{to})
 	job.After(t.Context(), &r)
 	if _, err := x.of(t.Context(), maker, r); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("a second time: %v", err)
@@ -115,14 +117,49 @@ func TestSealedSymbols(t *testing.T) {
 	if _, err := y.of(t.Context(), maker, r); !errors.As(err, &h) || !strings.Contains(h.Hint(), "symbols --identity KEY "+image) {
 		t.Errorf("kept, without: %v", err)
 	}
-	// An interruption is no symbol file.
+	// Nothing is kept of who wants none, of an image that another took the place of, and of one that is not stored.
+	x.keep("y", "y.lime.age", c, []agefile.Recipient{to})
+	x.keep("x", "x-1.lime.age", c, []agefile.Recipient{to})
+	x.keep("x", "x.lime.age", c, []agefile.Recipient{to})
+	job.After(t.Context(), &acquire.Result{Host: "x", State: acquire.StateFailed, Image: acquire.Image{Name: "x.lime.age"}})
+	if k := x.kept["x.lime.age"]; len(x.kept) != 1 || k.items != nil || k.err == nil {
+		t.Errorf("it keeps %v", x.kept)
+	}
+	// An interruption is no symbol file; what was stored before it is one.
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	x.keep("x.lime.age", c, []agefile.Recipient{to})
+	x.keep("x", "x.lime.age", c, []agefile.Recipient{to})
 	job.After(ctx, &r)
 	if _, err := x.of(ctx, maker, r); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
 	}
+	x.kept["x.lime.age"] = &sealedItems{m: m}
+	var out bytes.Buffer
+	r.KeptFrom = time.Time{}
+	o := &captureOptions{sealed: x}
+	o.Symbols = true
+	if code := o.symbols(ctx, maker.c, &runLog{Log: audit.Start(t.Context(), audit.Options{})}, func(s string) { out.WriteString(s) }, []acquire.Result{r}); code != exitOK || !strings.Contains(out.String(), m.File) {
+		t.Errorf("stored before the interruption: code %d, %q", code, &out)
+	}
+}
+
+// TestStoredSymbolsDenied: what cannot be looked at does not hide the other one.
+func TestStoredSymbolsDenied(t *testing.T) {
+	image := filepath.Join(t.TempDir(), "x.lime.age")
+	if err := os.Mkdir(image+".isf.json.xz", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := storedSymbols(t.Context(), image, s3.Options{}); err == nil || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a folder, and nothing else: %v", err)
+	}
+	if err := os.WriteFile(image+".isf.json.xz.age", []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := storedSymbols(t.Context(), image, s3.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
 }
 
 // made is the symbol file of an archive with files.
