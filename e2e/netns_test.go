@@ -16,6 +16,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,6 +27,9 @@ type network map[netip.AddrPort]string
 
 // networkEnv makes this binary put itself into a network, which it describes as JSON, and then become the program that its arguments name.
 const networkEnv = "SHOTGLASS_E2E_NETWORK"
+
+// noNetwork is the exit code of who has a network namespace and may change nothing in it, as in a user namespace where AppArmor restricts these.
+const noNetwork = 77
 
 // inside is where the end of a socket pair is to which a program in a network sends its listeners.
 const inside = 3
@@ -56,12 +60,12 @@ func (n network) start(t *testing.T, env []string, args ...string) *run {
 			cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
 			cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
 		}
-		if r, err = begin(t, cmd, append(slices.Clone(env), networkEnv+"="+string(text))); !errors.Is(err, syscall.EPERM) {
+		if r, err = begin(t, cmd, append(slices.Clone(env), networkEnv+"="+string(text))); !mayNot(err) {
 			break
 		}
 	}
 	there.Close()
-	if errors.Is(err, syscall.EPERM) {
+	if mayNot(err) {
 		t.Skipf("this machine lets us make no network namespace, as root or in a user namespace: %v", err)
 	} else if err != nil {
 		t.Fatal(err)
@@ -69,12 +73,19 @@ func (n network) start(t *testing.T, env []string, args ...string) *run {
 	for _, a := range addrs {
 		l, err := takeListener(here)
 		if err != nil {
-			<-r.done
+			if r.code(time.Minute) == noNetwork {
+				t.Skipf("this machine lets us change nothing in a network namespace: %s", r.stderr.String())
+			}
 			t.Fatalf("the network has no %s: %v\n%s", a, err, r.stderr.String())
 		}
 		passOn(t, l, n[a])
 	}
 	return r
+}
+
+// mayNot reports whether a namespace was refused: none may be made here, or (ENOSPC) no more of them, or there are none (EINVAL).
+func mayNot(err error) bool {
+	return errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EINVAL)
 }
 
 // takeListener takes a listener from a program in a network.
@@ -104,11 +115,15 @@ func enterNetwork() {
 		return
 	}
 	err := makeNetwork(text)
-	if err == nil {
+	made := err == nil
+	if made {
 		env := slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, networkEnv+"=") })
 		err = os.NewSyscallError("exec", unix.Exec(os.Args[1], os.Args[1:], env))
 	}
 	fmt.Fprintln(os.Stderr, "make a network:", err)
+	if !made && errors.Is(err, syscall.EPERM) {
+		os.Exit(noNetwork)
+	}
 	os.Exit(1)
 }
 
