@@ -48,7 +48,7 @@ func (d *draft) boundBy(ctx context.Context, org Organization, key, value string
 		d.known("scp-not-checked", fmt.Sprintf("whether a service control policy denies what is tagged %s cannot be seen with your credentials (%v); none binds the management account", key, err), see)
 		return unseen
 	}
-	q := FindQuarantine(list, key, value)
+	q := FindQuarantine(list, d.partition, account, key, value)
 	for _, err := range q.Unread {
 		d.warn("%v", err)
 	}
@@ -74,7 +74,7 @@ func (d *draft) unguarded(name, key string, q Quarantine) {
 		free = q.Free(RoleTagging...)
 	}
 	if len(free) > 0 {
-		d.known("scp-tag-not-protected", fmt.Sprintf("no service control policy keeps others from %s with the key %s: another principal of the attacker may take the tag off", strings.Join(free, ", "), key),
+		d.known("scp-tag-not-protected", fmt.Sprintf("no service control policy keeps others from %s with the key %s%s: another principal of the attacker may take the tag off", strings.Join(free, ", "), key, q.InAnySpelling()),
 			"add the statement ProtectQuarantine of docs/containment.md to "+name)
 	}
 }

@@ -12,7 +12,7 @@ import (
 const (
 	quarantined = `{"Sid":"QuarantinedPrincipals","Effect":"Deny","Action":"*","Resource":"*","Condition":{"StringEquals":{"aws:PrincipalTag/ms-ir-quarantine":"true"}}}`
 	protected   = `{"Effect":"Deny","Resource":"*","Action":["iam:TagUser","iam:UntagUser","iam:TagRole","iam:UntagRole","sts:TagSession"],
-		"Condition":{"ForAnyValue:StringEquals":{"aws:TagKeys":["ms-ir-quarantine"]},"ArnNotLike":{"aws:PrincipalArn":["arn:aws:iam::*:role/ir/responder"]}}}`
+		"Condition":{"ForAnyValue:StringEqualsIgnoreCase":{"aws:TagKeys":["ms-ir-quarantine"]},"ArnNotLike":{"aws:PrincipalArn":["arn:aws:iam::*:role/ir/responder"]}}}`
 )
 
 func scp(statements ...string) string {
@@ -45,6 +45,13 @@ func TestServiceControlPolicy(t *testing.T) {
 		{"there, and the tag protected", "ms-ir-quarantine", in(scp(`{"Effect":"Allow","Action":"*","Resource":"*"}`), scp(quarantined, protected)), containment.Held,
 			"to which the service control policy scpb (p-b, on unit ou-1) denies everything", nil},
 		{"one statement, not in a list", "ms-ir-quarantine", in(`{"Statement":` + quarantined + `}`), containment.Held, "p-a, on root r-ab12", []string{"scp-tag-not-protected", "UntagUser"}},
+		{"tagging alone is for some", "ms-ir-quarantine", in(scp(quarantined, strings.Replace(protected, `"ArnNotLike":`, `"ArnLike":`, 1))), containment.Held, "p-a", []string{"scp-tag-not-protected", "UntagUser"}},
+		{"tagging with a second condition", "ms-ir-quarantine", in(scp(quarantined, strings.Replace(protected, `"ArnNotLike":`, `"BoolIfExists":{"aws:MultiFactorAuthPresent":"false"},"ArnNotLike":`, 1))), containment.Held, "p-a", []string{"scp-tag-not-protected"}},
+		{"all users may tag", "ms-ir-quarantine", in(scp(quarantined, strings.Replace(protected, `role/ir/responder`, `user/*`, 1))), containment.Held, "p-a", []string{"scp-tag-not-protected"}},
+		{"one spelling", "ms-ir-quarantine", in(scp(quarantined, strings.Replace(protected, `StringEqualsIgnoreCase`, `StringEquals`, 1))), containment.Held, "p-a", []string{"scp-tag-not-protected", "in any spelling"}},
+		{"another spelling", "ms-ir-quarantine", in(scp(quarantined, strings.Replace(protected, `["ms-ir`, `["MS-ir`, 1))), containment.Held, "p-a", nil},
+		{"calls by a pattern", "ms-ir-quarantine", in(scp(quarantined, strings.Replace(protected, `["iam:TagUser","iam:UntagUser","iam:TagRole","iam:UntagRole","sts:TagSession"]`, `"iam:*ag*"`, 1))), containment.Held, "p-a", nil},
+		{"no tags at all", "ms-ir-quarantine", in(scp(quarantined, strings.Replace(protected, `"ForAnyValue:StringEqualsIgnoreCase":{"aws:TagKeys":["ms-ir-quarantine"]},`, ``, 1))), containment.Held, "p-a", nil},
 		{"any value", "ms-ir-quarantine=now", in(scp(strings.Replace(quarantined, `"StringEquals":{"aws:PrincipalTag/ms-ir-quarantine":"true"}`, `"Null":{"aws:principaltag/MS-IR-quarantine":"false"}`, 1), protected)),
 			containment.Held, "p-a", nil},
 		{"another value", "ms-ir-quarantine=now", in(scp(quarantined, protected)), containment.Remaining, "which nothing acts on", []string{"scp-none", "none of the 1 service"}},

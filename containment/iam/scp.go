@@ -15,8 +15,11 @@ type Quarantine struct {
 	Unless string
 	// Unread are policies that could not be read.
 	Unread []error
+	// Spelled says that some calls are denied for the key as it is spelled alone. IAM takes tag keys for the same whatever their case, so that
+	// this keeps nobody from them.
+	Spelled bool
 
-	guarded map[string]bool // calls on the tag that are denied to some, in small letters
+	guarded []string // patterns of calls on the tag that are denied to others, in small letters
 }
 
 // The calls by which the tag of a user, and that of a role, is set or taken off.
@@ -25,9 +28,20 @@ var (
 	RoleTagging = []string{"iam:TagRole", "iam:UntagRole", "sts:TagSession"}
 )
 
-// FindQuarantine looks for a policy that denies everything to the bearers of a tag.
-func FindQuarantine(list []ControlPolicy, key, value string) (q Quarantine) {
-	q.guarded = map[string]bool{}
+// ordinary are ARNs of what may be in an account and is no responder: a policy that excepts one of them, excepts all of its kind.
+func ordinary(partition, account string) (list []string) {
+	for _, s := range []string{"role/" + nobody, "user/" + nobody, "root", "role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_" + nobody, "role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_" + nobody} {
+		list = append(list, "arn:"+partition+":iam::"+account+":"+s)
+	}
+	return list
+}
+
+// nobody is a name that no policy has but by a pattern that most names match.
+const nobody = "0123456789abcdef0"
+
+// FindQuarantine looks for a policy that denies everything to the bearers of a tag, and for what keeps others in an account from the tag.
+func FindQuarantine(list []ControlPolicy, partition, account, key, value string) (q Quarantine) {
+	others := ordinary(partition, account)
 	for i, p := range list {
 		all, err := statements(p.Document)
 		if err != nil {
@@ -38,8 +52,11 @@ func FindQuarantine(list []ControlPolicy, key, value string) (q Quarantine) {
 			if ok, unless := s.quarantines(key, value); ok && (q.By == nil || q.Unless != "" && unless == "") {
 				q.By, q.Unless = &list[i], unless
 			}
-			for _, a := range s.protected(key) {
-				q.guarded[strings.ToLower(a)] = true
+			calls, spelled := s.protected(key, others)
+			if spelled {
+				q.Spelled = true
+			} else {
+				q.guarded = append(q.guarded, lower(calls)...)
 			}
 		}
 	}
@@ -48,13 +65,22 @@ func FindQuarantine(list []ControlPolicy, key, value string) (q Quarantine) {
 
 // Free are those of some calls by which others than the responder may set the tag, or take it off.
 func (q Quarantine) Free(calls ...string) []string {
-	return slices.DeleteFunc(slices.Clone(calls), func(a string) bool { return q.guarded[strings.ToLower(a)] || q.guarded["*"] })
+	return slices.DeleteFunc(slices.Clone(calls), func(a string) bool { return matchesAny(q.guarded, strings.ToLower(a)) })
 }
 
-// Unshielded are those of some actions that no service control policy denies on a resource to principals of the account in general: a
-// statement counts if it excepts some principals at most, by their ARNs, and not other, an ordinary one. The error is of policies that could not be read.
-func Unshielded(list []ControlPolicy, resource, other string, actions ...string) (free []string, err error) {
-	shielded := map[string]bool{}
+// InAnySpelling says what is wrong with a policy that goes by how the key is spelled; empty: none does.
+func (q Quarantine) InAnySpelling() string {
+	if !q.Spelled {
+		return ""
+	}
+	return " in any spelling (IAM takes it for the same whatever its case, and ForAnyValue:StringEquals does not: ForAnyValue:StringEqualsIgnoreCase does)"
+}
+
+// Unshielded are those of some actions that no service control policy denies on a resource to principals of an account in general: a
+// statement counts if it excepts some principals at most, by their ARNs, and not all users, roles, administrators of IAM Identity Center, or
+// the root user. The error is of policies that could not be read.
+func Unshielded(list []ControlPolicy, partition, account, resource string, actions ...string) (free []string, err error) {
+	shielded, others := map[string]bool{}, ordinary(partition, account)
 	for _, p := range list {
 		all, perr := statements(p.Document)
 		if perr != nil {
@@ -62,7 +88,7 @@ func Unshielded(list []ControlPolicy, resource, other string, actions ...string)
 			continue
 		}
 		for _, s := range all {
-			if s.Effect != "Deny" || !matchesAny(words(s.Resource), resource) || !s.exceptsOnly(other) {
+			if s.Effect != "Deny" || !matchesAny(words(s.Resource), resource) || !exceptsOnly(s.Condition, others) {
 				continue
 			}
 			for _, a := range actions {
@@ -83,14 +109,14 @@ func lower(list []string) []string {
 	return list
 }
 
-// exceptsOnly reports whether a statement's conditions except principals by their ARNs, and nothing else, and do not except other.
-func (s statement) exceptsOnly(other string) bool {
-	for op, keys := range s.Condition {
+// exceptsOnly reports whether conditions except principals by their ARNs, and nothing else, and do not except one of others.
+func exceptsOnly(conditions map[string]map[string]any, others []string) bool {
+	for op, keys := range conditions {
 		if !slices.Contains([]string{"ArnNotLike", "ArnNotEquals", "StringNotLike", "StringNotEquals"}, op) {
 			return false
 		}
 		for k, values := range keys {
-			if !strings.EqualFold(k, "aws:PrincipalArn") || matchesAny(words(values), other) {
+			if !strings.EqualFold(k, "aws:PrincipalArn") || slices.ContainsFunc(others, func(o string) bool { return matchesAny(words(values), o) }) {
 				return false
 			}
 		}
@@ -160,14 +186,31 @@ func holds(operator string, values []string, value string) bool {
 	return false
 }
 
-// protected are the actions on the tag that a statement denies, at least to some.
-func (s statement) protected(key string) []string {
+// protected are the patterns of calls that a statement denies to others with the tag, and whether with its key as it is spelled alone.
+func (s statement) protected(key string, others []string) (calls []string, spelled bool) {
 	if s.Effect != "Deny" || !slices.Contains(words(s.Resource), "*") {
-		return nil
+		return nil, false
 	}
-	keys := words(s.Condition["ForAnyValue:StringEquals"]["aws:TagKeys"])
-	if !slices.ContainsFunc(keys, func(k string) bool { return strings.EqualFold(k, key) }) {
-		return nil
+	rest := map[string]map[string]any{}
+	for op, keys := range s.Condition {
+		for k, values := range keys {
+			same := func(v string) bool { return strings.EqualFold(v, key) }
+			switch {
+			case !strings.EqualFold(k, "aws:TagKeys"):
+				if rest[op] == nil {
+					rest[op] = map[string]any{}
+				}
+				rest[op][k] = values
+			case op == "ForAnyValue:StringEqualsIgnoreCase" && slices.ContainsFunc(words(values), same):
+			case op == "ForAnyValue:StringEquals" && slices.Contains(words(values), key):
+				spelled = true
+			default:
+				return nil, false
+			}
+		}
 	}
-	return words(s.Action)
+	if !exceptsOnly(rest, others) {
+		return nil, false
+	}
+	return words(s.Action), spelled
 }

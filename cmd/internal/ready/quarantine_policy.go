@@ -24,7 +24,7 @@ var quarantinePolicy = Check{
 		if !ok {
 			value = "true"
 		}
-		q := iam.FindQuarantine(list, key, value)
+		q := iam.FindQuarantine(list, s.partition(), s.Account, key, value)
 		if q.By == nil || q.Unless != "" {
 			if len(q.Unread) > 0 {
 				return nil, errors.Join(q.Unread...)
@@ -36,7 +36,7 @@ var quarantinePolicy = Check{
 		}
 		calls := slices.Concat(iam.UserTagging, iam.RoleTagging)
 		if free := q.Free(calls...); len(free) > 0 {
-			return []Finding{fail(q.By.ID, "%s, on %s, acts on %s=%s, but no policy keeps others from %s with that key", q.By.Name, q.By.On, key, value, strings.Join(free, ", "))}, nil
+			return []Finding{fail(q.By.ID, "%s, on %s, acts on %s=%s, but no policy keeps others from %s with that key%s", q.By.Name, q.By.On, key, value, strings.Join(free, ", "), q.InAnySpelling())}, nil
 		}
 		return []Finding{pass(q.By.ID, "%s, on %s", q.By.Name, q.By.On)}, nil
 	},

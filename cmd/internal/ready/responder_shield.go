@@ -31,7 +31,7 @@ var responderShield = Check{
 		if none != nil || err != nil {
 			return none, err
 		}
-		free, err := iam.Unshielded(list, role.ARN(), "arn:"+role.Partition+":iam::"+s.Account+":role/"+exampleID, lockingOut...)
+		free, err := iam.Unshielded(list, role.Partition, s.Account, role.ARN(), lockingOut...)
 		switch {
 		case len(free) == 0:
 			return []Finding{pass(role.Name, "by what is attached to the account, its units and the root")}, nil
