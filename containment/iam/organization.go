@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/organizations"
 	"github.com/aws/aws-sdk-go-v2/service/organizations/types"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/shotglass-ir/shotglass/containment/awsconfig"
 )
@@ -79,32 +80,33 @@ func (o *Organizations) read(ctx context.Context, account string) ([]ControlPoli
 	self, err := api.DescribeOrganization(ctx, &organizations.DescribeOrganizationInput{})
 	switch {
 	case awsconfig.Code(err) == "AWSOrganizationsNotInUseException":
-		return nil, fmt.Errorf("%w: your own account is in no organisation", ErrUnbound)
+		return nil, alone(ctx, cfg, account)
 	case err != nil:
 		return nil, err
 	case aws.ToString(self.Organization.MasterAccountId) == account:
 		return nil, fmt.Errorf("%w: account %s is the management account, which no service control policy binds", ErrUnbound, account)
-	case self.Organization.FeatureSet != types.OrganizationFeatureSetAll:
-		return nil, fmt.Errorf("%w: the organisation has not all features on, so that it has no service control policies", ErrUnbound)
 	}
 	var all []ControlPolicy
 	node, what := account, "account "
 	for range deepest {
+		if strings.HasPrefix(node, "r-") {
+			found, err := attached(ctx, api, node, what+node)
+			return append(all, found...), err
+		}
+		out, err := api.ListParents(ctx, &organizations.ListParentsInput{ChildId: &node})
+		switch {
+		case awsconfig.Code(err) == "ChildNotFoundException":
+			return nil, fmt.Errorf("%w: account %s %w", ErrUnbound, account, ErrElsewhere)
+		case err != nil:
+			return nil, err
+		case self.Organization.FeatureSet != types.OrganizationFeatureSetAll:
+			return nil, fmt.Errorf("%w: the organisation has not all features on, so that it has no service control policies", ErrUnbound)
+		}
 		found, err := attached(ctx, api, node, what+node)
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, found...)
-		if strings.HasPrefix(node, "r-") {
-			return all, nil
-		}
-		out, err := api.ListParents(ctx, &organizations.ListParentsInput{ChildId: &node})
-		if awsconfig.Code(err) == "ChildNotFoundException" {
-			return nil, fmt.Errorf("%w: account %s %w", ErrUnbound, account, ErrElsewhere)
-		}
-		if err != nil {
-			return nil, err
-		}
 		if len(out.Parents) != 1 {
 			return nil, fmt.Errorf("%s has %d parents in the organisation", node, len(out.Parents))
 		}
@@ -114,6 +116,18 @@ func (o *Organizations) read(ctx context.Context, account string) ([]ControlPoli
 		}
 	}
 	return nil, fmt.Errorf("account %s is more than %d levels deep in the organisation", account, deepest)
+}
+
+// alone is the error about an account where the caller's is in no organisation: that of another account is not known by it.
+func alone(ctx context.Context, cfg aws.Config, account string) error {
+	who, err := sts.NewFromConfig(cfg).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return err
+	}
+	if aws.ToString(who.Account) != account {
+		return fmt.Errorf("%w: account %s %w, for your own account is in none", ErrUnbound, account, ErrElsewhere)
+	}
+	return fmt.Errorf("%w: your own account is in no organisation", ErrUnbound)
 }
 
 // attached are the policies on one node.

@@ -1,6 +1,7 @@
 package iam_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -65,6 +66,7 @@ func TestServiceControlPolicy(t *testing.T) {
 		{"the management account", "ms-ir-quarantine", &awsfake.Organization{Management: home}, containment.Remaining, "which nothing acts on", []string{"management account"}},
 		{"another organisation", "ms-ir-quarantine", &awsfake.Organization{Management: "999900001111", Delegates: []string{home}, Parents: map[string]string{}}, containment.Remaining, "which nothing acts on", []string{"is not in your organisation"}},
 		{"no organisation", "ms-ir-quarantine", nil, containment.Remaining, "which nothing acts on", []string{"in no organisation"}},
+		{"another organisation, and not all features here", "ms-ir-quarantine", &awsfake.Organization{Management: "999900001111", Delegates: []string{home}, Parents: map[string]string{}, BillingOnly: true}, containment.Remaining, "which nothing acts on", []string{"is not in your organisation"}},
 		{"not to be seen", "ms-ir-quarantine", member, containment.Held, "for the organisation's policy", []string{"scp-not-checked", "permission missing"}},
 		{"not JSON", "ms-ir-quarantine", in("}"), containment.Remaining, "which nothing acts on", []string{"scp-none"}},
 	} {
@@ -100,5 +102,17 @@ func TestServiceControlPolicy(t *testing.T) {
 			w.outcome(w.release(r.Journal, allKinds...), containment.Released)
 			same(t, w.states(), before) // the tag is gone, and nothing else
 		})
+	}
+}
+
+// That the caller's account is in no organisation says nothing of another: it may be bound by one that the caller does not see.
+func TestAloneKnowsItself(t *testing.T) {
+	w := newWorld(t)
+	o := &iam.Organizations{Config: w.cloud.Config(responder, "eu-west-1")}
+	if _, err := o.Policies(t.Context(), home); !errors.Is(err, iam.ErrUnbound) || errors.Is(err, iam.ErrElsewhere) {
+		t.Error(err)
+	}
+	if _, err := o.Policies(t.Context(), "444455556666"); !errors.Is(err, iam.ErrElsewhere) || !strings.Contains(err.Error(), "444455556666 is not in your organisation") {
+		t.Error(err)
 	}
 }
