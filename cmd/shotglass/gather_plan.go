@@ -61,7 +61,7 @@ func (all *gatherings) preview(ctx context.Context) ([]gatherPlan, error) {
 			plans[n] = gatherPlan{Host: g.host, Instance: g.about.Instance, options: g.gatherOptions}
 			p, err := previewers[key(g.access)]()
 			if err != nil {
-				plans[n].Preview = &cloudevidence.Preview{Unchecked: []string{"everything: " + err.Error()}}
+				plans[n].Preview = &cloudevidence.Preview{Error: err.Error()}
 				return
 			}
 			var snapshots *cloudevidence.SnapshotOptions
@@ -78,9 +78,9 @@ func (all *gatherings) preview(ctx context.Context) ([]gatherPlan, error) {
 	return plans, nil
 }
 
-// lacking reports whether something that was asked for would not be there.
+// lacking reports whether something that was asked for would not be there, or nothing is known.
 func (p gatherPlan) lacking() bool {
-	return len(p.Missing) > 0 || p.Snapshots != nil && p.Snapshots.Error != ""
+	return p.Error != "" || len(p.Missing) > 0 || p.Snapshots != nil && p.Snapshots.Error != ""
 }
 
 // tellGathers tells what would be gathered, and the exit code that it adds to: what would be missing from a capture is missing from its plan.
@@ -131,6 +131,9 @@ func (p gatherPlan) print(out io.Writer) {
 		}
 		row(name, "%s", p.snapshotsText())
 	}
+	if p.Error != "" {
+		row("not known", "%s", p.Error)
+	}
 	for _, m := range p.Missing {
 		row("missing", "%s: your credentials do not have this permission", m)
 	}
@@ -164,7 +167,7 @@ func (p gatherPlan) snapshotsText() string {
 // printGathers prints a line for each of many instances, and the sum.
 func printGathers(out io.Writer, plans []gatherPlan) {
 	fmt.Fprintln(out, "\nFrom AWS, before memory is read:")
-	rows := [][]string{{"HOST", "ITEMS", "SNAPSHOTS", "GIB", "MISSING"}}
+	rows := [][]string{{"HOST", "ITEMS", "SNAPSHOTS", "GIB", "UNCHECKED", "MISSING"}}
 	var gib int64
 	lacking := 0
 	for _, p := range plans {
@@ -180,10 +183,13 @@ func printGathers(out io.Writer, plans []gatherPlan) {
 		if s := p.Snapshots; s != nil && s.Error != "" {
 			why = slices.Concat(why, []string{"snapshots: " + s.Error})
 		}
+		if p.Error != "" {
+			why = slices.Concat(why, []string{"nothing is known: " + p.Error})
+		}
 		if p.lacking() {
 			lacking++
 		}
-		rows = append(rows, []string{p.Host, fmt.Sprint(len(p.Items)), snapshots, size, strings.Join(why, ", ")})
+		rows = append(rows, []string{p.Host, fmt.Sprint(len(p.Items)), snapshots, size, fmt.Sprint(len(p.Unchecked)), strings.Join(why, ", ")})
 	}
 	printColumns(out, rows)
 	fmt.Fprintf(out, "%s, volumes of %d GiB; something is missing of %d\n", plural(len(plans), "instance"), gib, lacking)

@@ -54,6 +54,11 @@ hosts:
 	if code, text := tell(list); code != exitPartial || !strings.Contains(text, "ec2:CreateSnapshots: your credentials do not have") {
 		t.Errorf("code %d:\n%s", code, text)
 	}
+	// Who is answered nothing knows nothing, which is no plan that all is there.
+	silent := []gatherPlan{{Host: "h", Preview: &cloudevidence.Preview{Items: []string{"tags"}, Error: "AWS answered no question"}}}
+	if code, text := tell(silent); code != exitPartial || !strings.Contains(text, "not known") || !strings.Contains(text, "AWS answered no question") {
+		t.Errorf("code %d:\n%s", code, text)
+	}
 	// Of a fleet there is a line each, and the sum.
 	many := []gatherPlan{list[0]}
 	for n := range fewHosts {
@@ -64,10 +69,13 @@ hosts:
 		if n == 1 {
 			p.Snapshots = &cloudevidence.SnapshotsPreview{Volumes: make([]cloudevidence.Volume, 2), GiB: 300, Earlier: []string{"snap-1", "snap-2"}}
 		}
+		if n == 2 {
+			p.Error, p.Unchecked = "AWS answered no question", []string{"a", "b"}
+		}
 		many = append(many, p)
 	}
 	code, text := tell(many)
-	g.has("the table", text, "HOST", "2 there", "300", "snapshots: the instance has no volumes", fmt.Sprintf("%d instances, volumes of 308 GiB; something is missing of 2", fewHosts+1))
+	g.has("the table", text, "HOST", "UNCHECKED", "nothing is known: AWS answered no question", "2 there", "300", "snapshots: the instance has no volumes", fmt.Sprintf("%d instances, volumes of 308 GiB; something is missing of 3", fewHosts+1))
 	if code != exitPartial || strings.Count(text, "\n") != fewHosts+5 {
 		t.Errorf("code %d:\n%s", code, text)
 	}

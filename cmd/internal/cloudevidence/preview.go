@@ -25,6 +25,10 @@ type Preview struct {
 	// Missing are permissions that the caller does not have; Unchecked is what could not be asked without a change, or was not answered.
 	Missing   []string `json:"missing,omitempty"`
 	Unchecked []string `json:"unchecked,omitempty"`
+	// Error is why nothing at all is known: AWS answered no question.
+	Error string `json:"error,omitempty"`
+
+	answers, failures int
 }
 
 // A SnapshotsPreview is of which volumes snapshots would be made.
@@ -119,7 +123,7 @@ func (p *Previewer) Preview(ctx context.Context, t containment.Target, want []Ki
 	}
 	cfg, err := p.Config(ctx, t)
 	if err != nil {
-		out.Unchecked = append(out.Unchecked, "everything: "+awsconfig.Explain(err).Error())
+		out.Error = awsconfig.Explain(err).Error()
 		if snapshots != nil {
 			out.Snapshots.Error = unknown(err)
 		}
@@ -151,6 +155,9 @@ func (p *Previewer) Preview(ctx context.Context, t containment.Target, want []Ki
 	if snapshots != nil {
 		p.snapshots(ctx, t, *snapshots, out)
 	}
+	if out.answers == 0 && out.failures > 0 {
+		out.Error = "AWS answered no question: " + out.Unchecked[0]
+	}
 	slices.Sort(out.Missing)
 	out.Missing = slices.Compact(out.Missing)
 	return out
@@ -160,9 +167,12 @@ func (p *Previewer) Preview(ctx context.Context, t containment.Target, want []Ki
 func (out *Preview) note(action string, err error) {
 	switch explained := awsconfig.Explain(err); {
 	case err == nil, awsconfig.Code(err) == "DryRunOperation":
+		out.answers++
 	case errors.Is(explained, containment.ErrDenied):
+		out.answers++
 		out.Missing = append(out.Missing, action)
 	default:
+		out.failures++
 		out.Unchecked = append(out.Unchecked, action+": "+explained.Error())
 	}
 }
@@ -177,7 +187,12 @@ func (p *Previewer) profile(ctx context.Context, t containment.Target, out *Prev
 			out.Missing, denied = append(out.Missing, "iam:"+c.Operation), true
 		}
 	}
-	if it.Error != "" && !denied {
+	switch {
+	case only != "":
+	case it.Error == "" || denied:
+		out.answers++
+	default:
+		out.failures++
 		out.Unchecked = append(out.Unchecked, k.Name+": "+it.Error)
 	}
 }

@@ -108,8 +108,35 @@ func TestPreviewSnapshots(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	w.gatherer.Config = nobody
-	if p := w.preview(o, cloudevidence.All); len(p.Unchecked) != 1 || !strings.Contains(p.Unchecked[0], "everything: nobody") || p.Snapshots.Error == "" {
+	if p := w.preview(o, cloudevidence.All); !strings.Contains(p.Error, "nobody calls") || p.Snapshots.Error == "" {
 		t.Errorf("%+v", p)
+	}
+}
+
+// A preview that AWS answers nothing of says so, whatever was asked; one that is refused is answered.
+func TestPreviewUnanswered(t *testing.T) {
+	kinds := []string{cloudevidence.All}
+	for _, k := range cloudevidence.Kinds() {
+		kinds = append(kinds, k.Name)
+	}
+	for _, k := range kinds {
+		for code, known := range map[string]bool{"AuthFailure": false, "denied": true, "": true} {
+			w := newWorld(t)
+			w.cloud.Edit(func() {
+				w.cloud.Fault = func(c *awsfake.Call) awsfake.Fault {
+					switch {
+					case code == "" || c.Operation == "GetCallerIdentity":
+						return awsfake.Fault{}
+					case known:
+						return awsfake.Fault{Error: awsfake.Denied(c)}
+					}
+					return awsfake.Fault{Error: &awsfake.Error{Code: code, Message: "no", Status: 401}}
+				}
+			})
+			if p := w.preview(nil, k); (p.Error == "") != known {
+				t.Errorf("%s, %q: %+v", k, code, p)
+			}
+		}
 	}
 }
 
