@@ -17,11 +17,11 @@ func TestCheckShares(t *testing.T) {
 		want     []time.Duration // -: it is stopped
 	}{
 		{0, []int64{100}, []time.Duration{100}},
-		{0, []int64{100, 100, 100}, []time.Duration{-300, -300, -300}},
+		{0, []int64{100, 100, 100}, []time.Duration{-300, 200, 200}},
 		{1, []int64{100, 100, 100}, []time.Duration{100, 100, 100}},
 		{2, []int64{100, 100, 100}, []time.Duration{200, 200, 200}},
-		{0, []int64{10, 200, 30}, []time.Duration{30, -240, 70}},
-		{2, []int64{10, 200, 30}, []time.Duration{20, -240, 60}},
+		{0, []int64{10, 200, 30}, []time.Duration{20, -240, 40}},
+		{2, []int64{10, 200, 30}, []time.Duration{20, -240, 40}},
 	} {
 		p := &Plan{opts: Options{LimitTotalRate: mib, Parallel: tt.parallel}}
 		for _, n := range tt.sizes {
@@ -49,5 +49,23 @@ func TestCheckShares(t *testing.T) {
 		if !slices.Equal(got, tt.want) || gone.Shared+kept.Shared != 0 {
 			t.Errorf("%d of %v at once: %d, want %d", tt.parallel, tt.sizes, got, tt.want)
 		}
+	}
+}
+
+// TestSharedBounds: others take no more turns than their own rate allows, and their swap takes some.
+func TestSharedBounds(t *testing.T) {
+	const mib = 1 << 20
+	p := &Plan{opts: Options{LimitTotalRate: 40 * mib}}
+	s := &Step{Expected: 310 * mib, opts: &p.opts}
+	take := []*Step{s}
+	for range 9 { // 1 MiB a second each leave 31
+		take = append(take, &Step{Expected: 310 * mib, opts: &Options{LimitRate: mib}})
+	}
+	if d := p.shared(s, take); d < 10*time.Second || d > 11*time.Second {
+		t.Errorf("beside slow ones: %s", d)
+	}
+	other := &Step{Expected: 10 * mib, Swap: []PlannedSwap{{Swap: Swap{Bytes: 190 * mib}}}, opts: &p.opts}
+	if d := p.shared(s, []*Step{s, other}); d != 12750*time.Millisecond {
+		t.Errorf("beside swap: %s", d)
 	}
 }
