@@ -56,3 +56,13 @@ func TestResponderApplies(t *testing.T) {
 		}
 	}
 }
+
+// A group that lets in its own members alone is a way in for who is put into it, and is told as that.
+func TestOwnGroup(t *testing.T) {
+	w := newWorld(t)
+	w.cloud.Edit(func() { w.ssh.Rules[1].CIDR, w.ssh.Rules[1].Group = "", w.ssh.ID })
+	r := w.run(w.auditor(w.check("ssh-path")))
+	if text := describe(r); !strings.Contains(text, "from its own group "+w.ssh.ID+" alone") {
+		t.Error(text)
+	}
+}

@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/shotglass-ir/shotglass/cmd/internal/inventory"
 )
 
 const (
@@ -65,6 +67,8 @@ var sshPath = Check{
 				list = append(list, without(i.ID, "it runs Windows"))
 			case len(sources) == 0:
 				list = append(list, fail(i.ID, "none of its %d groups lets tcp/22 in", len(i.Groups)))
+			case len(sources) == 1 && slices.ContainsFunc(i.Groups, func(g inventory.Group) bool { return g.ID == sources[0] }):
+				list = append(list, pass(i.ID, "from its own group %s alone: what captures it must be in that group", sources[0]))
 			case len(sources) > sourcesNamed:
 				list = append(list, pass(i.ID, "from %s and %d others", strings.Join(sources[:sourcesNamed], ", "), len(sources)-sourcesNamed))
 			default:
