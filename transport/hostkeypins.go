@@ -41,6 +41,7 @@ func (c *hostKeyChecker) checkPins(key ssh.PublicKey, refusal *HostKeyError) (tr
 	agree := slices.ContainsFunc(refusal.Want, func(k string) bool { return slices.Contains(c.pins, k) })
 	if pinned || recorded || !agree {
 		refusal.Told, refusal.Source = c.pins, c.pinned
+		refusal.alone = agree && pinned && !sameType
 	}
 	return ""
 }

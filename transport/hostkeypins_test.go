@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"os"
 	"path/filepath"
@@ -26,6 +27,11 @@ func TestPinsAndKnownHosts(t *testing.T) {
 	}
 	edSigner, ecSigner := newSigner(t, edKey(t)), newSigner(t, ecPrivate)
 	ed, ec, other, ca := edSigner.PublicKey(), ecSigner.PublicKey(), newSigner(t, edKey(t)).PublicKey(), newSigner(t, edKey(t)).PublicKey()
+	rsaPrivate, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := newSigner(t, rsaPrivate).PublicKey() // the host does not show it any more
 	s := (&transporttest.Server{HostKeys: []ssh.Signer{edSigner, ecSigner}}).Start(t)
 	name := knownhosts.Normalize(s.Addr())
 	lines := func(prefix string, keys ...ssh.PublicKey) (text string) {
@@ -53,6 +59,7 @@ func TestPinsAndKnownHosts(t *testing.T) {
 		{"another in the pins", lines(name, ed, ec), both(other), "", "contradict each other about the host key of " + name + ": on record is " + ssh.FingerprintSHA256(ed) + " or " + ssh.FingerprintSHA256(ec)},
 		{"types apart", lines(name, ec), both(ed), "", "contradict each other"},
 		{"a type that agrees beside one that does not", lines(name, other, ec), both(ed, ec), "", "contradict each other"},
+		{"a type that only the pins have", lines(name, gone), both(gone, ed, ec), "", "which the console output of i-1 alone has; known_hosts has none of that type (FILE:1 has " + ssh.FingerprintSHA256(gone) + ")"},
 		{"in neither, which agree", lines(name, other), both(other), "", "changed: it presents ssh-ed25519 " + ssh.FingerprintSHA256(ed) + ", on record is " + ssh.FingerprintSHA256(other) + " (FILE:1)"},
 		{"in neither", lines(name, other), both(ca), "", "contradict each other"},
 		{"revoked", lines("@revoked *", ed), both(ed, ec), "", "is revoked: ssh-ed25519 " + ssh.FingerprintSHA256(ed) + " (FILE:1)"},

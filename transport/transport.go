@@ -225,12 +225,16 @@ type HostKeyError struct {
 	// Told are the keys that Source has for the host, where that and the record do not agree on the one that it presents.
 	Told   []string
 	Source string
+	alone  bool // they agree on another key; the one that it presents, of a type that the record has none of, Source has alone
 }
 
 func (e *HostKeyError) Error() string {
 	switch {
 	case e.Revoked:
 		return fmt.Sprintf("host key of %s is revoked: %s %s (%s)", e.Host, e.KeyType, e.Got, strings.Join(e.Where, ", "))
+	case e.alone:
+		return fmt.Sprintf("host key of %s is not confirmed: it presents %s %s, which the %s alone has; known_hosts has none of that type (%s has %s)",
+			e.Host, e.KeyType, e.Got, e.Source, strings.Join(e.Where, ", "), strings.Join(e.Want, " or "))
 	case e.Source != "":
 		return fmt.Sprintf("known_hosts and the %s contradict each other about the host key of %s: on record is %s (%s), the other has %s; it presents %s %s",
 			e.Source, e.Host, strings.Join(e.Want, " or "), strings.Join(e.Where, ", "), strings.Join(e.Told, " or "), e.KeyType, e.Got)
