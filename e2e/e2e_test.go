@@ -276,7 +276,7 @@ func (r *rig) ssh(script string) string {
 const traces = `grep '^lime ' /proc/modules
 find / -xdev \( -name '.sg-*' -o -name 'lime*.ko' \) 2>/dev/null
 find /dev/shm /run /tmp -name '.sg-*' -o -name 'lime*.ko' 2>/dev/null
-ps -eo args= | grep -E '^(insmod|/bin/sh -c while IFS|sudo)'
+{ ps -eo args= || echo sudo: no ps here; } | grep -E '^(insmod|/bin/sh -c while IFS|sudo)'
 true`
 
 // clean fails unless the guest is without traces within limit.

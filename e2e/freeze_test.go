@@ -87,7 +87,7 @@ func (r *rig) frozen() bool {
 func (r *rig) noFreezers(limit time.Duration) {
 	r.t.Helper()
 	r.eventually(limit, "the watchdog is gone", func() bool {
-		return strings.TrimSpace(r.ssh(`ps -eo args= | grep -E '^(/bin/sh -c while IFS|sudo|sleep 1[0-9]|sleep 30)'; true`)) == ""
+		return strings.TrimSpace(r.ssh(`{ ps -eo args= || echo sudo: no ps here; } | grep -E '^(/bin/sh -c while IFS|sudo|sleep 1[0-9]|sleep 30)'; true`)) == ""
 	})
 }
 
