@@ -35,6 +35,10 @@ func (l *Lab) qemu() string {
 // arguments is QEMU's command line. QEMU chooses the loopback port itself, which
 // Boot then asks for: no other process can take it in between.
 func (l *Lab) arguments(o Options, console string) []string {
+	restrict := "on"
+	if o.Loopback {
+		restrict = "off"
+	}
 	args := append(l.machine(o),
 		"-no-user-config", "-nodefaults", "-nographic",
 		"-accel", "tcg,thread=multi",
@@ -42,7 +46,7 @@ func (l *Lab) arguments(o Options, console string) []string {
 		"-m", fmt.Sprint(o.MemoryMiB),
 		"-kernel", filepath.Join(l.guest, "vmlinuz"),
 		"-initrd", filepath.Join(l.guest, "initrd.img"),
-		"-netdev", "user,id="+netdev+",restrict=on,hostfwd=tcp:127.0.0.1:0-:22",
+		"-netdev", "user,id="+netdev+",restrict="+restrict+",hostfwd=tcp:127.0.0.1:0-:22",
 		"-device", "virtio-net-pci,romfile=,netdev="+netdev,
 		"-device", "virtio-rng-pci",
 		"-chardev", "file,id=console,path="+commas(console),
@@ -55,6 +59,12 @@ func (l *Lab) arguments(o Options, console string) []string {
 		kernel += "console=ttyAMA0 "
 	} else {
 		kernel += "console=ttyS0 "
+	}
+	for i, disk := range o.Others {
+		args = append(args, nvme(fmt.Sprintf("other%d", i), disk)...)
+	}
+	if o.Disk != "" { // KernelArgs say which is the root
+		args = append(args, nvme("own", o.Disk)...)
 	}
 	disk := filepath.Join(l.guest, "root.img")
 	if _, err := os.Stat(disk); err == nil { // else the initramfs is all there is
@@ -81,6 +91,11 @@ func (l *Lab) machine(o Options) []string {
 		board += fmt.Sprintf(",max-ram-below-4g=%dM", o.LowMiB)
 	}
 	return []string{"-machine", board, "-cpu", cpu}
+}
+
+// nvme is a disk as EC2's instances of Nitro have them. Its id is its serial number.
+func nvme(id, file string) []string {
+	return []string{"-drive", "if=none,id=" + id + ",format=raw,file=" + commas(file), "-device", "nvme,drive=" + id + ",serial=" + id}
 }
 
 // commas escapes a value of one of QEMU's lists.

@@ -29,6 +29,11 @@ type Options struct {
 	ModuleKey []byte
 	// KernelArgs is appended to the kernel's command line.
 	KernelArgs string
+	// Disk is what a guest of Workstation boots from, and writes: a file in raw format. Before it, the machine finds Others.
+	Disk   string
+	Others []string
+	// Loopback lets the guest reach ports of this machine's loopback interface, at 10.0.2.2; and with it, if nothing in the guest forbids it, other machines.
+	Loopback bool
 	// LogDir is where console.log goes; empty is a folder that Close removes.
 	LogDir string
 	// Timeout bounds Boot; 0 is 3 minutes. An idle machine needs 10 seconds.

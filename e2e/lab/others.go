@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -40,6 +41,29 @@ func (l *Lab) Arm64() (*Lab, error) {
 	return o, nil
 }
 
+//go:embed workstation.sh
+var workstation []byte
+
+// Workstation is the lab with a guest on a disk with a GPT, with udev, Debian's own initramfs, the AWS CLI and Python's venv: what the first boot of an
+// analysis instance needs. It boots from Options.Disk, which begins as a copy of Disk, and there are no modules. Its error wraps ErrNotBuilt if
+// workstation.sh has to run.
+func (l *Lab) Workstation() (*Lab, error) {
+	h := sha256.New()
+	h.Write(setup)
+	h.Write(workstation)
+	got, err := os.ReadFile(filepath.Join(l.dir, "guest-workstation", ".stamp"))
+	if err == nil && strings.TrimSpace(string(got)) != hex.EncodeToString(h.Sum(nil)) {
+		err = errors.New("guest-workstation is of another version")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w: run e2e/lab/workstation.sh (make e2e does)", ErrNotBuilt, err)
+	}
+	return l.with("guest-workstation")
+}
+
+// Disk is the disk of a guest of Workstation, in raw format, which nothing may write.
+func (l *Lab) Disk() string { return filepath.Join(l.guest, "disk.img") }
+
 // SignFile is the program of the guest's kernel that signs modules. Its error wraps
 // ErrNotBuilt if guests.sh has to run.
 func (l *Lab) SignFile() (string, error) {
@@ -73,6 +97,11 @@ func (l *Lab) other(guest string, parts ...string) (*Lab, error) {
 	if err := l.built(append(parts, guest)...); err != nil {
 		return nil, err
 	}
+	return l.with(guest)
+}
+
+// with is the lab with another guest that is there, and no modules.
+func (l *Lab) with(guest string) (*Lab, error) {
 	o := *l
 	o.guest, o.Module, o.OtherModule = filepath.Join(l.dir, guest), "", ""
 	release, err := os.ReadFile(filepath.Join(o.guest, "release"))

@@ -107,6 +107,16 @@ func (g *Guest) Resume(ctx context.Context) error {
 	return err
 }
 
+// Attach plugs a disk in while the guest runs: a file in raw format. Its id is its serial number.
+func (g *Guest) Attach(ctx context.Context, id, file string) error {
+	_, err := g.QMP(ctx, "blockdev-add", map[string]any{"driver": "raw", "node-name": id, "file": map[string]any{"driver": "file", "filename": file}})
+	if err != nil {
+		return err
+	}
+	_, err = g.QMP(ctx, "device_add", map[string]any{"driver": "nvme", "drive": id, "serial": id})
+	return err
+}
+
 // Dump writes the guest's physical memory to path, where byte n is physical
 // address n: the truth that an image can be held against. What is no memory is a hole
 // in the file. Pause first for one moment's memory.

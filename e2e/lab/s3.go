@@ -47,7 +47,11 @@ const (
 	s3Access = "shotglass"
 	s3Secret = "shotglass-lab-secret"
 	s3Region = "us-east-1"
+	s3Domain = "s3." + s3Region + ".amazonaws.com" // for who takes the server for S3: buckets are names below it
 )
+
+// Credentials are those of the server's root user.
+func (s *S3) Credentials() (access, secret string) { return s3Access, s3Secret }
 
 // Env is what an AWS client needs to reach the server, and what keeps the machine's own
 // credentials away from it.
@@ -104,7 +108,7 @@ func (l *Lab) StartS3(ctx context.Context) (_ *S3, err error) {
 // start starts the server.
 func (s *S3) start() error {
 	m := &machine{done: make(chan struct{}), cmd: exec.Command(s.program,
-		"--port", strings.TrimPrefix(s.Endpoint, "https://"), "--cert", s.CA, "--key", s.Key, "--region", s3Region, "--quiet",
+		"--port", strings.TrimPrefix(s.Endpoint, "https://"), "--cert", s.CA, "--key", s.Key, "--region", s3Region, "--virtual-domain", s3Domain, "--quiet",
 		"posix", "--versioning-dir", filepath.Join(s.dir, "versions"), filepath.Join(s.dir, "data"))}
 	m.cmd.Dir = s.dir
 	m.cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY_ID="+s3Access, "ROOT_SECRET_ACCESS_KEY="+s3Secret)
@@ -213,7 +217,7 @@ func SelfSigned(certFile, keyFile string) (*x509.CertPool, error) {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "shotglass lab"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost", "*." + s3Domain},
 		IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
