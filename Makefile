@@ -43,6 +43,7 @@ setup: ## the lab's parts: packages, guest image, LiME module, Volatility 3, an 
 
 e2e: setup ## real kernels, real LiME, real OpenSSH, Volatility 3
 	e2e/lab/guests.sh
+	e2e/lab/workstation.sh
 	e2e/noskip.sh $(if $(SKIPPED),-only $(SKIPPED)) ./transport/... ./sink/... ./kernelmodules/... ./acquire/... ./cmd/...
 	$(GO) test -tags e2e -count=1 -parallel 4 -timeout 75m ./e2e/...  # two guests work at once, more wait
 
