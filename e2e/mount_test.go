@@ -363,7 +363,7 @@ func mountS3(t *testing.T, srv *lab.S3, m *acquire.Manifest, flags ...string) {
 	}
 	failed := make(chan error, 1)
 	go func() {
-		_, err := f.ReadAt(make([]byte, 4096), m.Image.Raw.Bytes/2)
+		_, err := f.ReadAt(make([]byte, 4096), off)
 		failed <- err
 	}()
 	s.cmd.Process.Signal(syscall.SIGINT)
