@@ -154,7 +154,7 @@ func (st *avmlStream) lookAgain(ctx context.Context, c *Cleanup) error {
 		return err
 	}
 	nonce := newNonce()
-	out, err := h.root(ctx, processesScript+avmlCleanScript, nonce, st.mark, strconv.Itoa(int(endGrace.Seconds())), st.dir)
+	out, err := h.rootSoon(ctx, processesScript+avmlCleanScript, nonce, st.mark, strconv.Itoa(int(endGrace.Seconds())), st.dir)
 	if err != nil {
 		return err
 	}

@@ -185,7 +185,7 @@ func (st *limeStream) reclean(ctx context.Context) *Cleanup {
 		return unknown(err)
 	}
 	nonce := newNonce()
-	out, err := h.root(ctx, cleanScript, nonce, st.agent.nonce, st.dir, strconv.Itoa(st.agent.port), "20")
+	out, err := h.rootSoon(ctx, cleanScript, nonce, st.agent.nonce, st.dir, strconv.Itoa(st.agent.port), "20")
 	if err != nil {
 		return unknown(err)
 	}

@@ -179,7 +179,7 @@ func (p *limePipe) look(ctx context.Context, h *remote) (pids string, err error)
 		return "", err
 	}
 	nonce := newNonce()
-	out, err := h.root(ctx, processesScript+limeLookScript, nonce, p.nonce, strconv.Itoa(int(pipeGrace.Seconds())))
+	out, err := h.rootSoon(ctx, processesScript+limeLookScript, nonce, p.nonce, strconv.Itoa(int(pipeGrace.Seconds())))
 	if err != nil {
 		return "", err
 	}

@@ -27,6 +27,7 @@ type remote struct {
 
 	conn  transport.Conn
 	since time.Time // from when conn is
+	again bool      // conn is not the first
 	priv  privilege
 	facts *Facts
 
@@ -69,7 +70,7 @@ func (h *remote) alive(ctx context.Context) error {
 	for {
 		conn, err := h.opts.Dialer.Dial(ctx, h.target)
 		if err == nil {
-			h.conn, h.since = conn, time.Now()
+			h.conn, h.since, h.again = conn, time.Now(), true
 			h.logins.Add(1)
 			break
 		}
@@ -144,6 +145,28 @@ func (h *remote) root(ctx context.Context, script string, args ...string) ([]byt
 	cmd.Stdout = &out
 	err := h.conn.Run(ctx, cmd)
 	return out.Bytes(), err
+}
+
+// A target that has just been booted lets in before it lets anybody be root.
+const (
+	rootLimit = time.Minute
+	rootPause = 2 * time.Second
+)
+
+// rootSoon is root over a connection that alive may have made anew: what the target refuses is tried again
+// until the connection is rootLimit old.
+func (h *remote) rootSoon(ctx context.Context, script string, args ...string) ([]byte, error) {
+	for {
+		out, err := h.root(ctx, script, args...)
+		if err == nil || !errorIsExit(err) || !h.again || time.Since(h.since) > rootLimit {
+			return out, err
+		}
+		select {
+		case <-ctx.Done():
+			return out, err
+		case <-time.After(rootPause):
+		}
+	}
 }
 
 // boot reads a script from standard input and runs it, so that neither the

@@ -4,6 +4,7 @@ package acquire
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/shotglass-ir/shotglass/transport"
 )
 
 // hangs plays a target on which a script never ends: one with sign in it, or the command itself.
@@ -162,5 +165,38 @@ func TestTalksForEver(t *testing.T) {
 	var b limitedBuffer
 	if n, err := b.Write(make([]byte, maxOutput)); n != maxOutput || err != nil {
 		t.Errorf("all that may come: %d, %v", n, err)
+	}
+}
+
+// notYetRoot is a connection to a target that lets nobody be root for a while.
+type notYetRoot struct {
+	transport.Conn
+	times int
+	runs  int
+}
+
+func (r *notYetRoot) Run(_ context.Context, cmd *transport.Cmd) error {
+	if r.runs++; r.runs <= r.times {
+		return &transport.ExitError{Code: 1}
+	}
+	_, err := io.WriteString(cmd.Stdout, "done")
+	return err
+}
+
+// TestRootSoon: what a target refuses is tried again over a connection that had to be made anew, over the first one not.
+func TestRootSoon(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		again bool
+		since time.Duration
+		runs  int
+	}{{true, 0, 2}, {false, 0, 1}, {true, 2 * rootLimit, 1}} {
+		conn := &notYetRoot{times: 1}
+		h := &remote{opts: &Options{testOnlyCommandLimit: time.Minute}, conn: conn, since: time.Now().Add(-tt.since), again: tt.again}
+		h.priv.kind = privRoot
+		out, err := h.rootSoon(t.Context(), "true")
+		if conn.runs != tt.runs || (err == nil) != (tt.runs == 2) || (string(out) == "done") != (err == nil) {
+			t.Errorf("%+v: %d runs, %q, %v", tt, conn.runs, out, err)
+		}
 	}
 }
