@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/shotglass-ir/shotglass/acquire/audit"
 	"github.com/shotglass-ir/shotglass/cmd/internal/cloudevidence"
 )
 
@@ -61,15 +59,7 @@ func TestGatherHint(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer key.Close()
-	ctx, cancel := context.WithCancelCause(t.Context())
-	o.gather.start(ctx, func(string) {}, func(e audit.Entry) {
-		if e.Event == "gather-item" {
-			cancel(&signalError{Signal: "SIGINT"})
-		}
-	})
-	if code := o.gather.finish(); code != exitInterrupted {
-		t.Errorf("exit code %d", code)
-	}
+	interruptGather(t, o, "gather-item")
 	var out, errs strings.Builder
 	if err := o.gather.tell(newConsole(strings.NewReader(""), &out, &errs)); err != nil {
 		t.Fatal(err)

@@ -240,6 +240,20 @@ func TestGatherOthers(t *testing.T) {
 	}
 }
 
+// interruptGather runs a gather, and interrupts it at an event of its log.
+func interruptGather(t *testing.T, o *captureOptions, event string) {
+	t.Helper()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	o.gather.start(ctx, func(string) {}, func(e audit.Entry) {
+		if e.Event == event {
+			cancel(&signalError{Signal: "SIGINT"})
+		}
+	})
+	if code := o.gather.finish(); code != exitInterrupted {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 // An interrupted run keeps what it has, and says how to go on.
 func TestGatherInterrupted(t *testing.T) {
 	g := newGatherTest(t)
@@ -250,15 +264,7 @@ func TestGatherInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer key.Close()
-	ctx, cancel := context.WithCancelCause(t.Context())
-	o.gather.start(ctx, func(string) {}, func(e audit.Entry) {
-		if e.Event == "gathered" {
-			cancel(&signalError{Signal: "SIGINT"})
-		}
-	})
-	if code := o.gather.finish(); code != exitInterrupted {
-		t.Errorf("exit code %d", code)
-	}
+	interruptGather(t, o, "gathered")
 	x := o.gather.list[0]
 	if x.record == nil || !x.record.Complete || x.later == nil || x.later.Complete || !strings.Contains(strings.Join(x.later.Snapshots.Notes, ""), "not waited for any longer") {
 		t.Errorf("%+v", x)

@@ -12,7 +12,6 @@ import (
 	"filippo.io/age"
 
 	"github.com/shotglass-ir/shotglass/acquire"
-	"github.com/shotglass-ir/shotglass/acquire/agefile"
 	"github.com/shotglass-ir/shotglass/cmd/internal/cloudevidence"
 	"github.com/shotglass-ir/shotglass/cmd/internal/records"
 	"github.com/shotglass-ir/shotglass/sink"
@@ -104,15 +103,7 @@ func TestUnfinished(t *testing.T) {
 // Encrypted items without a record are told apart with the key; a second run of the same second takes another name.
 func TestUnfinishedEncrypted(t *testing.T) {
 	w := newWorld(t)
-	id, err := age.GenerateX25519Identity()
-	if err != nil {
-		t.Fatal(err)
-	}
-	to, err := agefile.ParseRecipient(id.Recipient().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.place.Recipients = []agefile.Recipient{to}
+	id := w.encrypt()
 	base := w.begin("user-data", "tags")
 	w.begin("user-data", "tags")
 	for _, name := range []string{base, base + "-2"} {
@@ -120,7 +111,7 @@ func TestUnfinishedEncrypted(t *testing.T) {
 		if v.Verdict != acquire.VerdictUntrusted || len(v.NotChecked) != 2 || len(v.Record.Items) != 2 || v.Record.Items[0].Archive.Stored != records.DigestOf(w.file(name+"-user-data.tar.zst.age")) {
 			t.Errorf("%+v", v)
 		}
-		v, err = cloudevidence.Verify(t.Context(), w.place.Sink.(sink.Opener), name+".gathered", cloudevidence.VerifyOptions{Identities: []age.Identity{id}})
+		v, err := cloudevidence.Verify(t.Context(), w.place.Sink.(sink.Opener), name+".gathered", cloudevidence.VerifyOptions{Identities: []age.Identity{id}})
 		if err != nil || len(v.Record.Items) != 2 || len(v.Problems) > 0 || v.Record.Items[0].Archive.Encryption != "age" {
 			t.Errorf("%+v %v", v, err)
 		}

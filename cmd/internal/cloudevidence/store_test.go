@@ -14,7 +14,6 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/shotglass-ir/shotglass/acquire"
-	"github.com/shotglass-ir/shotglass/acquire/agefile"
 	"github.com/shotglass-ir/shotglass/cmd/internal/cloudevidence"
 	"github.com/shotglass-ir/shotglass/cmd/internal/records"
 	"github.com/shotglass-ir/shotglass/sink"
@@ -92,15 +91,7 @@ func TestStore(t *testing.T) {
 // An archive for recipients is intact without the key, and verified with it.
 func TestEncrypted(t *testing.T) {
 	w := newWorld(t)
-	id, err := age.GenerateX25519Identity()
-	if err != nil {
-		t.Fatal(err)
-	}
-	to, err := agefile.ParseRecipient(id.Recipient().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.place.Recipients = []agefile.Recipient{to}
+	id := w.encrypt()
 	c, _, _ := w.read("user-data")
 	s := w.store(c, nil)
 	v := w.verify(s.Name)
@@ -111,7 +102,7 @@ func TestEncrypted(t *testing.T) {
 		t.Error("not encrypted")
 	}
 	o := cloudevidence.VerifyOptions{Signers: w.signers, Identities: []age.Identity{id}}
-	if v, err = cloudevidence.Verify(t.Context(), w.place.Sink.(sink.Opener), s.Name, o); err != nil || v.Verdict != acquire.VerdictOK {
+	if v, err := cloudevidence.Verify(t.Context(), w.place.Sink.(sink.Opener), s.Name, o); err != nil || v.Verdict != acquire.VerdictOK {
 		t.Errorf("%+v %v", v, err)
 	}
 }

@@ -6,8 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/shotglass-ir/shotglass/acquire/agefile"
 	"github.com/shotglass-ir/shotglass/acquire/signature"
 	"github.com/shotglass-ir/shotglass/cmd/internal/cloudevidence"
 	"github.com/shotglass-ir/shotglass/cmd/internal/records"
@@ -150,4 +152,19 @@ func (w *world) verify(name string) *cloudevidence.Verification {
 		w.Fatal(err)
 	}
 	return v
+}
+
+// encrypt has what is stored from here on encrypted, and returns who reads it.
+func (w *world) encrypt() *age.X25519Identity {
+	w.Helper()
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		w.Fatal(err)
+	}
+	to, err := agefile.ParseRecipient(id.Recipient().String())
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.place.Recipients = []agefile.Recipient{to}
+	return id
 }
