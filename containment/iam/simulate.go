@@ -10,7 +10,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsiam "github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
-	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/shotglass-ir/shotglass/containment"
 	"github.com/shotglass-ir/shotglass/containment/awsconfig"
@@ -30,7 +29,7 @@ func (s *Service) Simulate(ctx context.Context, p *containment.Plan) (denied []c
 		}
 		var all []string
 		for _, q := range asked {
-			all = append(all, q.actions...)
+			all = append(all, q.Actions...)
 		}
 		return denied, append(unchecked, fmt.Sprintf("%s: %v", strings.Join(unique(all), ", "), err)), nil
 	}
@@ -38,84 +37,37 @@ func (s *Service) Simulate(ctx context.Context, p *containment.Plan) (denied []c
 	if err != nil {
 		return nil, nil, err
 	}
-	who, err := sts.NewFromConfig(cfg).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
-	if err != nil {
-		return unknown(fmt.Errorf("who is calling: %w", err))
-	}
 	var api API = awsiam.NewFromConfig(cfg)
-	source, err := policySource(ctx, api, aws.ToString(who.Arn))
+	source, err := Caller(ctx, cfg)
 	if err != nil {
 		return unknown(err)
 	}
 	for len(asked) > 0 {
 		q := asked[0]
-		results, err := q.ask(ctx, api, source)
+		answer, err := q.Ask(ctx, api, source)
 		if ctx.Err() != nil || errors.Is(awsconfig.Explain(err), containment.ErrDenied) {
 			return unknown(err)
 		}
 		asked = asked[1:]
 		if err != nil {
-			unchecked = append(unchecked, fmt.Sprintf("%s on %s: %v", strings.Join(q.actions, ", "), q.resource, err))
+			unchecked = append(unchecked, fmt.Sprintf("%s on %s: %v", strings.Join(q.Actions, ", "), q.Resource, err))
 			continue
 		}
-		for _, action := range q.actions {
-			i := slices.IndexFunc(results, func(r types.EvaluationResult) bool { return strings.EqualFold(aws.ToString(r.EvalActionName), action) })
-			if i < 0 {
-				unchecked = append(unchecked, action+": IAM's simulation said nothing")
-				continue
-			}
-			switch no, why := Judge(results[i]); {
-			case no:
-				denied = append(denied, containment.Denial{Permission: containment.Permission{Action: action, Resource: q.resource}, By: "SimulatePrincipalPolicy"})
-			case why != "":
-				unchecked = append(unchecked, fmt.Sprintf("%s on %s: %s", action, q.resource, why))
-			}
+		for _, action := range answer.Denied {
+			denied = append(denied, containment.Denial{Permission: containment.Permission{Action: action, Resource: q.Resource}, By: "SimulatePrincipalPolicy"})
+		}
+		for _, d := range answer.Open {
+			unchecked = append(unchecked, fmt.Sprintf("%s on %s: %s", d.Action, q.Resource, d.Why))
 		}
 	}
 	return denied, unchecked, nil
 }
 
-// Judge reads one result of IAM's simulation: denied, or why it is not known. A condition on a key that the simulation was not given
-// makes every answer but an explicit deny a guess.
-func Judge(r types.EvaluationResult) (denied bool, unknown string) {
-	if o := r.OrganizationsDecisionDetail; o != nil && !o.AllowedByOrganizations {
-		return true, ""
-	}
-	if r.EvalDecision == types.PolicyEvaluationDecisionTypeExplicitDeny {
-		return true, ""
-	}
-	if keys := r.MissingContextValues; len(keys) > 0 {
-		return false, "it depends on " + strings.Join(unique(slices.Clone(keys)), ", ")
-	}
-	return r.EvalDecision != types.PolicyEvaluationDecisionTypeAllowed, ""
-}
-
-// policySource is the principal whose policies count: for a session, its role, with the path that the session's
-// ARN does not tell.
-func policySource(ctx context.Context, api API, arn string) (string, error) {
-	t, ok := containment.PrincipalOf(arn)
-	switch {
-	case !ok:
-		return "", fmt.Errorf("the policies of %s cannot be simulated", arn)
-	case t.Kind == containment.User || t.Path != "":
-		return t.ARN(), nil
-	}
-	out, err := api.GetRole(ctx, &awsiam.GetRoleInput{RoleName: &t.Name})
-	if err != nil {
-		return "", fmt.Errorf("look up your role %s: %w", t.Name, err)
-	}
-	return aws.ToString(out.Role.Arn), nil
-}
-
-// A question is whether some actions are allowed on a resource.
-type question struct {
-	resource string
-	actions  []string
-	managed  string // the policy that is attached, for policies that allow only this one
-}
-
-func questions(p *containment.Plan) []question {
-	var qs []question
+// questions are what a plan needs, one for each resource, and for each policy that is attached, as a policy may allow only that one.
+func questions(p *containment.Plan) []Question {
+	type on struct{ resource, managed string }
+	var of []on
+	var qs []Question
 	for _, c := range p.Changes {
 		managed := ""
 		if c.Kind == userAttachment || c.Kind == roleAttachment {
@@ -125,23 +77,20 @@ func questions(p *containment.Plan) []question {
 			if strings.HasPrefix(need.Action, "ec2:") {
 				continue
 			}
-			i := slices.IndexFunc(qs, func(q question) bool { return q.resource == need.Resource && q.managed == managed })
+			about := on{need.Resource, managed}
+			i := slices.Index(of, about)
 			if i < 0 {
-				i = len(qs)
-				qs = append(qs, question{resource: need.Resource, managed: managed})
+				i = len(of)
+				q := Question{Resource: need.Resource}
+				if managed != "" {
+					q.Context = []types.ContextEntry{{ContextKeyName: aws.String("iam:PolicyARN"), ContextKeyType: types.ContextKeyTypeEnumString, ContextKeyValues: []string{managed}}}
+				}
+				of, qs = append(of, about), append(qs, q)
 			}
-			if !slices.Contains(qs[i].actions, need.Action) {
-				qs[i].actions = append(qs[i].actions, need.Action)
+			if !slices.Contains(qs[i].Actions, need.Action) {
+				qs[i].Actions = append(qs[i].Actions, need.Action)
 			}
 		}
 	}
 	return qs
-}
-
-func (q question) ask(ctx context.Context, api API, source string) ([]types.EvaluationResult, error) {
-	in := &awsiam.SimulatePrincipalPolicyInput{PolicySourceArn: &source, ActionNames: q.actions, ResourceArns: []string{q.resource}}
-	if q.managed != "" {
-		in.ContextEntries = []types.ContextEntry{{ContextKeyName: aws.String("iam:PolicyARN"), ContextKeyType: types.ContextKeyTypeEnumString, ContextKeyValues: []string{q.managed}}}
-	}
-	return pages(ctx, awsiam.NewSimulatePrincipalPolicyPaginator(api, in), func(o *awsiam.SimulatePrincipalPolicyOutput) []types.EvaluationResult { return o.EvaluationResults })
 }

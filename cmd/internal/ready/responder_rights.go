@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 
@@ -42,13 +41,6 @@ var (
 		"Where evidence must not leave the account, it is looked at beside it.")
 )
 
-// A need is some actions on one resource, with what a request would say of itself.
-type need struct {
-	actions  []string
-	resource string
-	context  []types.ContextEntry
-}
-
 // simulate asks IAM whether the responder may do what a policy allows: on an example of each resource, with the conditions of the policy met.
 func (s *Site) simulate(ctx context.Context, file string) ([]Finding, error) {
 	role, none, err := s.responder()
@@ -60,43 +52,32 @@ func (s *Site) simulate(ctx context.Context, file string) ([]Finding, error) {
 		return nil, err
 	}
 	api, arn := iam.NewFromConfig(s.Config), role.ARN()
-	parts := each(ctx, needs, func(ctx context.Context, n need) Finding {
-		pager := iam.NewSimulatePrincipalPolicyPaginator(api, &iam.SimulatePrincipalPolicyInput{PolicySourceArn: &arn, ActionNames: n.actions, ResourceArns: []string{n.resource}, ContextEntries: n.context})
-		results, err := pages(ctx, pager, func(o *iam.SimulatePrincipalPolicyOutput) []types.EvaluationResult { return o.EvaluationResults })
+	parts := each(ctx, needs, func(ctx context.Context, q containiam.Question) Finding {
+		answer, err := q.Ask(ctx, api, arn)
 		if awsconfig.Code(err) == "NoSuchEntity" {
 			return fail(role.Name, "there is no such role in the account")
 		}
 		if err != nil {
 			return unknown(role.Name, err)
 		}
-		return n.judge(role.Name, results)
+		return judge(role.Name, q, answer)
 	})
 	return sumUp(role.Name, parts), nil
 }
 
 // judge says which of the actions are not allowed, and else of which it is not known.
-func (n need) judge(role string, results []types.EvaluationResult) Finding {
-	var denied, open []string
-	for _, action := range n.actions {
-		i := slices.IndexFunc(results, func(r types.EvaluationResult) bool { return strings.EqualFold(aws.ToString(r.EvalActionName), action) })
-		if i < 0 {
-			open = append(open, action+": IAM's simulation said nothing")
-			continue
-		}
-		switch no, why := containiam.Judge(results[i]); {
-		case no:
-			denied = append(denied, action)
-		case why != "":
-			open = append(open, action+": "+why)
-		}
+func judge(role string, q containiam.Question, a containiam.Answer) Finding {
+	var open []string
+	for _, d := range a.Open {
+		open = append(open, d.Action+": "+d.Why)
 	}
 	switch {
-	case len(denied) > 0:
-		return fail(role, "%s on %s", strings.Join(denied, ", "), n.resource)
+	case len(a.Denied) > 0:
+		return fail(role, "%s on %s", strings.Join(a.Denied, ", "), q.Resource)
 	case len(open) > 0:
-		return Finding{State: Unknown, Resource: role, Cause: Failed, Detail: fmt.Sprintf("on %s: %s", n.resource, strings.Join(open, ", "))}
+		return Finding{State: Unknown, Resource: role, Cause: Failed, Detail: fmt.Sprintf("on %s: %s", q.Resource, strings.Join(open, ", "))}
 	}
-	return pass(role, "%d actions", len(n.actions))
+	return pass(role, "%d actions", len(q.Actions))
 }
 
 // detailed is how many questions a finding answers in words: a role that may nothing fails them all.
@@ -126,7 +107,7 @@ func sumUp(role string, parts []Finding) []Finding {
 }
 
 // needs are those of a policy of docs, in the site's account and region.
-func (s *Site) needs(file string) (list []need, err error) {
+func (s *Site) needs(file string) (list []containiam.Question, err error) {
 	data, err := docs.Policies.ReadFile(file)
 	if err != nil {
 		return nil, err
@@ -144,14 +125,14 @@ func (s *Site) needs(file string) (list []need, err error) {
 		actions := strs(st.Action)
 		slices.Sort(actions)
 		for _, pattern := range strs(st.Resource) {
-			n := need{resource: s.example(pattern), actions: slices.DeleteFunc(slices.Clone(actions), func(a string) bool { return !concerns(a, pattern) })}
+			q := containiam.Question{Resource: s.example(pattern), Actions: slices.DeleteFunc(slices.Clone(actions), func(a string) bool { return !concerns(a, pattern) })}
 			for op, keys := range st.Condition {
 				for k, values := range keys {
-					n.context = append(n.context, s.contextOf(op, k, strs(values)))
+					q.Context = append(q.Context, s.contextOf(op, k, strs(values)))
 				}
 			}
-			if len(n.actions) > 0 {
-				list = append(list, n)
+			if len(q.Actions) > 0 {
+				list = append(list, q)
 			}
 		}
 	}
