@@ -80,7 +80,7 @@ func (all *gatherings) preview(ctx context.Context) ([]gatherPlan, error) {
 
 // lacking reports whether something that was asked for would not be there, or nothing is known.
 func (p gatherPlan) lacking() bool {
-	return p.Error != "" || len(p.Missing) > 0 || p.Snapshots != nil && p.Snapshots.Error != ""
+	return p.Error != "" || len(p.Missing) > 0 || p.Snapshots != nil && (p.Snapshots.Error != "" || len(p.Snapshots.Problems) > 0)
 }
 
 // tellGathers tells what would be gathered, and the exit code that it adds to: what would be missing from a capture is missing from its plan.
@@ -130,6 +130,9 @@ func (p gatherPlan) print(out io.Writer) {
 			name = ""
 		}
 		row(name, "%s", p.snapshotsText())
+		for _, problem := range s.Problems {
+			row("problem", "%s", problem)
+		}
 	}
 	if p.Error != "" {
 		row("not known", "%s", p.Error)
@@ -180,8 +183,11 @@ func printGathers(out io.Writer, plans []gatherPlan) {
 			}
 		}
 		why := p.Missing
-		if s := p.Snapshots; s != nil && s.Error != "" {
-			why = slices.Concat(why, []string{"snapshots: " + s.Error})
+		if s := p.Snapshots; s != nil {
+			why = slices.Concat(why, s.Problems)
+			if s.Error != "" {
+				why = append(why, "snapshots: "+s.Error)
+			}
 		}
 		if p.Error != "" {
 			why = slices.Concat(why, []string{"nothing is known: " + p.Error})

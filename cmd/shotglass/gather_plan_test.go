@@ -59,6 +59,11 @@ hosts:
 	if code, text := tell(silent); code != exitPartial || !strings.Contains(text, "not known") || !strings.Contains(text, "AWS answered no question") {
 		t.Errorf("code %d:\n%s", code, text)
 	}
+	// A key with which nothing can be shared is one, too.
+	shared := []gatherPlan{{Host: "h", Preview: &cloudevidence.Preview{Snapshots: &cloudevidence.SnapshotsPreview{Problems: []string{"vol-1 cannot be shared"}}}}}
+	if code, text := tell(shared); code != exitPartial || !strings.Contains(text, "problem") || !strings.Contains(text, "vol-1 cannot be shared") {
+		t.Errorf("code %d:\n%s", code, text)
+	}
 	// Of a fleet there is a line each, and the sum.
 	many := []gatherPlan{list[0]}
 	for n := range fewHosts {
@@ -72,10 +77,13 @@ hosts:
 		if n == 2 {
 			p.Error, p.Unchecked = "AWS answered no question", []string{"a", "b"}
 		}
+		if n == 3 {
+			p.Preview = shared[0].Preview
+		}
 		many = append(many, p)
 	}
 	code, text := tell(many)
-	g.has("the table", text, "HOST", "UNCHECKED", "nothing is known: AWS answered no question", "2 there", "300", "snapshots: the instance has no volumes", fmt.Sprintf("%d instances, volumes of 308 GiB; something is missing of 3", fewHosts+1))
+	g.has("the table", text, "HOST", "UNCHECKED", "nothing is known: AWS answered no question", "2 there", "300", "snapshots: the instance has no volumes", fmt.Sprintf("%d instances, volumes of 308 GiB; something is missing of 4", fewHosts+1), "vol-1 cannot be shared")
 	if code != exitPartial || strings.Count(text, "\n") != fewHosts+5 {
 		t.Errorf("code %d:\n%s", code, text)
 	}

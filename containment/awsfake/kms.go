@@ -10,6 +10,7 @@ import (
 // A Key is one of KMS.
 type Key struct {
 	ID, ARN, State, Manager, Policy, Description string
+	Spec                                         string // empty: SYMMETRIC_DEFAULT
 	Aliases                                      []string
 	Tags                                         map[string]string
 }
@@ -37,6 +38,9 @@ func (r *Region) key(id string) *Key {
 		if id == k.ID || id == k.ARN || slices.Contains(k.Aliases, id) {
 			return k
 		}
+	}
+	if id == DefaultKey || strings.HasSuffix(id, ":key/aws/ebs") { // as keyARN has it
+		return &Key{ID: "aws/ebs", ARN: "arn:" + r.account.partition() + ":kms:" + r.Name + ":" + r.account.ID + ":key/aws/ebs", State: "Enabled", Manager: "AWS"}
 	}
 	if k, ok := r.Posture.Keys[id]; ok {
 		return &Key{ID: id, ARN: id, State: cmp.Or(k.State, "Enabled"), Manager: k.Manager}
@@ -73,7 +77,7 @@ func (r *Request) text(name string) string {
 func noKey(id string) error { return fail("NotFoundException", "Key '%s' does not exist", id) }
 
 func (k *Key) metadata() map[string]any {
-	return map[string]any{"KeyMetadata": map[string]any{"KeyId": k.ID, "Arn": k.ARN, "KeyState": k.State, "KeyManager": k.Manager, "Enabled": k.State == "Enabled", "KeySpec": "SYMMETRIC_DEFAULT", "KeyUsage": "ENCRYPT_DECRYPT"}}
+	return map[string]any{"KeyMetadata": map[string]any{"KeyId": k.ID, "Arn": k.ARN, "KeyState": k.State, "KeyManager": k.Manager, "Enabled": k.State == "Enabled", "KeySpec": cmp.Or(k.Spec, "SYMMETRIC_DEFAULT"), "KeyUsage": "ENCRYPT_DECRYPT"}}
 }
 
 func describeKey(r *Request) (any, error) {

@@ -203,13 +203,16 @@ func (s *snapper) share(ctx context.Context, x, to *Snapshot) {
 	}
 }
 
+// keyUse is what EBS does with a key for who makes a volume or a copy of a snapshot.
+const keyUse = "kms:DescribeKey, kms:Decrypt, kms:ReEncrypt*, kms:GenerateDataKeyWithoutPlaintext and kms:CreateGrant"
+
 // Needs says what an account that a snapshot was shared with needs beside, for people.
 func (s *SnapshotSet) Needs() (lines []string) {
 	for _, one := range s.Snapshots {
 		for _, x := range []*Snapshot{one, one.Copy} {
 			if x != nil && len(x.Shared) > 0 && x.Encrypted {
-				lines = append(lines, fmt.Sprintf("%s is encrypted with %s: the policy of that key must allow %s kms:DescribeKey, kms:Decrypt, kms:ReEncrypt*, kms:GenerateDataKeyWithoutPlaintext and kms:CreateGrant",
-					x.ID, x.Key, strings.Join(x.Shared, ", ")))
+				lines = append(lines, fmt.Sprintf("%s is encrypted with %s: the policy of that key must allow %s %s",
+					x.ID, x.Key, strings.Join(x.Shared, ", "), keyUse))
 			}
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -38,7 +37,9 @@ type SnapshotsPreview struct {
 	// Earlier are snapshots of an earlier run of the case, which would be taken in place of new ones.
 	Earlier []string `json:"of_an_earlier_run,omitempty"`
 	Wanted  Wanted   `json:"wanted,omitzero"`
-	Error   string   `json:"error,omitempty"` // why none would be made, or why that is not known
+	// Problems are why something that was asked for would not come about, whatever the caller may do: a key with which nothing can be shared.
+	Problems []string `json:"problems,omitempty"`
+	Error    string   `json:"error,omitempty"` // why none would be made, or why that is not known
 }
 
 // A Volume is one of an instance.
@@ -50,12 +51,27 @@ type Volume struct {
 	Key       string `json:"kms_key,omitempty"`
 }
 
-// A Previewer says what a Gatherer would do. It is safe for concurrent use, and asks CloudTrail once for all instances of a place.
+// A Previewer says what a Gatherer would do. It is safe for concurrent use, and asks what has one answer for all instances of a place only once.
 type Previewer struct {
 	*Gatherer
 
-	mu     sync.Mutex
-	trails map[string]func() error // by place
+	mu    sync.Mutex
+	asked map[string]any // func() T, by the question
+}
+
+// askOnceFor asks a question that has one answer for all who ask it.
+func askOnceFor[T any](p *Previewer, question string, ask func() T) T {
+	p.mu.Lock()
+	if p.asked == nil {
+		p.asked = map[string]any{}
+	}
+	once, ok := p.asked[question].(func() T)
+	if !ok {
+		once = sync.OnceValue(ask)
+		p.asked[question] = once
+	}
+	p.mu.Unlock()
+	return once()
 }
 
 // A probe is a call of EC2 that is made as a dry run.
@@ -163,6 +179,11 @@ func (p *Previewer) Preview(ctx context.Context, t containment.Target, want []Ki
 	return out
 }
 
+// known reports whether what a call that was tried came to says whether it is allowed.
+func known(err error) bool {
+	return err == nil || awsconfig.Code(err) == "DryRunOperation" || errors.Is(awsconfig.Explain(err), containment.ErrDenied)
+}
+
 // note says of a call that was tried whether its permission is missing.
 func (out *Preview) note(action string, err error) {
 	switch explained := awsconfig.Explain(err); {
@@ -199,21 +220,10 @@ func (p *Previewer) profile(ctx context.Context, t containment.Target, out *Prev
 
 // trail asks CloudTrail for one event, once in a place: it takes two questions a second.
 func (p *Previewer) trail(ctx context.Context, t containment.Target, cfg aws.Config) error {
-	p.mu.Lock()
-	place := t.Account + " " + cmp.Or(t.Region, cfg.Region)
-	ask := p.trails[place]
-	if ask == nil {
-		ask = sync.OnceValue(func() error {
-			_, err := cloudtrail.NewFromConfig(cfg).LookupEvents(ctx, &cloudtrail.LookupEventsInput{MaxResults: aws.Int32(1)})
-			return err
-		})
-		if p.trails == nil {
-			p.trails = map[string]func() error{}
-		}
-		p.trails[place] = ask
-	}
-	p.mu.Unlock()
-	return ask()
+	return askOnceFor(p, fmt.Sprintf("trail of %q", []string{t.Account, cmp.Or(t.Region, cfg.Region)}), func() error {
+		_, err := cloudtrail.NewFromConfig(cfg).LookupEvents(ctx, &cloudtrail.LookupEventsInput{MaxResults: aws.Int32(1)})
+		return err
+	})
 }
 
 // snapshots says of which volumes snapshots would be made, and whether they may be.
@@ -262,16 +272,5 @@ func (p *Previewer) snapshots(ctx context.Context, t containment.Target, o Snaps
 		})
 		out.note("ec2:CreateSnapshots", err)
 	}
-	later := []string{}
-	for action, wanted := range map[string]bool{"ec2:LockSnapshot": o.LockDays > 0, "ec2:CopySnapshot": o.CopyKey != "", "ec2:ModifySnapshotAttribute": len(o.Share) > 0} {
-		if wanted {
-			later = append(later, action)
-		}
-	}
-	if slices.Sort(later); len(later) > 0 {
-		out.Unchecked = append(out.Unchecked, strings.Join(later, ", ")+": there is no snapshot yet to ask about")
-	}
-	if len(o.Share) > 0 && o.CopyKey == "" && slices.ContainsFunc(x.Volumes, func(v Volume) bool { return v.Encrypted }) {
-		out.Unchecked = append(out.Unchecked, "whether the keys of the encrypted volumes are your own: what is under EBS's own key (aws/ebs) cannot be shared")
-	}
+	p.afterwards(ctx, t, s, out)
 }

@@ -209,7 +209,10 @@ func TestPolicy(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, _, _ := w.read("all")
-	o := cloudevidence.SnapshotOptions{Case: "42", LockDays: 7, CopyKey: "key-1", Share: []string{"444455556666"}}
+	o := cloudevidence.SnapshotOptions{Case: "42", LockDays: 7, CopyKey: w.region.AddKey("").ARN, Share: []string{"444455556666"}}
+	if p := w.preview(&o, "all"); len(p.Missing) > 0 || len(p.Unchecked) != 1 { // the policy of the key
+		t.Errorf("the plan: %+v", p)
+	}
 	set := w.gatherer.Start(t.Context(), w.target, o)
 	err = w.gatherer.Await(t.Context(), w.target, set, o, nil)
 	if why := append(cloudevidence.Missing(c.Items), set.Unfinished()...); err != nil || len(why) > 0 || set.Error != "" {
