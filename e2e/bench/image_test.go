@@ -25,7 +25,7 @@ import (
 const (
 	busyMiB   = 512
 	idleMiB   = 896  // of which a fresh guest leaves 87 %
-	imagesOf  = "v2" // of this recipe: another number makes new images
+	imagesOf  = "v3" // of this recipe: another number makes new images
 	heapFile  = "/dev/shm/heap-ready"
 	buildTime = 10 * time.Minute
 )
@@ -37,6 +37,7 @@ type image struct {
 	size   int64
 	sha256 string
 	banner string
+	bundle string // a folder with what symbols are made of: of a guest's image
 }
 
 // meta stands beside an image in the cache.
@@ -138,6 +139,9 @@ func dump(ctx context.Context, g *lab.Guest, dir, name string) error {
 	if err != nil {
 		return err
 	}
+	if err := bundle(ctx, g, filepath.Join(dir, name+".bundle"), banner); err != nil {
+		return err
+	}
 	ranges, err := lime.ParseIOMem(strings.NewReader(iomem))
 	if err != nil {
 		return err
@@ -166,6 +170,30 @@ func dump(ctx context.Context, g *lab.Guest, dir, name string) error {
 		}
 		return nil
 	})
+}
+
+// bundle writes what a symbol file is made of, as `shotglass symbols --from` wants it.
+func bundle(ctx context.Context, g *lab.Guest, dir, banner string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	files := map[string]string{"version": banner}
+	for name, script := range map[string]string{
+		"vmlinux.btf": "cat /sys/kernel/btf/vmlinux",
+		"kallsyms":    "cat /proc/kallsyms",
+		"vmcoreinfo":  "head -c 65536 /proc/kcore",
+	} {
+		var err error
+		if files[name], err = g.SSH(ctx, lab.Root, script); err != nil {
+			return err
+		}
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // save writes an image and, when it is whole, what loadImages wants to know.
@@ -208,7 +236,7 @@ func loadImages(dir string, names ...string) ([]*image, error) {
 		if err := json.Unmarshal(text, &m); err != nil {
 			return nil, err
 		}
-		im := &image{name: name, path: filepath.Join(dir, name+".lime"), banner: m.Banner}
+		im := &image{name: name, path: filepath.Join(dir, name+".lime"), banner: m.Banner, bundle: filepath.Join(dir, name+".bundle")}
 		f, err := os.Open(im.path)
 		if err != nil {
 			return nil, err

@@ -38,9 +38,8 @@ const mountSize = 2 << 30
 
 // BenchmarkMount reads an image of 2 GiB of a guest's memory in place, through mounts of several stored forms, and the same
 // as a plain file beside them, in turns: by Volatility, in sequence, and by jumps. Nothing is in the page cache when each
-// begins, but what an S3 server on this machine has of it. Volatility runs linux.pslist where SHOTGLASS_BENCH_SYMBOLS is a
-// folder with symbols of the guest's kernel, and otherwise banners.Banners, which reads it all. zstdcat, which has to read
-// all before anything can be looked at, is the peer.
+// begins, but what an S3 server on this machine has of it. Volatility runs linux.pslist with symbols that shotglass makes of
+// what the guest told. zstdcat, which has to read all before anything can be looked at, is the peer.
 func BenchmarkMount(b *testing.B) {
 	l, err := lab.Open()
 	if err != nil {
@@ -48,7 +47,8 @@ func BenchmarkMount(b *testing.B) {
 	}
 	dir := b.TempDir()
 	plain := filepath.Join(dir, "plain.lime")
-	enlarge(b, images(b)[0].path, plain)
+	busy := images(b)[0]
+	enlarge(b, busy.path, plain)
 	program := filepath.Join(dir, "shotglass")
 	if out, err := exec.Command("go", "build", "-o", program, "../../cmd/shotglass").CombinedOutput(); err != nil {
 		b.Fatalf("%v: %s", err, out)
@@ -62,19 +62,21 @@ func BenchmarkMount(b *testing.B) {
 	for _, f := range forms {
 		f.store(b, plain, filepath.Join(dir, strings.ReplaceAll(f.name, " ", "-")))
 	}
-	vol := []string{"-q"}
-	plugin := "banners.Banners"
-	if symbols := os.Getenv("SHOTGLASS_BENCH_SYMBOLS"); symbols != "" {
-		vol, plugin = append(vol, "-s", symbols), "linux.pslist"
+	symbols := filepath.Join(dir, "symbols")
+	if err := os.Mkdir(symbols, 0o700); err != nil {
+		b.Fatal(err)
+	}
+	if out, err := exec.Command(program, "symbols", "--from", busy.bundle, "--output", filepath.Join(symbols, "kernel.json.xz")).CombinedOutput(); err != nil {
+		b.Fatalf("%v: %s", err, out)
 	}
 	jobs := []struct {
 		what string
 		do   func(path string) float64
 	}{
-		{plugin + ", s", func(path string) float64 {
+		{"Volatility 3 `linux.pslist`, s", func(path string) float64 {
 			begin := time.Now()
-			out, err := exec.Command(l.Volatility, append(vol, "-f", path, plugin)...).CombinedOutput()
-			if err != nil || bytes.Count(out, []byte("\n")) < 4 {
+			out, err := exec.Command(l.Volatility, "-q", "--offline", "-s", symbols, "-f", path, "linux.pslist").CombinedOutput()
+			if err != nil || !bytes.Contains(out, []byte("\tsshd\t")) {
 				b.Fatalf("%v: %s", err, out)
 			}
 			return time.Since(begin).Seconds()
