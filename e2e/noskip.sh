@@ -34,7 +34,7 @@ if [ "$mode" = list ]; then
 		/^ok / { if (names) print $2, names; names = ""; delete seen }' <<<"$skipped" >"$file"
 	exit
 fi
-cache=${SHOTGLASS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shotglass}/lab
+cache=${SHOTGLASS_LAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shotglass}/lab
 SHOTGLASS_TEST_MODULE=$(echo "$cache"/modules/lime-*.ko)
 export SHOTGLASS_TEST_MODULE
 all=

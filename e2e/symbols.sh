@@ -4,7 +4,7 @@
 # folder gets all differences, and table.md, which UPDATE=1 puts into docs/symbols.md. See make isf-compare.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cache=${SHOTGLASS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shotglass}
+cache=${SHOTGLASS_LAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shotglass}
 dir=$(realpath -m "${1:-$cache/isf}")
 readonly dir
 release=$(cat "$cache/lab/guest/release")

@@ -6,7 +6,7 @@ umask 022
 export LC_ALL=C
 
 readonly packages=(paramiko==5.1.0 cryptography==50.0.2 zstandard==0.25.0)
-dir=${SHOTGLASS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shotglass}/bench
+dir=${SHOTGLASS_LAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shotglass}/bench
 
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)

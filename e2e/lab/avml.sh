@@ -7,7 +7,7 @@ umask 022
 export LC_ALL=C
 
 readonly version=0.20.0 cargo_needed=1.88
-lab=${SHOTGLASS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shotglass}/lab
+lab=${SHOTGLASS_LAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shotglass}/lab
 
 say() { printf 'lab: %s\n' "$*" >&2; }
 

@@ -140,7 +140,7 @@ copy_libraries() {
 [ -d "$lab/guest" ] || die 'the lab is not built' e2e/lab/setup.sh
 lab=$(cd "$lab" && pwd)
 if [ "$(id -u)" != 0 ]; then
-	die 'building guests needs root' "sudo SHOTGLASS_CACHE='${lab%/lab}' e2e/lab/guests.sh"
+	die 'building guests needs root' "sudo SHOTGLASS_LAB_CACHE='${lab%/lab}' e2e/lab/guests.sh"
 fi
 stamp=$(cat setup.sh guests.sh | sha256sum | cut -d ' ' -f 1)
 exec 9>"$lab/.lock-guests"

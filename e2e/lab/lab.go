@@ -69,7 +69,7 @@ type Lab struct {
 
 // Cache returns the folder that setup.sh builds into.
 func Cache() (string, error) {
-	if dir := os.Getenv("SHOTGLASS_CACHE"); dir != "" {
+	if dir := os.Getenv("SHOTGLASS_LAB_CACHE"); dir != "" {
 		return filepath.Join(dir, "lab"), nil
 	}
 	if dir := os.Getenv("XDG_CACHE_HOME"); dir != "" {

@@ -7,7 +7,7 @@ umask 022
 export LC_ALL=C
 
 readonly version=5.2.5 lint=1.58.0 # lint: lab/moto.go has it too
-lab=${SHOTGLASS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shotglass}/lab
+lab=${SHOTGLASS_LAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shotglass}/lab
 
 say() { printf 'lab: %s\n' "$*" >&2; }
 

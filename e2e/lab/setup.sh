@@ -16,7 +16,7 @@ readonly debs=(
 	openssh-server openssh-client python3-venv make gcc libc6-dev libelf1 zstd groff-base busybox dash
 )
 
-lab=${SHOTGLASS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shotglass}/lab
+lab=${SHOTGLASS_LAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shotglass}/lab
 
 say() { printf 'lab: %s\n' "$*" >&2; }
 
@@ -70,7 +70,7 @@ part() {
 	fi
 	if [ "$name" = guest ] && [ "$(id -u)" != 0 ]; then
 		die 'building the guest needs root' \
-			"sudo SHOTGLASS_CACHE='${lab%/lab}' ${BASH_SOURCE[0]}"
+			"sudo SHOTGLASS_LAB_CACHE='${lab%/lab}' ${BASH_SOURCE[0]}"
 	fi
 	say "$name: building"
 	rm -rf "$tmp"

@@ -18,7 +18,7 @@ dpkg -s libsnappy1v5 >/dev/null 2>&1 || missing+=(libsnappy1v5)
 # These come from PyPI, each into a folder of its own beside the lab's: drgn, and the Volatility 3 whose linux.pstree and linux.mountinfo
 # work with all guests' kernels; setup.sh has 2.11.0.
 for package in drgn-0.3.0 volatility3-2.28.0; do
-	venv=${SHOTGLASS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shotglass}/lab/$package
+	venv=${SHOTGLASS_LAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/shotglass}/lab/$package
 	[ ! -e "$venv/ready" ] || continue
 	rm -rf "$venv"
 	/usr/bin/python3 -m venv "$venv"

@@ -61,7 +61,7 @@ build_guest-workstation() {
 [ -d "$lab/guest" ] || die 'the lab is not built' e2e/lab/setup.sh
 lab=$(cd "$lab" && pwd)
 if [ "$(id -u)" != 0 ]; then
-	die 'building guests needs root' "sudo SHOTGLASS_CACHE='${lab%/lab}' e2e/lab/workstation.sh"
+	die 'building guests needs root' "sudo SHOTGLASS_LAB_CACHE='${lab%/lab}' e2e/lab/workstation.sh"
 fi
 stamp=$(cat setup.sh workstation.sh | sha256sum | cut -d ' ' -f 1)
 exec 9>"$lab/.lock-workstation"
