@@ -42,33 +42,78 @@ type Organizations struct {
 	Config aws.Config
 
 	mu    sync.Mutex
-	known map[string][]ControlPolicy // by account
+	known map[string]*reading // by account
 }
 
 var _ Organization = (*Organizations)(nil)
 
+// A reading is one of an account's policies, under way or done. Its answer is there once done is closed.
+type reading struct {
+	done chan struct{}
+	list []ControlPolicy
+	err  error
+}
+
 // deepest is how many levels a tree may have: five of units, the root and the account, and some to spare.
 const deepest = 10
 
-// Policies reads the policies of the account and of all that it is under. They are read once per account.
+// Policies reads the policies of the account and of all that it is under. They are read once per account: who asks meanwhile waits for that answer, an
+// error also, while who asks after an error has it read anew. Accounts do not wait for each other.
 func (o *Organizations) Policies(ctx context.Context, account string) ([]ControlPolicy, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if list, ok := o.known[account]; ok {
-		return list, nil
-	}
-	list, err := o.read(ctx, account)
-	if err != nil {
-		if ctx.Err() != nil {
+	for {
+		r, own := o.reading(account)
+		if own {
+			return o.settle(ctx, account, r)
+		}
+		select {
+		case <-r.done:
+		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
-		return nil, awsconfig.Explain(err)
+		if !errors.Is(r.err, errAbandoned) {
+			return r.list, r.err
+		}
+	}
+}
+
+// errAbandoned is of a reading that ended with the context of who had begun it, which says nothing to others.
+var errAbandoned = errors.New("abandoned")
+
+// reading is what there is of an account; own says that there was nothing, and that the caller is to settle it.
+func (o *Organizations) reading(account string) (r *reading, own bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if r := o.known[account]; r != nil {
+		return r, false
 	}
 	if o.known == nil {
-		o.known = map[string][]ControlPolicy{}
+		o.known = map[string]*reading{}
 	}
-	o.known[account] = list
-	return list, nil
+	r = &reading{done: make(chan struct{})}
+	o.known[account] = r
+	return r, true
+}
+
+// settle reads, and tells all who wait.
+func (o *Organizations) settle(ctx context.Context, account string, r *reading) ([]ControlPolicy, error) {
+	list, err := o.read(ctx, account)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		err, r.err = context.Cause(ctx), errAbandoned
+	case err != nil:
+		err = awsconfig.Explain(err)
+		r.err = err
+	default:
+		r.list = list
+	}
+	if err != nil {
+		list = nil
+		o.mu.Lock()
+		delete(o.known, account)
+		o.mu.Unlock()
+	}
+	close(r.done)
+	return list, err
 }
 
 func (o *Organizations) read(ctx context.Context, account string) ([]ControlPolicy, error) {
