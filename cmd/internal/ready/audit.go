@@ -103,6 +103,7 @@ func (a *Auditor) Run(ctx context.Context) (*Report, error) {
 // sites are the places that can be called, and one of each account, in a region that the account is asked in whatever was named.
 func (a *Auditor) sites(ctx context.Context, r *Report, f *inventory.Finder, places []inventory.Place) (sites, accounts []*Site) {
 	var mu sync.Mutex
+	organization := &line{to: "AWS Organizations"} // which everybody asks with the same credentials
 	connect := func(p inventory.Place) *Site {
 		cfg, err := a.Config(ctx, p.Target())
 		if err == nil && p.Account == "" {
@@ -117,7 +118,8 @@ func (a *Auditor) sites(ctx context.Context, r *Report, f *inventory.Finder, pla
 		if p.Region == "" {
 			p.Region = cfg.Region
 		}
-		return &Site{Place: p, Config: cfg, Now: r.Time, Responder: a.Responder, Organization: a.Organization, QuarantineTag: a.QuarantineTag, finder: f}
+		return &Site{Place: p, Config: cfg, Now: r.Time, Responder: a.Responder, Organization: a.Organization, QuarantineTag: a.QuarantineTag,
+			finder: f, simulation: &line{to: "IAM's simulation"}, organization: organization}
 	}
 	byAccount := map[string]*Site{}
 	for _, p := range places { // one call for each account, whose places need no more

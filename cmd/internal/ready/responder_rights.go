@@ -41,7 +41,8 @@ var (
 		"Where evidence must not leave the account, it is looked at beside it.")
 )
 
-// simulate asks IAM whether the responder may do what a policy allows: on an example of each resource, with the conditions of the policy met.
+// simulate asks IAM whether the responder may do what a policy allows: on an example of each resource, with the conditions of the policy met. All
+// checks of an account ask over one line.
 func (s *Site) simulate(ctx context.Context, file string) ([]Finding, error) {
 	role, none, err := s.responder()
 	if role == nil || err != nil {
@@ -53,7 +54,7 @@ func (s *Site) simulate(ctx context.Context, file string) ([]Finding, error) {
 	}
 	api, arn := iam.NewFromConfig(s.Config), role.ARN()
 	parts := each(ctx, needs, func(ctx context.Context, q containiam.Question) Finding {
-		answer, err := q.Ask(ctx, api, arn)
+		answer, err := over(ctx, s.simulation, func(ctx context.Context) (containiam.Answer, error) { return q.Ask(ctx, api, arn) })
 		if awsconfig.Code(err) == "NoSuchEntity" {
 			return fail(role.Name, "there is no such role in the account")
 		}

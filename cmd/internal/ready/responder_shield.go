@@ -47,7 +47,9 @@ func (s *Site) controlPolicies(ctx context.Context) ([]iam.ControlPolicy, []Find
 	if s.Organization == nil {
 		return nil, nil, errors.New("nobody knows the organisation")
 	}
-	list, err := s.Organization.Policies(ctx, s.Account)
+	list, err := read(ctx, s, "control policies", func(ctx context.Context) ([]iam.ControlPolicy, error) {
+		return over(ctx, s.organization, func(ctx context.Context) ([]iam.ControlPolicy, error) { return s.Organization.Policies(ctx, s.Account) })
+	})
 	if errors.Is(err, iam.ErrUnbound) && !errors.Is(err, iam.ErrElsewhere) {
 		return nil, []Finding{without(s.Account, "%s", explain(err))}, nil
 	}

@@ -26,8 +26,10 @@ type Site struct {
 	Organization  iam.Organization
 	QuarantineTag string
 
-	finder *inventory.Finder
-	memos  sync.Map // what several checks read: *memo by name
+	finder       *inventory.Finder
+	memos        sync.Map // what several checks read: *memo by name
+	simulation   *line    // to IAM's, of the site's account
+	organization *line    // to AWS Organizations, the same for all sites
 }
 
 // A memo is something that is read once.
