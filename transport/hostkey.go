@@ -26,7 +26,8 @@ const (
 type hostKeyChecker struct {
 	host     string // as looked up, for messages
 	pins     []string
-	pinned   string // whence they are
+	pinTypes []string // of them; empty: not known
+	pinned   string   // whence they are
 	insecure bool
 
 	db      *knownhosts.HostKeyDB
@@ -44,7 +45,7 @@ type hostKeyChecker struct {
 func newHostKeyChecker(h *hop, legacy bool) (*hostKeyChecker, error) {
 	c := &hostKeyChecker{host: xknownhosts.Normalize(h.lookup), legacy: legacy}
 	if len(h.hostKey.Fingerprints) > 0 {
-		c.pinned = firstOf(h.hostKey.Trust, trustPinned)
+		c.pinned, c.pinTypes = firstOf(h.hostKey.Trust, trustPinned), h.hostKey.Types
 		for _, p := range h.hostKey.Fingerprints {
 			pin, err := parsePin(p)
 			if err != nil {

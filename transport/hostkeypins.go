@@ -3,6 +3,7 @@ package transport
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
@@ -41,7 +42,27 @@ func (c *hostKeyChecker) checkPins(key ssh.PublicKey, refusal *HostKeyError) (tr
 	agree := slices.ContainsFunc(refusal.Want, func(k string) bool { return slices.Contains(c.pins, k) })
 	if pinned || recorded || !agree {
 		refusal.Told, refusal.Source = c.pins, c.pinned
-		refusal.alone = agree && pinned && !sameType
+		switch {
+		case !agree:
+		case pinned && !sameType:
+			refusal.alone = sourceAlone
+		case recorded && len(c.pinTypes) > 0 && !slices.Contains(c.pinTypes, TypeName(key.Type())):
+			refusal.alone = recordAlone
+		}
+	}
+	return ""
+}
+
+// TypeName is the type of a key ("ssh-ed25519") as ssh-keygen prints it beside a fingerprint ("ED25519"), where all curves of ECDSA are
+// one; empty: another one.
+func TypeName(algorithm string) string {
+	switch {
+	case algorithm == ssh.KeyAlgoED25519:
+		return "ED25519"
+	case algorithm == ssh.KeyAlgoRSA:
+		return "RSA"
+	case strings.HasPrefix(algorithm, "ecdsa-sha2-nistp"):
+		return "ECDSA"
 	}
 	return ""
 }

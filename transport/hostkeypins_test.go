@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -60,6 +61,8 @@ func TestPinsAndKnownHosts(t *testing.T) {
 		{"types apart", lines(name, ec), both(ed), "", "contradict each other"},
 		{"a type that agrees beside one that does not", lines(name, other, ec), both(ed, ec), "", "contradict each other"},
 		{"a type that only the pins have", lines(name, gone), both(gone, ed, ec), "", "which the console output of i-1 alone has; known_hosts has none of that type (FILE:1 has " + ssh.FingerprintSHA256(gone) + ")"},
+		{"a type that only known_hosts has", lines(name, gone, ed), both(gone), "", "host key of " + name + " is not confirmed: it presents ssh-ed25519 " + ssh.FingerprintSHA256(ed) + ", which known_hosts alone has (FILE:2); the " + console + " has none of that type (it has " + ssh.FingerprintSHA256(gone) + ")"},
+		{"a type of which the pins have another", lines(name, gone, ed), both(gone, other), "", "contradict each other"},
 		{"in neither, which agree", lines(name, other), both(other), "", "changed: it presents ssh-ed25519 " + ssh.FingerprintSHA256(ed) + ", on record is " + ssh.FingerprintSHA256(other) + " (FILE:1)"},
 		{"in neither", lines(name, other), both(ca), "", "contradict each other"},
 		{"revoked", lines("@revoked *", ed), both(ed, ec), "", "is revoked: ssh-ed25519 " + ssh.FingerprintSHA256(ed) + " (FILE:1)"},
@@ -74,6 +77,7 @@ func TestPinsAndKnownHosts(t *testing.T) {
 			target.HostKey = transport.HostKeyPolicy{KnownHosts: []string{file}, Trust: console, HoldKnownHosts: true}
 			for _, k := range test.pins {
 				target.HostKey.Fingerprints = append(target.HostKey.Fingerprints, ssh.FingerprintSHA256(k))
+				target.HostKey.Types = append(target.HostKey.Types, transport.TypeName(k.Type()))
 			}
 			c, err := transporttest.Dialer(t).Dial(t.Context(), target)
 			if err == nil {
@@ -89,6 +93,11 @@ func TestPinsAndKnownHosts(t *testing.T) {
 			}
 			if e.Source != "" && !strings.Contains(e.Hint(), "ssh-keygen -lf") {
 				t.Errorf("hint %q", e.Hint())
+			}
+			// Without the types of the pins a contradiction cannot be excluded.
+			target.HostKey.Types = nil
+			if _, err := transporttest.Dialer(t).Dial(t.Context(), target); strings.Contains(test.name, "only known_hosts") && !strings.Contains(fmt.Sprint(err), "contradict each other") || err == nil {
+				t.Errorf("without types: %v", err)
 			}
 			// The user's own word is as it was, and so is no word at all.
 			target.HostKey.HoldKnownHosts = false

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"time"
 )
@@ -164,6 +165,9 @@ type HostKeyPolicy struct {
 	// Fingerprints ("SHA256:...") pin the key: only these are accepted, and
 	// no known_hosts file is read, unless HoldKnownHosts.
 	Fingerprints []string
+	// Types are those of the keys behind Fingerprints, as TypeName has them; empty: not known. They decide
+	// nothing, but let a refusal by HoldKnownHosts say whether the two speak against each other.
+	Types []string
 	// Trust says whence Fingerprints are, for Info.HostKeyTrust and messages; empty: pinned.
 	Trust string
 	// HoldKnownHosts says that Fingerprints are not the user's own word: where known_hosts has keys for
@@ -225,14 +229,27 @@ type HostKeyError struct {
 	// Told are the keys that Source has for the host, where that and the record do not agree on the one that it presents.
 	Told   []string
 	Source string
-	alone  bool // they agree on another key; the one that it presents, of a type that the record has none of, Source has alone
+	alone  alone
 }
+
+// alone says which of the record and Source alone has the key that the host presents, of a type that the other has none of, while they
+// agree on another key.
+type alone int
+
+const (
+	neitherAlone alone = iota
+	sourceAlone
+	recordAlone
+)
 
 func (e *HostKeyError) Error() string {
 	switch {
 	case e.Revoked:
 		return fmt.Sprintf("host key of %s is revoked: %s %s (%s)", e.Host, e.KeyType, e.Got, strings.Join(e.Where, ", "))
-	case e.alone:
+	case e.alone == recordAlone:
+		return fmt.Sprintf("host key of %s is not confirmed: it presents %s %s, which known_hosts alone has (%s); the %s has none of that type (it has %s)",
+			e.Host, e.KeyType, e.Got, e.Where[slices.Index(e.Want, e.Got)], e.Source, strings.Join(e.Told, " or "))
+	case e.alone == sourceAlone:
 		return fmt.Sprintf("host key of %s is not confirmed: it presents %s %s, which the %s alone has; known_hosts has none of that type (%s has %s)",
 			e.Host, e.KeyType, e.Got, e.Source, strings.Join(e.Where, ", "), strings.Join(e.Want, " or "))
 	case e.Source != "":

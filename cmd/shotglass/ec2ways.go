@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +31,7 @@ type ec2Way struct {
 	Pins     []string `json:"host_keys,omitempty"`
 	PinsFrom string   `json:"host_keys_from,omitempty"`
 
+	pinTypes    []string // of Pins
 	zone, dns   string
 	grant       *transport.Grant
 	tunnel      *transport.Tunnel
@@ -142,7 +144,7 @@ func (s *ec2Search) way(w *ec2Wish, i *inventory.Instance, address string, route
 		way, why = "", ""
 	}
 	pins := s.keys[i.ARN]
-	e := ec2Way{Connect: way, ConnectWhy: why, zone: i.Zone, dns: i.Ways.EndpointDNS, Pins: pins.keys.Fingerprints(), PinsFrom: pins.from}
+	e := ec2Way{Connect: way, ConnectWhy: why, zone: i.Zone, dns: i.Ways.EndpointDNS, Pins: pins.keys.Fingerprints(), PinsFrom: pins.from, pinTypes: slices.Sorted(maps.Keys(pins.keys))}
 	if way == ec2connect.WayEndpoint {
 		e.Endpoint = i.Ways.Endpoint
 	}
@@ -216,7 +218,7 @@ func (w ec2Way) complete(j *acquire.Job, e *ec2Host) {
 	set := func(name, value, origin string) { j.Settings = setSetting(j.Settings, name, value, origin) }
 	if len(w.Pins) > 0 && len(j.Target.HostKey.Fingerprints) == 0 {
 		j.Target.HostKey.Fingerprints, j.Target.HostKey.Trust = w.Pins, w.PinsFrom+" of "+e.ID
-		j.Target.HostKey.HoldKnownHosts = true // root on the instance can write on its console
+		j.Target.HostKey.Types, j.Target.HostKey.HoldKnownHosts = w.pinTypes, true // root on the instance can write on its console
 		set("ec2-host-keys", strings.Join(w.Pins, "\n"), "ec2: "+w.PinsFrom)
 	}
 	if w.Connect == "" {

@@ -121,6 +121,10 @@ func TestEC2Ways(t *testing.T) {
 		t.Errorf("%d keys pushed", len(p))
 	}
 
+	if got := j.Target.HostKey.Types; !slices.Equal(got, []string{"ED25519"}) {
+		t.Errorf("the console's types are %q", got)
+	}
+
 	// A pin that the user gave outweighs the console's.
 	if j, _ = one("--ec2-host-keys", "console", "--host-key", "i-00000001="+printA, "i-00000001"); j.Target.HostKey.Trust != "" || !slices.Equal(j.Target.HostKey.Fingerprints, []string{printA}) || j.Target.Auth.Grant != nil {
 		t.Errorf("%+v", j.Target)

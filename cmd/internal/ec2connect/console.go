@@ -13,9 +13,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/smithy-go"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/shotglass-ir/shotglass/transport"
 )
 
-// HostKeys are an instance's, by type, as SHA256 fingerprints.
+// HostKeys are an instance's, by type as transport.TypeName has them, as SHA256 fingerprints.
 type HostKeys map[string]string
 
 // Fingerprints are all of them.
@@ -40,9 +42,6 @@ var (
 	keyInLine   = regexp.MustCompile(`\b(ssh-ed25519|ecdsa-sha2-nistp(?:256|384|521)|ssh-rsa) [A-Za-z0-9+/]+=*`)
 	printInLine = regexp.MustCompile(`\b(SHA256:[A-Za-z0-9+/]{43})=? .*\((ED25519|ECDSA|RSA)\)`)
 )
-
-// typeNames are the types of keys as ssh-keygen calls them.
-var typeNames = map[string]string{"ssh-ed25519": "ED25519", "ssh-rsa": "RSA", "ecdsa-sha2-nistp256": "ECDSA", "ecdsa-sha2-nistp384": "ECDSA", "ecdsa-sha2-nistp521": "ECDSA"}
 
 // maxConsole is how much is looked at, of the end; EC2 keeps 64 KiB.
 const maxConsole = 1 << 20
@@ -107,7 +106,7 @@ func keyOf(line string, print bool) (kind, fingerprint string) {
 	if err != nil {
 		return "", ""
 	}
-	return typeNames[key.Type()], ssh.FingerprintSHA256(key)
+	return transport.TypeName(key.Type()), ssh.FingerprintSHA256(key)
 }
 
 // consoleAPI is the part of EC2 that is asked.
