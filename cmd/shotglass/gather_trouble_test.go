@@ -11,6 +11,7 @@ import (
 
 	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/audit"
+	"github.com/shotglass-ir/shotglass/cmd/internal/cloudevidence"
 	"github.com/shotglass-ir/shotglass/sink"
 )
 
@@ -160,4 +161,29 @@ func TestGatherUnwaited(t *testing.T) {
 	out, errs := g.run(exitPartial, "gather", "--items", "tags,snapshots", "--snapshot-wait", "0", "i-00000001")
 	g.has("the result", out, "i-00000001\tpartial\t1/1\tsnap-")
 	g.has("the story", errs, "nobody recorded that they were stored", "to go on: shotglass gather --items snapshots ")
+}
+
+// A place that has nothing but the record of snapshots, as one that took the rest for another, is a page and a verdict, which say what is missing.
+func TestGatherSnapshotsAlone(t *testing.T) {
+	g := newGatherTest(t)
+	g.run(exitOK, "gather", "--items", "tags,snapshots", "i-00000001")
+	alone := t.TempDir()
+	names := g.files(cloudevidence.SnapshotsSuffix)
+	for _, name := range append(names, names[0]+".sig") {
+		if err := os.Rename(name, filepath.Join(alone, filepath.Base(name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	record := filepath.Join(alone, filepath.Base(names[0]))
+	for _, place := range []string{alone, record, record + ".sig"} {
+		g.has(place, g.page(exitMismatch, "--signers", g.signers, place), "Snapshots of ", "snap-", "with SHA-256", "which is missing")
+	}
+	out, _ := g.run(exitMismatch, "verify", "--signers", g.signers, record)
+	g.has("the verdict", out, "mismatch; no record, but one of snapshots, of ", "snapshots, their record:", "which is missing")
+	// Beside what its run set out to gather it is told with that.
+	begun := filepath.Join(alone, strings.TrimSuffix(filepath.Base(names[0]), cloudevidence.SnapshotsSuffix)+cloudevidence.BegunSuffix)
+	if err := os.Rename(g.files(cloudevidence.BegunSuffix)[0], begun); err != nil {
+		t.Fatal(err)
+	}
+	g.has("the page", g.page(exitMismatch, "--signers", g.signers, alone), "What AWS had of ", "Snapshots of ", "tags: it was not stored", "which is missing")
 }

@@ -202,6 +202,8 @@ func reportFiles(ctx context.Context, name string, access s3.Options) (files, re
 		switch {
 		case strings.HasSuffix(l.Name, cloudevidence.BegunSuffix) && !there[cloudevidence.RecordOf(l.Name)]: // its run was ended before the record
 			records = append(records, file(l.Name))
+		case strings.HasSuffix(l.Name, cloudevidence.SnapshotsSuffix) && !there[cloudevidence.RecordOf(l.Name)] && !there[begunOf(l.Name)]: // and nothing else is left
+			records = append(records, file(l.Name))
 		case report.Belongs(l.Name):
 			files = append(files, file(l.Name))
 		case strings.HasSuffix(l.Name, recordSuffix), strings.HasSuffix(l.Name, keySuffix), strings.HasSuffix(l.Name, cloudevidence.Suffix):
@@ -214,10 +216,15 @@ func reportFiles(ctx context.Context, name string, access s3.Options) (files, re
 	return files, records, nil
 }
 
-// gatheredName is the record that a file belongs to or, without one, what its run set out to gather.
+// begunOf is the name of what the run of a gathered file set out to gather.
+func begunOf(name string) string {
+	return strings.TrimSuffix(cloudevidence.RecordOf(name), cloudevidence.Suffix) + cloudevidence.BegunSuffix
+}
+
+// gatheredName is the record that a file belongs to or, without one, what its run set out to gather, or its record of snapshots.
 func gatheredName(ctx context.Context, where sink.Opener, name string) (string, error) {
 	record := cloudevidence.RecordOf(name)
-	for _, name := range []string{record, strings.TrimSuffix(record, cloudevidence.Suffix) + cloudevidence.BegunSuffix} {
+	for _, name := range []string{record, begunOf(name), strings.TrimSuffix(record, cloudevidence.Suffix) + cloudevidence.SnapshotsSuffix} {
 		r, err := where.Open(ctx, name)
 		if err == nil {
 			return name, r.Close()

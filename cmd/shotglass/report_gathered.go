@@ -20,6 +20,11 @@ func readGathered(ctx context.Context, f report.File, o report.Options) ([]*repo
 		return nil, err
 	}
 	r := v.Record
+	if r == nil && v.Snapshots != nil { // all that is left
+		s := snapshotsInquiry(f, v)
+		s.Trouble = v.Problems
+		return []*report.Inquiry{s}, nil
+	}
 	if r == nil {
 		return nil, fmt.Errorf("it is no record of what was gathered: %s", strings.Join(v.Problems, "; "))
 	}
@@ -54,8 +59,7 @@ func readGathered(ctx context.Context, f report.File, o report.Options) ([]*repo
 		}
 		q.Tables = append(q.Tables, t)
 	}
-	later := v.Snapshots
-	if later == nil {
+	if v.Snapshots == nil {
 		if r.Snapshots != nil {
 			q.Tables = append(q.Tables, snapshotTable(r.Snapshots))
 		}
@@ -63,15 +67,21 @@ func readGathered(ctx context.Context, f report.File, o report.Options) ([]*repo
 		return []*report.Inquiry{q}, nil
 	}
 	missing(q, r.Reasons)
+	return []*report.Inquiry{q, snapshotsInquiry(f, v)}, nil
+}
+
+// snapshotsInquiry is the record of the snapshots that lies beside a file, or is it.
+func snapshotsInquiry(f report.File, v *cloudevidence.Verification) *report.Inquiry {
+	later := v.Snapshots
 	s := gatheredInquiry(f, later.About, "Snapshots of ")
-	s.File, s.Signature, s.Ending = strings.TrimSuffix(f.Name, cloudevidence.Suffix)+cloudevidence.SnapshotsSuffix, *v.Later, cloudevidence.SnapshotsSuffix
+	s.File, s.Signature, s.Ending = strings.TrimSuffix(cloudevidence.RecordOf(f.Name), cloudevidence.Suffix)+cloudevidence.SnapshotsSuffix, *v.Later, cloudevidence.SnapshotsSuffix
 	s.SHA256, s.Bytes = v.LaterDigest.SHA256, v.LaterDigest.Bytes
 	s.Tables = []report.Table{snapshotTable(later.Snapshots)}
 	for _, line := range append(slices.Clone(later.Snapshots.Notes), later.Snapshots.Needs()...) {
 		fact(s, "Note", line)
 	}
 	missing(s, later.Reasons)
-	return []*report.Inquiry{q, s}, nil
+	return s
 }
 
 // leftFact is what a record knows of what another run left: a file whose digest it does not have is not held against anything.

@@ -54,11 +54,14 @@ func verifyGathered(ctx context.Context, c *console, name string, access s3.Opti
 }
 
 func printGathered(out io.Writer, name string, v *cloudevidence.Verification) {
-	what := "record"
-	if v.Unfinished {
+	what, bytes, sum := "record", v.Bytes, v.SHA256
+	switch {
+	case v.Unfinished:
 		what = "no record, but what a run set out to gather,"
+	case v.SHA256 == "":
+		what, bytes, sum = "no record, but one of snapshots,", v.LaterDigest.Bytes, v.LaterDigest.SHA256
 	}
-	fmt.Fprintf(out, "%s: %s; %s of %d bytes with sha256 %s\n", printable(name), v.Verdict, what, v.Bytes, v.SHA256)
+	fmt.Fprintf(out, "%s: %s; %s of %d bytes with sha256 %s\n", printable(name), v.Verdict, what, bytes, sum)
 	printSignature(out, v.Signature)
 	if r := v.Record; r != nil {
 		kept := 0

@@ -100,6 +100,34 @@ func TestUnfinished(t *testing.T) {
 	}
 }
 
+// A record of snapshots speaks for itself where the record that it belongs to is gone, and what the run set out to gather, too; and says what is gone.
+func TestSnapshotsAlone(t *testing.T) {
+	w := newWorld(t)
+	base := w.begin("tags")
+	rec := w.record("tags")
+	set := w.gatherer.Start(t.Context(), w.target, cloudevidence.SnapshotOptions{Case: "42"})
+	later := cloudevidence.SnapshotRecord{About: rec.About, Gathered: records.Named{Name: base + ".gathered", Digest: records.DigestOf([]byte("gone"))}, Snapshots: set}
+	if _, err := w.place.StoreSnapshots(t.Context(), &later); err != nil {
+		t.Fatal(err)
+	}
+	gone := base + ".snapshots is of the record \"" + base + ".gathered\" with SHA-256 " + later.Gathered.SHA256 + ", which is missing"
+	for _, begun := range []bool{true, false} {
+		v := w.verify(base + ".gathered")
+		if v.Verdict != acquire.VerdictMismatch || len(v.Problems) != 1 || v.Problems[0] != gone || v.Unfinished != begun || (v.Record != nil) != begun || v.Signature.Present || v.Later == nil || !v.Later.Trusted ||
+			v.Snapshots == nil || len(v.Snapshots.Snapshots.Snapshots) != 2 || v.LaterDigest.SHA256 != records.DigestOf(w.file(base+".snapshots")).SHA256 {
+			t.Errorf("begun: %v: %+v", begun, v)
+		}
+		if reasons := strings.Join(v.Reasons, "\n"); strings.Contains(reasons, "UNKNOWN whether any was made") || !strings.Contains(reasons, "pending, 0%") {
+			t.Errorf("begun: %v: %s", begun, reasons)
+		}
+		os.Remove(filepath.Join(w.folder(), base+".gathering"))
+	}
+	w.replace(base+".snapshots", []byte("{}"))
+	if v := w.verify(base + ".gathered"); v.Verdict != acquire.VerdictMismatch || v.Snapshots != nil || len(v.Problems) != 1 || !strings.Contains(v.Problems[0], "it has no snapshots") {
+		t.Errorf("%+v", v)
+	}
+}
+
 // Encrypted items without a record are told apart with the key; a second run of the same second takes another name.
 func TestUnfinishedEncrypted(t *testing.T) {
 	w := newWorld(t)

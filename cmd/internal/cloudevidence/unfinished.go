@@ -16,7 +16,7 @@ import (
 func (v *Verification) unfinished(ctx context.Context, where sink.Opener, base string, o VerifyOptions, missing error) error {
 	data, err := sink.ReadAll(ctx, where, base+BegunSuffix, maxRecord)
 	if errors.Is(err, fs.ErrNotExist) {
-		return missing
+		return v.alone(ctx, where, base, o, missing)
 	}
 	if err != nil {
 		return err
@@ -33,7 +33,6 @@ func (v *Verification) unfinished(ctx context.Context, where sink.Opener, base s
 	v.Record.Items = nil
 	if s := v.Record.Snapshots; s != nil {
 		v.Record.Snapshots = s.planned()
-		v.Reasons = append(v.Reasons, v.Record.Snapshots.failed()...)
 	}
 	for _, name := range v.Record.Asked {
 		n := slices.IndexFunc(kinds, func(k Kind) bool { return k.Name == name })
@@ -45,6 +44,28 @@ func (v *Verification) unfinished(ctx context.Context, where sink.Opener, base s
 			return err
 		}
 	}
+	v.Record.Reasons = slices.Clip(v.Reasons)
+	if err := v.later(ctx, where, base+Suffix, o); err != nil {
+		return err
+	}
+	if v.Snapshots == nil { // nor does anything else say what became of them
+		v.Reasons = append(v.Reasons, v.Record.Snapshots.failed()...)
+		v.Record.Reasons = v.Reasons
+	}
+	v.judge()
+	return nil
+}
+
+// alone checks a record of snapshots beside which there is neither the record that it belongs to nor what that run set out to gather; missing is
+// that there is none either.
+func (v *Verification) alone(ctx context.Context, where sink.Opener, base string, o VerifyOptions, missing error) error {
+	switch err := v.later(ctx, where, base+Suffix, o); {
+	case err != nil:
+		return err
+	case v.Later == nil:
+		return missing
+	}
+	v.Signature.Detail = "there is no " + base + Suffix
 	v.judge()
 	return nil
 }

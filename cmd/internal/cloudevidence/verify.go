@@ -90,7 +90,7 @@ type Verification struct {
 	Later     *acquire.SignatureState `json:"snapshots_signature,omitempty"` // of the record of the snapshots
 	// LaterDigest is that of the record of the snapshots.
 	LaterDigest acquire.Digest  `json:"snapshots_digest,omitzero"`
-	Record      *Record         `json:"record,omitempty"`
+	Record      *Record         `json:"record,omitempty"` // nil, with Snapshots, where there is nothing but the record of these
 	Snapshots   *SnapshotRecord `json:"snapshots,omitempty"`
 	Problems    []string        `json:"problems,omitempty"`
 	// NotChecked says what could not be: an archive without its key.
@@ -242,7 +242,7 @@ func (v *Verification) later(ctx context.Context, where sink.Opener, name string
 	other := strings.TrimSuffix(name, Suffix) + SnapshotsSuffix
 	data, err := sink.ReadAll(ctx, where, other, maxRecord)
 	if errors.Is(err, fs.ErrNotExist) {
-		if s := v.Record.Snapshots; s != nil && s.Error == "" {
+		if r := v.Record; r != nil && r.Snapshots != nil && r.Snapshots.Error == "" {
 			v.Reasons = append(v.Reasons, "nobody saw the end of the snapshots: there is no "+other)
 		}
 		return nil
@@ -259,7 +259,10 @@ func (v *Verification) later(ctx context.Context, where sink.Opener, name string
 		v.problem("%s: %v", other, err)
 		return nil
 	}
-	if g := v.Snapshots.Gathered; g.Name != name || g.SHA256 != v.SHA256 || g.Bytes != v.Bytes {
+	switch g := v.Snapshots.Gathered; {
+	case v.Unfinished || v.Record == nil:
+		v.problem("%s is of the record %.200q with SHA-256 %.64s, which is missing", other, g.Name, g.SHA256)
+	case g.Name != name || g.SHA256 != v.SHA256 || g.Bytes != v.Bytes:
 		v.problem("%s is of another record, %.200q with SHA-256 %.64s", other, g.Name, g.SHA256)
 	}
 	v.Reasons = append(v.Reasons, v.Snapshots.Reasons...)
