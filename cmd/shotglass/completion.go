@@ -80,7 +80,7 @@ func complCommands(app *cli.App) (out []complCommand) {
 			}
 		case cmd.Name == "help":
 			c.Words = commandNames(app)
-			for _, t := range topics {
+			for _, t := range topics() {
 				c.Words = append(c.Words, t.name)
 			}
 		case len(cmd.Subcommands) > 0:

@@ -89,27 +89,27 @@ func containCommand(c *console) *cli.Command {
 }
 
 func containFlags() []cli.Flag {
-	list := func(name, envName, usage string) cli.Flag {
-		return &cli.StringSliceFlag{Name: name, EnvVars: env(envName), Usage: usage, Category: groupContain}
+	list := func(name, usage string, vars ...string) cli.Flag {
+		return &cli.StringSliceFlag{Name: name, EnvVars: vars, Usage: usage, Category: groupContain}
 	}
 	yes := func(name, usage string) cli.Flag {
 		return &cli.BoolFlag{Name: name, Usage: usage, Category: groupContain, DisableDefaultText: true}
 	}
 	return []cli.Flag{
 		&cli.StringFlag{Name: "mode", EnvVars: env("CONTAIN_MODE"), Usage: "for roles: `revoke|deny`, sessions of before now, or all; for functions: strict, the sessions of their roles too", Category: groupContain},
-		list("without", "CONTAIN_WITHOUT", "leave out this `STAGE`: "+stageNames()),
-		list("cut", "CONTAIN_CUT", "cut hard, too: `public-address|nacl-subnet|stop|trust-policy`"),
-		list("deny-address", "CONTAIN_DENY_ADDRESS", "deny this `ADDRESS` or prefix in the network ACL of the subnet"),
+		list("without", "leave out this `STAGE`: "+stageNames(), env("CONTAIN_WITHOUT")...),
+		list("cut", "cut hard, too: `public-address|nacl-subnet|stop|trust-policy`", env("CONTAIN_CUT")...),
+		list("deny-address", "deny this `ADDRESS` or prefix in the network ACL of the subnet", env("CONTAIN_DENY_ADDRESS")...),
 		&cli.StringFlag{Name: "forensic", EnvVars: env("CONTAIN_FORENSIC"), Usage: "let this `SOURCE` in to an isolated instance: a prefix such as 192.0.2.7/32, or a security group", Category: groupContain},
 		&cli.IntFlag{Name: "forensic-port", EnvVars: env("CONTAIN_FORENSIC_PORT"), Usage: "on this `PORT`", Value: 22, Category: groupContain},
 		&cli.DurationFlag{Name: "untrack-wait", EnvVars: env("CONTAIN_UNTRACK_WAIT"), Usage: "let this `TIME` pass until the groups isolate, so that flows become untracked", Value: 75 * time.Second, Category: groupContain},
 		&cli.DurationFlag{Name: "watch", EnvVars: env("CONTAIN_WATCH"), Usage: "see for this `TIME` whether someone undoes it, and do it again", Value: time.Minute, Category: groupContain},
-		list("irreversible", "", "also do this `CHANGE`, which cannot be undone: durable-executions"),
+		list("irreversible", "also do this `CHANGE`, which cannot be undone: durable-executions"),
 		yes("key-only", "of an access key: leave its user as it is"),
 		&cli.StringFlag{Name: "quarantine-tag", EnvVars: env("CONTAIN_QUARANTINE_TAG"), Usage: "tag users and roles with `KEY=VALUE`, which a service control policy of your organisation denies everything to", Category: groupContain},
 		yes("dry-run", "say what would be done, and whether it is allowed; change nothing"),
 		yes("yes", "do not ask"),
-		list("accept-risk", "", "do not ask about this `RISK`"),
+		list("accept-risk", "do not ask about this `RISK`"),
 		yes("resume", "go on with what was interrupted, with the options of its journal, which may be named in place of the target"),
 		yes("despite-denied", "begin although permissions seem to be missing"),
 		yes("require-verified", "exit with 5 for an instance whose flows nobody looked at, too"),

@@ -26,7 +26,7 @@ var exitCodes = []struct {
 }{
 	{exitOK, "every image is complete; verify: every image is intact, complete and signed by a trusted key; ready: all passes"},
 	{exitFailed, "failed: no image was captured, or the program could not do what was asked"},
-	{exitPartial, "some host failed, an image is partial, swap that was asked for is not all there, something was left on a host or it was not frozen to the end, a region was not searched for instances that were selected or for what a key did, a bucket lacks something, what AWS has of an instance was not all gathered, or the audit log or a notification failed; ready: something fails, or could not be read"},
+	{exitPartial, "not all of it: a host failed, or an image is partial; swap, a symbol file or what AWS has of an instance was asked for and is not all there; something was left on a host, or it was not frozen to the end; a region was not searched for instances, or for what a key did; the audit log or a notification failed; ready, bucket check: something fails, or could not be read"},
 	{exitMismatch, "verification found a mismatch, or no trusted signer"},
 	{exitContainment, "containment failed or was withheld, was tampered with, left something open, or its release met a conflict"},
 	{exitUsage, "wrong usage or configuration; nothing was done"},

@@ -17,7 +17,7 @@ func printAppHelp(w io.Writer, app *cli.App) {
 		fmt.Fprintf(w, "  %-12s%s\n", cmd.Name, cmd.Usage)
 	}
 	fmt.Fprintf(w, "\nHelp topics (shotglass help TOPIC):\n")
-	for _, t := range topics {
+	for _, t := range topics() {
 		fmt.Fprintf(w, "  %-12s%s\n", t.name, t.title)
 	}
 	fmt.Fprintf(w, "\nshotglass COMMAND --help lists the flags of a command.\n")
@@ -139,7 +139,7 @@ func helpCommand(c *console) *cli.Command {
 					return nil
 				}
 			}
-			for _, t := range topics {
+			for _, t := range topics() {
 				if t.name == name {
 					fmt.Fprintf(c, "%s\n\n%s", t.title, t.text())
 					return nil

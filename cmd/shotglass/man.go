@@ -40,7 +40,7 @@ func makeManPage(app *cli.App) (string, error) {
 			b.WriteString(".SH ABOUT " + strings.ToUpper(cmd.Name) + "\n.nf\n" + roff("shotglass "+usageLine(cmd)+"\n\n"+cmd.Description) + ".fi\n")
 		}
 	}
-	for _, t := range topics {
+	for _, t := range topics() {
 		title := strings.ToUpper(t.title)
 		switch t.name {
 		case "exit-codes":

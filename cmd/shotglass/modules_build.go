@@ -30,7 +30,7 @@ func modulesBuildCommand(c *console) *cli.Command {
 		Name: "build", HelpName: "modules build", Usage: "compile LiME for kernels, from their headers", ArgsUsage: "[RELEASE...]", Description: modulesBuildText,
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringSliceFlag{Name: "headers", Usage: "headers of kernels: a .deb or .rpm package, or a folder of packages or headers: `FILE|DIR`", Category: groupModule, TakesFile: true},
-			&cli.StringSliceFlag{Name: "machine", Usage: "for this `MACHINE`, as uname -m prints it: x86_64 or aarch64; may be repeated", Category: groupModule, DefaultText: "what RELEASE names, or all that --headers has, or this machine's"},
+			&cli.StringSliceFlag{Name: "machine", Usage: "for this `MACHINE`, as uname -m prints it: x86_64 or aarch64", Category: groupModule, DefaultText: "what RELEASE names, or all that --headers has, or this machine's"},
 			&cli.StringFlag{Name: "lime", Usage: "LiME's source: a folder, a tarball or a package: `FILE|DIR`", Category: groupModule, TakesFile: true, DefaultText: "the package lime-forensics-dkms"},
 			&cli.StringSliceFlag{Name: "lime-sha256", Usage: "LiME's source must have this digest, of the file or of the tree: `HEX`", Category: groupModule},
 			&cli.StringFlag{Name: "apt-sources", Usage: "take packages from the sources in this `FILE`, in place of the machine's", Category: groupModule, TakesFile: true},

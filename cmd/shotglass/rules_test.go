@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -216,30 +215,7 @@ func TestReadmeExitCodes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, table, ok := strings.Cut(string(data), "| code | meaning |\n")
-	if !ok {
-		t.Fatalf("README.md has no table of exit codes. It could be:\n\n%s", exitCodeTable())
-	}
-	var have []int
-	for l := range strings.Lines(table) {
-		if !strings.HasPrefix(l, "|") {
-			break
-		}
-		cell := strings.Trim(strings.Split(l, "|")[1], " `-:")
-		if cell == "" {
-			continue
-		}
-		code, err := strconv.Atoi(cell)
-		if err != nil {
-			t.Errorf("README.md: %q is no exit code", cell)
-		}
-		have = append(have, code)
-	}
-	var want []int
-	for _, c := range exitCodes {
-		want = append(want, c.Code)
-	}
-	if fmt.Sprint(have) != fmt.Sprint(want) {
-		t.Errorf("README.md lists the exit codes %v, the program has %v. The table could be:\n\n%s", have, want, exitCodeTable())
+	if !strings.Contains(string(data), exitCodeTable()) {
+		t.Errorf("README.md has not the table of exit codes that the program has, which is\n\n%s", exitCodeTable())
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -9,24 +10,34 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire/signature"
 )
 
-// topics are what `shotglass help` and the man page explain beside the commands.
-var topics = []struct {
+// A topic is what `shotglass help` and the man page explain beside the commands.
+type topic struct {
 	name, title string
 	text        func() string
-}{
-	{"exit-codes", "What the exit codes mean", exitCodesText},
-	{"environment", "Environment variables", environmentText},
-	{"secrets", "How passwords and passphrases get in", func() string { return secretsText }},
-	{"json", "The JSON Lines of --json", func() string { return jsonText }},
-	{"evidence", "What lies in the output folder, and how to check it", func() string { return evidenceText }},
+}
+
+func topics() []topic {
+	return []topic{
+		{"exit-codes", "What the exit codes mean", exitCodesText},
+		{"environment", "Environment variables", environmentText},
+		{"secrets", "How passwords and passphrases get in", func() string { return secretsText }},
+		{"json", "The JSON Lines of --json", func() string { return jsonText }},
+		{"evidence", "What lies in the output folder, and how to check it", func() string { return evidenceText }},
+	}
 }
 
 func exitCodesText() string {
 	var b strings.Builder
 	for _, c := range exitCodes {
-		fmt.Fprintf(&b, "  %3d  %s\n", c.Code, c.Meaning)
+		for i, l := range wrap(c.Meaning, helpWidth-7) {
+			code := ""
+			if i == 0 {
+				code = fmt.Sprint(c.Code)
+			}
+			fmt.Fprintf(&b, "  %3s  %s\n", code, l)
+		}
 	}
-	b.WriteString("\nA command with several hosts or files ends with the most severe code: 130 before 4, 1, 3 and 0. Other codes, such as\n2, are not shotglass's own: treat them as failure.\n")
+	b.WriteString("\nA command with several hosts or files ends with the most severe code: 130 before 4, 1, 3, 5 and 0. Other codes, such as\n2, are not shotglass's own: treat them as failure.\n")
 	return b.String()
 }
 
@@ -35,20 +46,27 @@ func environmentText() string {
 	var b strings.Builder
 	b.WriteString("A flag outweighs its variable, a variable the hosts file, and that the default. The manifest records every value and where it came\nfrom. A variable of a flag that may be repeated holds one value.\n\n")
 	seen := map[string]bool{}
-	for _, f := range append(captureFlagSet(), verifyCommand(nil).Flags...) {
-		d := f.(cli.DocGenerationFlag)
-		for _, e := range d.GetEnvVars() {
-			if !seen[e] {
-				seen[e] = true
-				fmt.Fprintf(&b, "  %-32s --%s\n", e, d.Names()[0])
+	var list func([]*cli.Command)
+	list = func(commands []*cli.Command) {
+		for _, cmd := range commands {
+			for _, f := range cmd.Flags {
+				d := f.(cli.DocGenerationFlag)
+				for _, e := range d.GetEnvVars() {
+					if !seen[e] {
+						seen[e] = true
+						fmt.Fprintf(&b, "  %-38s --%s\n", e, d.Names()[0])
+					}
+				}
 			}
+			list(cmd.Subcommands)
 		}
 	}
-	for _, s := range []string{"SHOTGLASS_PASSWORD", "SHOTGLASS_SUDO_PASSWORD", "SHOTGLASS_KEY_PASSPHRASE", notifySecret} {
-		fmt.Fprintf(&b, "  %-32s see shotglass help secrets\n", s)
+	list(newApp(newConsole(strings.NewReader(""), io.Discard, io.Discard), nil).Commands)
+	for _, s := range []string{"SHOTGLASS_PASSWORD", "SHOTGLASS_SUDO_PASSWORD", "SHOTGLASS_KEY_PASSPHRASE", "SHOTGLASS_IDENTITY_PASSPHRASE", notifySecret, "SHOTGLASS_LOCKDOWN_EXTERNAL_ID"} {
+		fmt.Fprintf(&b, "  %-38s see shotglass help secrets\n", s)
 	}
-	b.WriteString("  LIME_REPOSITORY                  Margarita Shotgun's: enabled turns on the repository of LIME_REPOSITORY_URL, or of the hosts file\n")
-	b.WriteString("  SSH_AUTH_SOCK                    the socket of ssh-agent\n")
+	b.WriteString("  LIME_REPOSITORY                        Margarita Shotgun's: enabled turns on the repository of LIME_REPOSITORY_URL, or of the hosts file\n")
+	b.WriteString("  SSH_AUTH_SOCK                          the socket of ssh-agent\n")
 	return b.String()
 }
 
@@ -57,7 +75,10 @@ const secretsText = `No flag takes a password or a passphrase as its value: ever
   the login password       --ask-password        --password-file FILE        SHOTGLASS_PASSWORD
   sudo's password          --ask-sudo-password   --sudo-password-file FILE   SHOTGLASS_SUDO_PASSWORD
   the passphrase of keys   (asked for by itself) --key-passphrase-file FILE  SHOTGLASS_KEY_PASSPHRASE
-  the secret of webhooks                        --notify-secret-file FILE   SHOTGLASS_NOTIFY_SECRET
+  the passphrase of        (asked for by itself) --identity-passphrase-file FILE
+  identities (age)                                                          SHOTGLASS_IDENTITY_PASSPHRASE
+  the secret of webhooks                         --notify-secret-file FILE  SHOTGLASS_NOTIFY_SECRET
+  lockdown's external id   --ask-external-id     --external-id-file FILE    SHOTGLASS_LOCKDOWN_EXTERNAL_ID
 
 comes from the terminal if --ask-... says so, else from the first line of the file, else from the variable. Questions are
 asked on the terminal itself, before the first byte of memory flows. Passwords are for the targets: jump hosts are
@@ -93,6 +114,7 @@ const evidenceText = `A capture leaves, with mode 0600, and never overwrites:
   NAME.lime.zst            the image: plain zstd, of which zstd -d makes the LiME image; .lime.s2 (for s2d) or .lime with --compress;
                            encrypted it ends in .age, and age -d -i KEY makes it what it was
   NAME.lime.zst.frames     digests of its frames, with which verify names the damaged part
+  NAME.lime.zst.live.tar.zst   what --collect took beside memory: symbols, and what live tools showed
   NAME.lime.zst.json       the manifest, written last; an image without one is no evidence
   NAME.lime.zst.json.sig   the SSH signature of the manifest
   NAME.lime.zst.partial    an image that is not complete

@@ -42,7 +42,7 @@ func triageCommand(c *console) *cli.Command {
 			&cli.StringFlag{Name: "volatility", TakesFile: true, EnvVars: env("VOLATILITY"), Usage: "Volatility 3's `PROGRAM` (default: vol in PATH)"},
 			&cli.StringFlag{Name: "symbols", Aliases: []string{"s"}, TakesFile: true, EnvVars: env("SYMBOLS"), Usage: "`DIR` with symbol files, or one such file, which may be encrypted with age, in place of what was collected"},
 			&cli.BoolFlag{Name: "unpack", Usage: "unpack the image for the time of the run, in place of reading it where it lies: takes its whole size on disk", DisableDefaultText: true},
-			&cli.StringSliceFlag{Name: "plugin", Usage: "run this plugin, `NAME`, in place of the usual ones; may be repeated"},
+			&cli.StringSliceFlag{Name: "plugin", Usage: "run this plugin, `NAME`, in place of the usual ones"},
 			&cli.IntFlag{Name: "parallel", Usage: "run `N` plugins at once; each takes up to 2 GB of memory", DefaultText: "half of the cores"},
 			&cli.DurationFlag{Name: "timeout", Usage: "give up a plugin after this `TIME`", Value: 30 * time.Minute},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, TakesFile: true, Usage: "write everything into this new folder in place of beside the image: `DIR`"},

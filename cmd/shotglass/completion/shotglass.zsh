@@ -519,7 +519,7 @@ _shotglass() {
 			'--symbols[DIR with symbol files, or one such file, which may be encrypted with age, in place of what was collected]:file:_files' \
 			'-s[DIR with symbol files, or one such file, which may be encrypted with age, in place of what was collected]:file:_files' \
 			'--unpack[unpack the image for the time of the run, in place of reading it where it lies\: takes its whole size on disk]' \
-			'*--plugin[run this plugin, NAME, in place of the usual ones; may be repeated]:value: ' \
+			'*--plugin[run this plugin, NAME, in place of the usual ones]:value: ' \
 			'--parallel[run N plugins at once; each takes up to 2 GB of memory]:value: ' \
 			'--timeout[give up a plugin after this TIME]:value: ' \
 			'--output[write everything into this new folder in place of beside the image]:file:_files' \
