@@ -244,8 +244,8 @@ type Job struct {
 	// CheckPlan, if set, judges the step in the same way once its source is chosen, with what it would take.
 	CheckPlan func(s *Step) (warning string, err error)
 	// CheckShare, if set, judges the step again once all are planned, where Options.LimitTotalRate divides time among them: Step.Shared is
-	// set. Its error stops the target.
-	CheckShare func(s *Step) error
+	// set. most says how many of all targets could be captured at once so that it is no more than limit; 0: none. Its error stops the target.
+	CheckShare func(s *Step, most func(limit time.Duration) int) error
 	// Before, if set, is called once it is this target's turn, before the first byte is asked for and before
 	// anything is changed there. It is not called for a target that is not captured. It cannot
 	// stop the capture: memory does not wait for anything else.
@@ -380,8 +380,8 @@ type Step struct {
 
 	opts    *Options // of its job
 	check   func(*Facts) (string, error)
-	last    func(*Step) (string, error) // Job.CheckPlan
-	share   func(*Step) error           // Job.CheckShare
+	last    func(*Step) (string, error)                // Job.CheckPlan
+	share   func(*Step, func(time.Duration) int) error // Job.CheckShare
 	before  func(context.Context)
 	after   func(context.Context, *Result)
 	host    *remote

@@ -86,7 +86,7 @@ func TestCheck(t *testing.T) {
 	}
 	o.LimitTotalRate = 1 << 20
 	jobs := []Job{bad.job("bad"), good.job("good"), late.job("late"), slow.job("slow")}
-	jobs[3].CheckShare = func(s *Step) error { return fmt.Errorf("%s are too long", s.Shared) }
+	jobs[3].CheckShare = func(s *Step, _ func(time.Duration) int) error { return fmt.Errorf("%s are too long", s.Shared) }
 	jobs[0].Check = func(*Facts) (string, error) { return "never told", errors.New("another machine") }
 	jobs[1].Check = func(f *Facts) (string, error) { return "is this " + f.Hostname + "?", nil }
 	jobs[1].CheckPlan = func(s *Step) (string, error) { return "by " + s.Source, nil }

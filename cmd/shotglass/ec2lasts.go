@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/shotglass-ir/shotglass/acquire"
@@ -56,12 +57,21 @@ func (w ec2Way) lasts(s *acquire.Step) (warning string, err error) {
 }
 
 // fitsShare refuses what does not fit into a tunnel because all hosts share a rate. It is an acquire.Job's CheckShare.
-func (w ec2Way) fitsShare(s *acquire.Step) error {
-	if w.tunnel == nil || s.Source == acquire.MethodKcore || s.Shared <= w.tunnel.Longest-beforeStream {
+func (w ec2Way) fitsShare(s *acquire.Step, most func(limit time.Duration) int) error {
+	if w.tunnel == nil || s.Source == acquire.MethodKcore {
 		return nil
 	}
+	fits := w.tunnel.Longest - beforeStream
+	if s.Shared <= fits {
+		return nil
+	}
+	// In MB, rounded up: what is named is to be enough.
+	hint := fmt.Sprintf("it fits at no number at once, but alone at --limit-total-rate %dMB/s", int64(math.Ceil(float64(s.Expected)/fits.Seconds()/1e6)))
+	if n := most(fits); n > 0 {
+		hint = fmt.Sprintf("it fits with --parallel %d, or with a higher --limit-total-rate", n)
+	}
 	return &hinted{fmt.Errorf("a tunnel through %s lasts %s, and %s take about %s in turns with the others, by --limit-total-rate: the image would be cut", w.Endpoint, short(w.tunnel.Longest), size(s.Expected), short(s.Shared.Round(time.Second))),
-		"take fewer at once (--parallel), or a higher --limit-total-rate; --method kcore goes on through new tunnels"}
+		hint + "; --method kcore goes on through new tunnels"}
 }
 
 // shareRates tells the ways to instances what each host has of --limit-total-rate while as many are read as may be at once.

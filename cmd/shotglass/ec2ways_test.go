@@ -276,14 +276,26 @@ func TestEC2SharedRate(t *testing.T) {
 	// Once it is known what each takes, those for which the hour is too short are refused.
 	o := mustParse(t, "--unsigned", "--ssh-config", "none", "--ec2-connect", "endpoint", "--limit-total-rate", "4MB/s", "i-00000001", "i-00000002")
 	check := o.Jobs[1].CheckShare
-	if err := check(&acquire.Step{Expected: 13 << 30, Source: "lime", Shared: 58 * time.Minute}); err != nil {
+	if err := check(&acquire.Step{Expected: 13 << 30, Source: "lime", Shared: 58 * time.Minute}, nil); err != nil {
 		t.Error(err)
 	}
-	if err := check(&acquire.Step{Expected: 13 << 30, Source: "kcore", Shared: 2 * time.Hour}); err != nil {
+	if err := check(&acquire.Step{Expected: 13 << 30, Source: "kcore", Shared: 2 * time.Hour}, nil); err != nil {
 		t.Error(err)
 	}
-	err := check(&acquire.Step{Expected: 13 << 30, Source: "lime", Shared: 116 * time.Minute})
-	if want := "a tunnel through eice-00000001 lasts 59m59s, and 13.0 GiB take about 1h56m in turns with the others, by --limit-total-rate: the image would be cut"; err == nil || err.Error() != want || !strings.Contains(hints(err)[0], "--parallel") {
+	few := func(n int) func(time.Duration) int {
+		return func(limit time.Duration) int {
+			if limit != ec2connect.TunnelLife-time.Minute {
+				t.Errorf("it fits into %s", limit)
+			}
+			return n
+		}
+	}
+	err := check(&acquire.Step{Expected: 13 << 30, Source: "lime", Shared: 116 * time.Minute}, few(0))
+	if err == nil || hints(err)[0] != "it fits at no number at once, but alone at --limit-total-rate 4MB/s; --method kcore goes on through new tunnels" {
+		t.Errorf("%v %q", err, hints(err))
+	}
+	err = check(&acquire.Step{Expected: 13 << 30, Source: "lime", Shared: 116 * time.Minute}, few(3))
+	if want := "a tunnel through eice-00000001 lasts 59m59s, and 13.0 GiB take about 1h56m in turns with the others, by --limit-total-rate: the image would be cut"; err == nil || err.Error() != want || !strings.Contains(hints(err)[0], "it fits with --parallel 3, or ") {
 		t.Errorf("%v", err)
 	}
 	if o = mustParse(t, "--unsigned", "--ssh-config", "none", "--ec2-connect", "endpoint", "i-00000001"); o.Jobs[0].CheckShare != nil {
