@@ -66,6 +66,9 @@ type Manifest struct {
 	// Interim says of a manifest that another was to follow, and why.
 	Interim string `json:"interim,omitempty"`
 
+	// Rescued says that the capture was killed, and who wrote this in its place.
+	Rescued *Rescued `json:"rescued,omitempty"`
+
 	Image  Image        `json:"image"`
 	RAM    []lime.Range `json:"ram"`              // what /proc/iomem said before the capture
 	Stream *lime.Report `json:"stream,omitempty"` // what the image holds, per range

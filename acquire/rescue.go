@@ -1,6 +1,7 @@
 package acquire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,58 +18,114 @@ import (
 	"github.com/shotglass-ir/shotglass/sink"
 )
 
-// A Rescue says of the start of an image, whose capture was killed, that it is no more than that.
+// A Rescue says of the start of an image or a swap area, whose capture was killed, that it is no more than that.
 type Rescue struct {
 	Tool     Tool
 	Operator string // who rescues
 	Why      string // how it came to lie in its place
-	Signer   ssh.Signer
-	Now      func() time.Time
+	// Note is what the capture gave its sink to keep, see sink.Noter; empty: nothing. Nobody has signed it, and a manifest made of it says so.
+	Note   []byte
+	Signer ssh.Signer
+	Now    func() time.Time
 }
 
 // imageFile is how the names of images end.
 var imageFile = regexp.MustCompile(`\.lime(\.zst|\.s2)?(\.age)?$`)
 
-// Rescuable reports whether name is that of an image, which a manifest can speak for: not that of a segment, a swap area or a side file.
-func Rescuable(name string) bool { return imageFile.MatchString(name) && imageOf(name) == name }
+// Rescuable reports whether a manifest can speak for the file of that name: for an image, or for a swap area of which the capture's note tells what
+// image it lies beside. None can for a segment or a side file.
+func Rescuable(name string, note []byte) bool {
+	if is, _ := IsSwap(name); is {
+		_, _, err := parseNote(note, name)
+		return err == nil
+	}
+	return imageFile.MatchString(name) && imageOf(name) == name
+}
 
-// Write reads what is stored as an image again, and writes a manifest of a partial image beside it, unless one lies there already. What
-// the killed capture knew of the host is not in it, nor what the raw bytes of an encrypted image are. It returns where the manifest is; empty:
-// there was one.
-func (o *Rescue) Write(ctx context.Context, where sink.Sink, kept sink.Receipt) (location string, err error) {
+// A RescuedManifest is what came of Write.
+type RescuedManifest struct {
+	Location string    // empty: there was one, and none was written
+	Host     string    // what the operator called it; empty: not known
+	Recorded time.Time // when that, and what else is known of the capture, was recorded; zero: nothing was
+	Lost     error     // why what was recorded is not in it
+}
+
+// Write reads again what is stored under a name for which a manifest can speak, and writes it beside the image, unless
+// one lies there already, other than an interim one: of a partial image, or of one with a partial swap area. What the killed capture knew is in it as far as the note has it, and what the raw bytes of an encrypted
+// image are is not.
+func (o *Rescue) Write(ctx context.Context, where sink.Sink, kept sink.Receipt) (*RescuedManifest, error) {
 	from, ok := where.(sink.Opener)
 	if !ok {
-		return "", fmt.Errorf("%s: what is stored there cannot be read back", where)
+		return nil, fmt.Errorf("%s: what is stored there cannot be read back", where)
 	}
-	if _, err := ManifestOf(ctx, from, kept.Name); !errors.Is(err, fs.ErrNotExist) {
-		return "", err
+	done := new(RescuedManifest)
+	if m, err := ManifestOf(ctx, from, kept.Name); !errors.Is(err, fs.ErrNotExist) && (err != nil || m.Interim == "") {
+		return done, err
 	}
-	m := &Manifest{
-		Type: ManifestType, Version: ManifestVersion, Tool: o.Tool, Operator: o.Operator, Created: o.Now().UTC(),
-		Reasons: []string{o.Why},
-		Image: Image{
-			Name: kept.Name, Format: formatLime, Compression: frame.None, Encryption: encryptionNone, Location: kept.Location, Partial: true,
-			Checksums: kept.Checksums, ETag: kept.ETag, VersionID: kept.VersionID, AtRest: kept.Encryption,
-		},
-		Footprint: Footprint{Left: []string{"not known: the capture was killed, and what it left on the target was not looked for"}},
+	m, swap := &Manifest{Type: ManifestType, Version: ManifestVersion, Tool: o.Tool, Operator: o.Operator, Image: Image{Name: kept.Name}}, -1
+	if len(o.Note) > 0 {
+		known, i, err := parseNote(o.Note, kept.Name)
+		if err == nil {
+			m, swap, done.Recorded, done.Host = known, i, known.Created, cmp.Or(known.Target.Host, known.Target.Facts.Hostname)
+		} else {
+			done.Lost = fmt.Errorf("what the capture had recorded cannot be used: %w", err)
+		}
 	}
+	image, reasons := Image{Name: kept.Name, Format: formatLime}, []string{o.Why}
+	switch {
+	case !done.Recorded.IsZero():
+		reasons = append(reasons, fmt.Sprintf("what this says of the host and of how it was read was recorded at %s, before the first byte of the file came, and unsigned; what came after that is not known", done.Recorded.UTC().Format(time.RFC3339)))
+	case done.Lost != nil:
+		reasons = append(reasons, done.Lost.Error())
+	}
+	if swap >= 0 {
+		image.Format = formatRaw
+	}
+	if err := o.describe(ctx, from, kept, &image, &reasons); err != nil {
+		return nil, fmt.Errorf("read again what was stored: %w", err)
+	}
+	image.Recipients = m.Image.Recipients
+	left := "not known: the capture was killed, and what it left on the target was not looked for"
+	if swap < 0 {
+		m.Image, m.Reasons, m.Footprint.Left = image, reasons, []string{left}
+	} else {
+		r, err := from.Open(ctx, m.Image.Name)
+		if err != nil {
+			return nil, fmt.Errorf("the image that it lies beside has to be stored first: %w", err)
+		}
+		r.Close()
+		x := &m.SwapImages[swap]
+		x.Image, x.Complete, x.Reasons = image, false, reasons
+		if m.Complete {
+			m.Reasons = []string{fmt.Sprintf("it was recorded as complete, before the capture was killed while it read swap: see %s, which the capture wrote itself", m.Image.Name+InterimSuffix)}
+		}
+		m.Footprint.Left = append(m.Footprint.Left, left)
+	}
+	// A note is nobody's word: whoever signs the manifest must not vouch that all is there.
+	m.Complete, m.Footprint.Clean, m.Footprint.Fix = false, false, ""
+	m.Created, m.Rescued = o.Now().UTC(), &Rescued{o.Tool, o.Operator, done.Recorded}
+	c := &capture{opts: &Options{Sink: where, Signer: o.Signer}}
+	res := new(Result)
+	err := c.putManifest(ctx, m, manifestName(where, m.Image.Name, m.Complete), res)
+	done.Location = res.Manifest
+	return done, err
+}
+
+// describe says in i, and in reasons, what is stored.
+func (o *Rescue) describe(ctx context.Context, from sink.Opener, kept sink.Receipt, i *Image, reasons *[]string) error {
+	i.Compression, i.Encryption, i.Location, i.Partial = frame.None, encryptionNone, kept.Location, true
+	i.Checksums, i.ETag, i.VersionID, i.AtRest = kept.Checksums, kept.ETag, kept.VersionID, kept.Encryption
 	plain := strings.TrimSuffix(kept.Name, agefile.Suffix)
 	if plain != kept.Name {
-		m.Image.Encryption = encryptionAge
-		m.Reasons = append(m.Reasons, "its raw digest is not known: it is encrypted, and was stored without the key")
+		i.Encryption = encryptionAge
+		*reasons = append(*reasons, "its raw digest is not known: it is encrypted, and was stored without the key")
 	}
 	for _, c := range frame.Compressions {
 		if s := frame.Suffix(c); s != "" && path.Ext(plain) == s {
-			m.Image.Compression = c
+			i.Compression = c
 		}
 	}
-	if err := m.Image.reread(ctx, from); err != nil {
-		return "", fmt.Errorf("read again what was stored: %w", err)
-	}
-	c := &capture{opts: &Options{Sink: where, Signer: o.Signer}}
-	res := new(Result)
-	err = c.putManifest(ctx, m, manifestName(where, kept.Name, false), res)
-	return res.Manifest, err
+	return i.reread(ctx, from)
 }
 
 // reread sets the digests to those of what is stored, of which the raw one is of the frames that are whole.

@@ -48,10 +48,11 @@ func TestRescue(t *testing.T) {
 					t.Fatal(err)
 				}
 				r := Rescue{Operator: "me", Why: "killed", Signer: alice, Now: time.Now}
-				paper, err := r.Write(t.Context(), where, kept)
-				if err != nil || filepath.Base(paper) != name+PartialManifestSuffix {
-					t.Fatalf("%s of %d bytes: %q, %v", name, n, paper, err)
+				done, err := r.Write(t.Context(), where, kept)
+				if err != nil || filepath.Base(done.Location) != name+PartialManifestSuffix || !done.Recorded.IsZero() || done.Lost != nil {
+					t.Fatalf("%s of %d bytes: %+v, %v", name, n, done, err)
 				}
+				paper := done.Location
 				for _, ids := range [][]age.Identity{nil, {id}} {
 					if sealed && len(ids) > 0 && n < 300 {
 						continue // its header is cut: verify says so
@@ -65,8 +66,8 @@ func TestRescue(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if again, err := r.Write(t.Context(), where, kept); again != "" || err != nil {
-					t.Errorf("again: %q, %v", again, err)
+				if again, err := r.Write(t.Context(), where, kept); err != nil || again.Location != "" {
+					t.Errorf("again: %+v, %v", again, err)
 				}
 				if now, err := os.ReadFile(paper); err != nil || string(now) != string(before) {
 					t.Errorf("the manifest was changed: %v", err)
@@ -82,7 +83,7 @@ func TestRescuable(t *testing.T) {
 		"x-swap-1.raw.zst": false, "x-mem.lime.000": false, "x-mem.lime.segments": false, "x-mem.lime.zst.frames": false, "run-audit.jsonl": false,
 		LiveName("x-mem.lime", false): false,
 	} {
-		if Rescuable(name) != want {
+		if Rescuable(name, nil) != want {
 			t.Errorf("%s: %t", name, !want)
 		}
 	}
@@ -95,7 +96,7 @@ func TestRescueUnread(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := Rescue{Now: time.Now}
-	if paper, err := r.Write(context.Background(), neutralDisk{disk}, sink.Receipt{Name: "x.lime"}); err == nil || paper != "" {
-		t.Errorf("%q, %v", paper, err)
+	if done, err := r.Write(context.Background(), neutralDisk{disk}, sink.Receipt{Name: "x.lime"}); err == nil {
+		t.Errorf("%+v", done)
 	}
 }

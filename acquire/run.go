@@ -228,6 +228,7 @@ func (c *capture) stream(ctx context.Context) {
 		return
 	}
 	st := c.src
+	c.note(c.obj, c.noteOfImage())
 
 	walk := lime.WalkerOptions{Needles: needles(h.facts)}
 	if c.samples != nil {

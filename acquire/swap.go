@@ -85,7 +85,7 @@ func (c *capture) swap(ctx context.Context, m *Manifest) error {
 	}
 	for i, s := range areas {
 		x := SwapImage{Swap: s, UsedAfter: s.Used, Mapping: look.areas[i].mapping, Size: look.areas[i].size, Notes: swapNotes(s, look, look.areas[i])}
-		clean := c.swapArea(ctx, i+1, look.areas[i], &x)
+		clean := c.swapArea(ctx, i+1, look.areas[i], &x, func(file string) *Manifest { return noteOfSwap(m, x, file, areas[i+1:]) })
 		m.SwapImages = append(m.SwapImages, x)
 		if f := &m.Footprint; clean != nil && !clean.Clean {
 			f.Clean, f.Left = false, append(f.Left, clean.Left...)
@@ -196,9 +196,9 @@ func swapNotes(s Swap, look *swapLook, a swapArea) (notes []string) {
 	return notes
 }
 
-// swapArea reads one area into a file of its own, and says in x what came of it. The Cleanup is
-// nil if nothing was begun on the target.
-func (c *capture) swapArea(ctx context.Context, n int, a swapArea, x *SwapImage) *Cleanup {
+// swapArea reads one area into a file of its own, and says in x what came of it. known is what is known before, for who has to
+// finish that file. The Cleanup is nil if nothing was begun on the target.
+func (c *capture) swapArea(ctx context.Context, n int, a swapArea, x *SwapImage, known func(file string) *Manifest) *Cleanup {
 	refuse := func(format string, args ...any) *Cleanup {
 		x.Reasons = append(x.Reasons, fmt.Sprintf(format, args...))
 		return nil
@@ -225,6 +225,7 @@ func (c *capture) swapArea(ctx context.Context, n int, a swapArea, x *SwapImage)
 	}
 	c.h.mark("swap %d: reading %q, %d bytes", n, x.Name, a.size)
 	x.Begun = c.opts.Now().UTC()
+	c.note(one.obj, known(name))
 	st, err := openSwap(ctx, c.h, c.step.swapSource, a, x.Name)
 	head := &headKeeper{r: st}
 	if err == nil {

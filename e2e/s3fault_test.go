@@ -154,6 +154,43 @@ func TestS3Crash(t *testing.T) {
 		start(t, srv.Env(), append(append([]string{"verify"}, s3Access(srv)...), "--signers", r.signers(), m.Image.Location)...).want(0, 2*time.Minute)
 		noUploads(t, srv)
 	})
+
+	t.Run("killed", func(t *testing.T) { killedSpilling(t, rigOf(t, r.guest), srv) })
+}
+
+// killedSpilling kills shotglass once it spills: what it had is stored later, as a partial image of a host that is named.
+func killedSpilling(t *testing.T, r *rig, srv *lab.S3) {
+	spill := filepath.Join(t.TempDir(), "spill")
+	p := start(t, srv.Env(), r.s3Args(srv, "killed/", "--spill", spill)...)
+	r.uploading(srv, p)
+	srv.Kill()
+	r.eventually(3*time.Minute, "a part is in the journal", func() bool {
+		select {
+		case <-p.done:
+			t.Fatalf("the program ended: %s", p.stderr.String())
+		default:
+		}
+		files, _ := filepath.Glob(filepath.Join(spill, "*.spill", "journal"))
+		if len(files) == 0 {
+			return false
+		}
+		data, err := os.ReadFile(files[0])
+		return err == nil && bytes.Count(data, []byte("\n")) > 1
+	})
+	p.cmd.Process.Kill()
+	<-p.done
+	r.clean(30 * time.Second)
+	if err := srv.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	start(t, srv.Env(), append(append([]string{"upload"}, s3Access(srv)...), "--sign-key", r.signKey(), spill)...).want(3, 3*time.Minute, "what was recorded before")
+	m, keys := s3Manifest(t, srv, "killed/", "-mem.lime.partial.json")
+	f := m.Target.Facts
+	if m.Complete || m.Rescued == nil || m.Rescued.Recorded.IsZero() || m.Case != "e2e" || m.Method.Source == "" || f == nil || !strings.HasPrefix(f.Version, "Linux version ") || len(m.RAM) == 0 || m.Image.Raw.Bytes == 0 {
+		t.Errorf("objects %q, manifest %+v", keys, m)
+	}
+	start(t, srv.Env(), append(append([]string{"verify"}, s3Access(srv)...), "--signers", r.signers(), m.Image.Location)...).want(3, 2*time.Minute)
+	noUploads(t, srv)
 }
 
 // TestS3Hangs lets the server hang in the middle of a capture, and interrupts that: what was

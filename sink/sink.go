@@ -136,6 +136,17 @@ type Hastener interface {
 	Hasten(d time.Duration)
 }
 
+// A Noter is an Object of which another process may have to finish what this one began.
+type Noter interface {
+	// Note takes what is known of the object, for whoever finishes it should this process be killed: JSON of at most
+	// MaxNote bytes, without secrets. It is called before the first Write, at most once, and stores nothing by itself:
+	// where the bytes wait for another process, the note is durable before the first of them. After an error there is none.
+	Note(note []byte) error
+}
+
+// MaxNote is how long a note may be, in bytes.
+const MaxNote = 4 << 20
+
 // A Weigher is a sink whose objects hold bytes in memory until they are stored.
 type Weigher interface {
 	// Memory returns the bytes that an object of about expected bytes takes, at most.

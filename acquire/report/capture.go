@@ -74,6 +74,9 @@ func (x *Capture) imagePairs() pairs {
 	p.add("File, size", "%s bytes (%s)", grouped(i.Stored.Bytes), bytesText(i.Stored.Bytes))
 	p.add("Format", "%s, compression %s, encryption %s", i.Format, i.Compression, i.Encryption)
 	p.text("Manifest", x.Interim)
+	if x.Rescued != nil {
+		p.text("Manifest", x.Rescued.Text())
+	}
 	p.text("Other image", x.otherText())
 	if len(i.Recipients) > 0 {
 		p.add("Encrypted to", "%s", strings.Join(i.Recipients, ", "))

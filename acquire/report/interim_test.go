@@ -29,3 +29,10 @@ func TestInterim(t *testing.T) {
 		t.Errorf("beside the last one: %+v, unread %q", c.Captures, c.Unread)
 	}
 }
+
+// TestRescued: that a manifest is not its capture's own is told.
+func TestRescued(t *testing.T) {
+	l := newLab(t)
+	m := l.capture(1, func(m *acquire.Manifest) { m.Rescued = &acquire.Rescued{Operator: "me@desk", Recorded: m.Created} })
+	want(t, text(t, render(t, l.trusted())), m.Rescued.Text())
+}

@@ -406,6 +406,9 @@ func (x *Capture) alerts(anchor string) (out []alert) {
 	if x.Interim != "" {
 		add("warn", "the last manifest is not there, nor what only it records: the run was killed, or somebody removed it; "+x.Interim, "")
 	}
+	if x.Rescued != nil {
+		add("warn", x.Rescued.Text(), "")
+	}
 	if len(x.Footprint.Left) > 0 {
 		add("warn", "left on the host: "+strings.Join(x.Footprint.Left, ", "), x.Footprint.Fix)
 	} else if !x.Footprint.Clean {

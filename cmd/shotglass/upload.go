@@ -22,7 +22,7 @@ import (
 const uploadText = `When a bucket fails in the middle of a capture with --spill DIR, what it did not take lies in DIR. This command brings it
 there: it checks the files against their digests, and those against the manifest and its signature, uploads them, completes each image under its name and
 terms, and stores manifest and signature last. What is stored is removed from DIR. It can be repeated. DIR may be one folder NAME.spill too.
-Of a capture that was killed (kill -9, power) it stores what had come to DIR or to the bucket, as a partial image, with a manifest that says so and nothing of the host; --sign-key signs it.
+Of a capture that was killed (kill -9, power) it stores what had come to DIR or to the bucket, as a partial image, with a manifest that says so, and of the host what was recorded before the kill; --sign-key signs it.
 With --signers only that goes which one of them has signed, or which a manifest that one of them has signed lists; the manifest waits there too, or is in the bucket.
 
 Bucket, region and endpoint are those of the capture, unless flags say otherwise; credentials are those of now.
@@ -227,6 +227,11 @@ func findWaiting(dirs []string) (list []waiting, cut []unfinished, err error) {
 				continue
 			} else if errors.Is(err, s3.ErrWriting) || errors.Is(err, s3.ErrJournal) {
 				cut = append(cut, unfinishedIn(f, err))
+				continue
+			} else if errors.Is(err, sink.ErrNothing) {
+				if u := unfinishedIn(f, err); u.parts > 0 {
+					cut = append(cut, u)
+				}
 				continue
 			} else if err != nil {
 				return nil, nil, err

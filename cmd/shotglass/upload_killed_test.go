@@ -12,11 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/sink/s3"
 )
 
-// spiller is a process to be killed: it writes a file to a bucket, and then waits. spiller URL SPILL NAME FILE
+// spiller is a process to be killed: it writes a file to a bucket, and then waits. spiller URL SPILL NAME FILE [NOTE]
 func spiller() {
 	err := func(url, spill, name, file string) error {
 		data, err := os.ReadFile(file)
@@ -32,7 +33,12 @@ func spiller() {
 		if err != nil {
 			return err
 		}
-		_, err = o.Write(data)
+		if len(os.Args) > 5 {
+			err = o.(sink.Noter).Note([]byte(os.Args[5]))
+		}
+		if err == nil {
+			_, err = o.Write(data)
+		}
 		if err == nil {
 			time.Sleep(time.Hour)
 		}
@@ -43,13 +49,13 @@ func spiller() {
 }
 
 // spillAndKill kills a process by SIGKILL once it has spilled some parts of an object.
-func (s *shelf) spillAndKill(t *testing.T, spill, name, file string) {
+func (s *shelf) spillAndKill(t *testing.T, spill, name, file string, note ...string) {
 	t.Helper()
 	program, err := exec.LookPath("spiller")
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(program, s.url, spill, name, file)
+	cmd := exec.Command(program, append([]string{s.url, spill, name, file}, note...)...)
 	var story bytes.Buffer
 	cmd.Stderr = &story
 	if err := cmd.Start(); err != nil {
@@ -131,6 +137,29 @@ func TestUploadKilled(t *testing.T) {
 	}
 	if code, out, _ := s.run(t, "verify", "--signers", signers, "s3://evidence/"+unsigned); code != exitMismatch || !strings.Contains(out, ": untrusted") {
 		t.Errorf("verify: %d\n%s", code, out)
+	}
+
+	// What the capture knew of the host is in the manifest, and whose word that is.
+	const known = "web3-20260131T101112Z-mem.lime"
+	note := fmt.Sprintf(`{"type":"shotglass-manifest","v":1,"case":"case-42","complete":true,"created":"2026-01-31T10:11:12Z","image":{"name":%q},
+		"target":{"host":"web3","facts":{"hostname":"web3","kernel":"6.1.0-56-cloud-amd64","version":"Linux version 6.1.0-56-cloud-amd64\n"}},"method":{"source":"kcore"}}`, known)
+	s.down = func(r *http.Request) bool { return r.URL.Query().Get("partNumber") > "2" }
+	s.spillAndKill(t, spill, known, file, note)
+	s.down = nil
+	code, out, errs = s.run(t, "upload", "--sign-key", key, spill)
+	if code != exitPartial || !strings.Contains(out, known+"\tpartial\t") || !strings.Contains(errs, `of the host, "web3", what was recorded before, at 2026-01-31T10:11:12Z`) {
+		t.Errorf("upload: %d\n%s%s", code, out, errs)
+	}
+	m, err := acquire.ParseManifest(s.objects[known+".partial.json"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Complete || m.Case != "case-42" || m.Method.Source != "kcore" || m.Target.Facts.Kernel != "6.1.0-56-cloud-amd64" || m.Rescued == nil || m.Rescued.Tool.Name == "" || m.Image.Raw.Bytes == 0 {
+		t.Errorf("manifest %+v", m)
+	}
+	code, out, errs = s.run(t, "verify", "--signers", signers, "s3://evidence/"+known)
+	if code != exitPartial || !strings.Contains(out, ": partial") || !strings.Contains(out, "rescued: the capture was killed; what is said of the host was recorded at 2026-01-31T10:11:12Z") {
+		t.Errorf("verify: %d\n%s%s", code, out, errs)
 	}
 	left, err := os.ReadDir(spill)
 	for _, e := range left { // parts that were being written

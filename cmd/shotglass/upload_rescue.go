@@ -25,7 +25,7 @@ type rescuer struct {
 // open loads the key, if one is given and there is something to sign, before anything is stored.
 func (r *rescuer) open(list []waiting) error {
 	r.with = acquire.Rescue{Tool: toolInfo(), Operator: operator(), Now: time.Now}
-	if r.ctx == nil || r.ctx.String("sign-key") == "" || !slices.ContainsFunc(list, func(w waiting) bool { return w.Killed && acquire.Rescuable(w.Name) }) {
+	if r.ctx == nil || r.ctx.String("sign-key") == "" || !slices.ContainsFunc(list, func(w waiting) bool { return w.Killed && acquire.Rescuable(w.Name, w.Note) }) {
 		return nil
 	}
 	o, closer, err := recordSigner(r.c, r.ctx)
@@ -50,21 +50,32 @@ func (r *rescuer) after(ctx context.Context, w waiting) func(*s3.Sink, sink.Rece
 	return func(where *s3.Sink, kept sink.Receipt) error {
 		why := fmt.Sprintf("the capture was killed after its bucket had failed (%s): these are the %d bytes that were durable, in the bucket or in the spill folder; shotglass upload stored them on %s",
 			w.Why, kept.Size, time.Now().UTC().Format(time.RFC3339))
-		if !acquire.Rescuable(w.Name) {
+		if !acquire.Rescuable(w.Name, w.Note) {
 			r.c.warn("%s: the capture was killed: the first %d bytes of it, all that were durable, are stored, and no manifest speaks for them; what came after is lost", printable(kept.Location), kept.Size)
 			return nil
 		}
 		one := r.with
-		one.Why = why
-		paper, err := one.Write(ctx, where, kept)
+		one.Why, one.Note = why, w.Note
+		done, err := one.Write(ctx, where, kept)
 		if err != nil {
 			return fmt.Errorf("%s is stored, and has no manifest yet that says that it is partial: %w", kept.Location, err)
 		}
-		if paper != "" {
-			r.c.warn("%s: the capture was killed: the first %d bytes of it, all that were durable, are stored as a partial image; %s says so, and nothing of the host", printable(kept.Location), kept.Size, printable(paper))
-			if one.Signer == nil {
-				r.c.warn("%s is not signed: --sign-key would have signed it", printable(paper))
-			}
+		if done.Location == "" {
+			return nil
+		}
+		what, host := "as a partial image", "nothing of the host"
+		if is, _ := acquire.IsSwap(w.Name); is {
+			what = "as a partial swap area"
+		}
+		if !done.Recorded.IsZero() {
+			host = fmt.Sprintf("of the host, %q, what was recorded before, at %s", done.Host, done.Recorded.UTC().Format(time.RFC3339))
+		}
+		r.c.warn("%s: the capture was killed: the first %d bytes of it, all that were durable, are stored %s; %s says so, and %s", printable(kept.Location), kept.Size, what, printable(done.Location), host)
+		if done.Lost != nil {
+			r.c.warn("%s: %v", printable(w.Folder), done.Lost)
+		}
+		if one.Signer == nil {
+			r.c.warn("%s is not signed: --sign-key would have signed it", printable(done.Location))
 		}
 		return nil
 	}

@@ -242,6 +242,9 @@ func printVerdict(out io.Writer, name string, r *acquire.VerifyReport) {
 		if m.Interim != "" {
 			fmt.Fprintf(out, "  interim: %s\n", printable(m.Interim))
 		}
+		if m.Rescued != nil {
+			fmt.Fprintf(out, "  rescued: %s\n", printable(m.Rescued.Text()))
+		}
 		for _, reason := range m.Reasons {
 			fmt.Fprintf(out, "  not complete: %s\n", printable(reason))
 		}

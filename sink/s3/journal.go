@@ -20,8 +20,8 @@ import (
 )
 
 // A journal describes the pieces of an object while it is being written, for the case that this process does not live to
-// write the description. The first line is what Pieces says of the object; each further one is a part, in order, and is
-// written and synced once the part is durable. It is locked as long as the object may still grow. A description
+// write the description. The first line is what Pieces says of the object, with its note, and is synced before the first part is written; each
+// further one is a part, in order, and is written and synced once the part is durable. It is locked as long as the object may still grow. A description
 // stands in its place as soon as there is one.
 type journal struct {
 	file   *os.File
@@ -47,7 +47,7 @@ var errBusy = errors.New("locked")
 // ErrWriting is wrapped by errors about pieces of an object whose capture goes on, as far as can be told.
 var ErrWriting = errors.New("its capture still writes it")
 
-// ErrJournal is wrapped by errors about a journal that cannot be understood, or lists nothing.
+// ErrJournal is wrapped by errors about a journal that cannot be understood. One that lists nothing is sink.ErrNothing.
 var ErrJournal = errors.New("its journal is damaged")
 
 // list adds the parts that are durable by now to the journal. A journal that cannot be written is told once, tried again with
@@ -73,13 +73,13 @@ func (o *object) extend(j *journal) error {
 		}
 		lines.Write(append(line, '\n'))
 	}
-	if n == j.listed {
-		return nil
-	}
 	if j.file == nil {
 		if err := j.begin(o); err != nil {
 			return err
 		}
+	}
+	if n == j.listed {
+		return nil
 	}
 	_, err := j.file.WriteAt(lines.Bytes(), j.size) // over what a failed attempt left
 	if err == nil {
@@ -92,15 +92,33 @@ func (o *object) extend(j *journal) error {
 	return nil
 }
 
+// Note implements sink.Noter.
+func (o *object) Note(note []byte) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.ended:
+		return sink.ErrEnded
+	case len(note) > sink.MaxNote:
+		return fmt.Errorf("note of %s: it has %d bytes, more than %d", o.name, len(note), sink.MaxNote)
+	case !json.Valid(note):
+		return fmt.Errorf("note of %s: it is no JSON", o.name)
+	}
+	o.note = bytes.Clone(note)
+	return nil
+}
+
 // begin makes the file with its first line.
 func (j *journal) begin(o *object) error {
 	d := o.head(time.Now())
-	d.Type = journalType
-	head, err := json.Marshal(d)
-	if err != nil {
+	d.Type, d.Note = journalType, o.note
+	var line bytes.Buffer
+	e := json.NewEncoder(&line)
+	e.SetEscapeHTML(false) // a note would grow by that, beyond what is read
+	if err := e.Encode(d); err != nil {
 		return err
 	}
-	head = append(head, '\n')
+	head := line.Bytes()
 	f, err := os.OpenFile(filepath.Join(o.spill.dir, journalName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
@@ -168,6 +186,9 @@ func readJournal(dir string) (*Pieces, string, error) {
 	d, total, err := parseJournal(data)
 	if err == nil {
 		err = d.adopt(dir, total)
+	}
+	if err == nil && len(d.Parts) == 0 {
+		return nil, "", fmt.Errorf("%s: %w", dir, sink.ErrNothing)
 	}
 	if err == nil {
 		err = d.valid()

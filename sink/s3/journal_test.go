@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 // killable is what spiller writes: as much as no test waits for.
 var killable = 40 * minPartSize
 
+// killedNote is what the process that is killed knows.
+const killedNote = `{"host":"web1","banner":"<a&b> \\u2028"}`
+
 func spiller(ctx context.Context, url, dir string) error {
 	s, err := New(ctx, Options{
 		Bucket: bucket, Prefix: "case-1/", Endpoint: url, PathStyle: true, PartSize: minPartSize, Concurrency: 1,
@@ -39,6 +42,9 @@ func spiller(ctx context.Context, url, dir string) error {
 		return err
 	}
 	o, err := s.CreateSized(ctx, "image.lime", 1<<20)
+	if err == nil {
+		err = o.(sink.Noter).Note([]byte(killedNote))
+	}
 	if err != nil {
 		return err
 	}
@@ -80,7 +86,7 @@ func TestSpillKilled(t *testing.T) {
 			}
 			b.on.Store(false)
 			d, _, err := ReadPieces(folder)
-			if err != nil || !d.Partial || !d.Killed || len(d.Parts) < from+3 {
+			if err != nil || !d.Partial || !d.Killed || len(d.Parts) < from+3 || string(d.Note) != killedNote {
 				t.Fatalf("%+v, %v", d, err)
 			}
 			// Whatever fails before the folder goes leaves it.
@@ -202,6 +208,90 @@ func TestJournalStopsNothing(t *testing.T) {
 	}
 	f.content(t, "image.lime", data)
 	nothingIn(t, dir)
+}
+
+// A watchedFolder calls first before its first file is created.
+type watchedFolder struct {
+	*sink.Disk
+	first func()
+}
+
+func (d *watchedFolder) Create(ctx context.Context, name string) (sink.Object, error) {
+	if d.first != nil {
+		d.first()
+		d.first = nil
+	}
+	return d.Disk.Create(ctx, name)
+}
+
+// TestJournalFirst: what is known of an object lies in the journal before the first part comes, and such a journal alone is no object.
+func TestJournalFirst(t *testing.T) {
+	f, s, _, _ := spilling(t, 1)
+	alone := filepath.Join(t.TempDir(), "image.lime.spill")
+	s.opts.folder = func(in string) (folder, error) {
+		d, err := sink.NewDisk(in)
+		return &watchedFolder{d, func() {
+			if err := os.CopyFS(alone, os.DirFS(in)); err != nil {
+				t.Error(err)
+			}
+		}}, err
+	}
+	o := create(t, s, "image.lime")
+	note := []byte(`"` + strings.Repeat("<", sink.MaxNote-2) + `"`)
+	if err := o.(sink.Noter).Note(note); err != nil {
+		t.Fatal(err)
+	}
+	for name, bad := range map[string][]byte{"too long": append(bytes.Clone(note), ' '), "no JSON": []byte("{")} {
+		if err := o.(sink.Noter).Note(bad); err == nil {
+			t.Errorf("a note that is %s was taken", name)
+		}
+	}
+	write(t, o, pattern(minPartSize+1))
+	r, err := o.Commit(t.Context())
+	if err != nil || r.Pending == nil {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	data, err := os.ReadFile(filepath.Join(alone, journalName))
+	if left, _ := os.ReadDir(alone); err != nil || len(left) != 1 {
+		t.Fatalf("before the first part: %v, %v", left, err)
+	}
+	d, _, err := parseJournal(data)
+	if err != nil || !bytes.Equal(d.Note, note) || len(d.Parts) != 0 {
+		t.Errorf("a note of %d bytes is one of %d, with %d parts, %v", len(note), len(d.Note), len(d.Parts), err)
+	}
+	if _, _, err := ReadPieces(alone); !errors.Is(err, sink.ErrNothing) {
+		t.Errorf("ReadPieces: %v", err)
+	}
+	if _, err := Finish(t.Context(), alone, f.options()); !errors.Is(err, sink.ErrNothing) || len(f.keys()) > 0 {
+		t.Errorf("Finish: %v, objects %q", err, f.keys())
+	}
+	if d, _, err := ReadPieces(folderOf(r.Pending)); err != nil || d.Note != nil {
+		t.Errorf("described, it has a manifest of its own: %v, note of %d bytes", err, len(d.Note))
+	}
+}
+
+// TestNoteSegments: each segment has the note, since any of them may be the one that waits.
+func TestNoteSegments(t *testing.T) {
+	isolate(t)
+	f := newFake(t)
+	s := f.sink(t, func(o *Options) { o.SegmentSize = minPartSize })
+	o, err := s.CreateSized(t.Context(), "image.lime", 3*minPartSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.(sink.Noter).Note([]byte(killedNote)); err != nil {
+		t.Fatal(err)
+	}
+	write(t, o, pattern(2*minPartSize+1))
+	g := o.(*segmented)
+	for i, seg := range append(g.full[:2:2], g.cur) {
+		if string(seg.note) != killedNote {
+			t.Errorf("segment %d has the note %q", i, seg.note)
+		}
+	}
+	if err := o.Abort(t.Context()); err != nil {
+		t.Log(err) // segments that are stored stay
+	}
 }
 
 func FuzzJournal(f *testing.F) {

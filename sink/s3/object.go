@@ -27,6 +27,7 @@ type object struct {
 	planned  bool
 	partSize int64
 	terms    terms
+	note     []byte // JSON; see sink.Noter
 
 	where atomic.Pointer[string]
 	slots chan struct{} // one token for each part under way
@@ -52,6 +53,7 @@ type object struct {
 var (
 	_ sink.Object   = (*object)(nil)
 	_ sink.Hastener = (*object)(nil)
+	_ sink.Noter    = (*object)(nil)
 )
 
 func (o *object) Location() string { return *o.where.Load() }

@@ -51,6 +51,9 @@ type Pieces struct {
 	Terms pieceTerms `json:"terms"`
 	Parts []Piece    `json:"parts"`
 
+	// Note is what the capture knew of the object, in a journal alone; see sink.Noter. Nobody has signed it.
+	Note json.RawMessage `json:"note,omitempty"`
+
 	// Killed says that the capture did not live to describe the pieces, and that a journal does: there was more to come.
 	Killed bool `json:"-"`
 }

@@ -31,9 +31,10 @@ type segmented struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 
-	now  sync.Mutex // guards the next two, for Hasten
+	now  sync.Mutex // guards the next three
 	cur  *segment
 	late bool // the user wants to leave
+	note []byte
 
 	mu     sync.Mutex
 	full   []*segment // all but cur
@@ -114,11 +115,22 @@ func (o *segmented) next(ctx context.Context) error {
 	}
 	o.now.Lock()
 	defer o.now.Unlock()
-	o.cur = &segment{object: obj, sum: sha256.New()}
+	o.cur, obj.note = &segment{object: obj, sum: sha256.New()}, o.note
 	if o.late {
 		obj.stop()
 	}
 	return nil
+}
+
+// Note implements sink.Noter: the journal of each segment has it, for people.
+func (o *segmented) Note(note []byte) error {
+	o.now.Lock()
+	defer o.now.Unlock()
+	err := o.cur.Note(note)
+	if err == nil {
+		o.note = o.cur.note
+	}
+	return err
 }
 
 // Hasten implements sink.Hastener.

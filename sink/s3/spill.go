@@ -64,7 +64,7 @@ func (o *object) beginSpill(why error) error {
 	o.s.shaky.Store(true)
 	if o.spill == nil {
 		memory := int64(o.s.opts.Concurrency+2) * grown(o.partSize, o.planned, len(o.parts))
-		sp, err := o.s.newSpill(o.name, memory+describing)
+		sp, err := o.s.newSpill(o.name, memory+describing+int64(len(o.note)))
 		if err != nil {
 			return fmt.Errorf("spill: %w", err)
 		}
@@ -76,12 +76,12 @@ func (o *object) beginSpill(why error) error {
 	if err := o.wait(context.Background()); err != nil {
 		return err
 	}
+	o.list() // before the first part comes: what the object is, and what the bucket has
 	for _, p := range o.parts {
 		if err := o.spillPart(p); err != nil {
 			return err
 		}
 	}
-	o.list() // also when the bucket has all of them
 	return nil
 }
 
