@@ -17,6 +17,7 @@ const dwRust = 0x1c
 // A vmlinux is the kernel as the linker left it, with debug information. It comes from the
 // distribution, not from the host: unlike BTF, DWARF is not checked before it is read.
 type vmlinux struct {
+	from  io.ReaderAt
 	file  *elf.File
 	parts map[string][]byte
 }
@@ -26,7 +27,7 @@ func openVmlinux(r io.ReaderAt) (*vmlinux, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read vmlinux: %w", err)
 	}
-	return &vmlinux{file: f}, nil
+	return &vmlinux{from: r, file: f}, nil
 }
 
 // symbols lists its symbol table.
@@ -168,14 +169,24 @@ func (v *vmlinux) readDWARF(b *builder, vars map[string]*descriptor) error {
 
 // whole reads the units from one on with all of them at hand, since they refer to each other.
 func (d *dwarfReader) whole(info *elf.Section, from dwarf.Offset) error {
-	if err := d.unpack("info", info); err != nil {
-		return err
+	all, unmap := mapped(d.from, info)
+	if all == nil {
+		if err := d.unpack("info", info); err != nil {
+			return err
+		}
+	} else {
+		d.parts["info"] = all
+		defer func() {
+			d.data, d.parts["info"] = nil, nil
+			unmap()
+		}()
 	}
-	var err error
-	if d.data, err = d.vmlinux.data(d.parts["info"]); err != nil {
-		return err
-	}
-	return d.units(from)
+	return faults(func() (err error) {
+		if d.data, err = d.vmlinux.data(d.parts["info"]); err != nil {
+			return err
+		}
+		return d.units(from)
+	})
 }
 
 // units takes what units define, from the one whose first entry is at or behind an offset.

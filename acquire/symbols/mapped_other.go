@@ -1,0 +1,11 @@
+//go:build !unix
+
+package symbols
+
+import (
+	"debug/elf"
+	"io"
+)
+
+// mapped maps nothing here: a section is read.
+func mapped(io.ReaderAt, *elf.Section) (b []byte, unmap func()) { return nil, nil }
