@@ -16,13 +16,15 @@ import (
 // thawLimit bounds a thaw on the target: it takes two seconds.
 const thawLimit = 15 * time.Second
 
-// EarlyThaw is a freeze that was ended from here, so that a destination that hangs does not hold up the
-// target: nothing was being read there. The capture went on.
+// EarlyThaw is a freeze that was ended from here, so that a destination that hangs, or takes next to nothing, does not
+// hold up the target. The capture went on.
 type EarlyThaw struct {
 	// Byte is where in the stream that was: all before it was read while processes stood still.
 	Byte int64 `json:"byte"`
-	// Waited is for how long no byte had been taken from the target.
+	// Waited is for how long no byte had been taken from the target, or no more than Rate tells. Time in which
+	// the destination was not waited for does not count.
 	Waited time.Duration `json:"waited_ns"`
+	Rate   float64       `json:"bytes_per_second,omitempty"` // of memory; below MinRate
 }
 
 // patience is how long a destination may take nothing until processes are let go on.
@@ -75,7 +77,11 @@ func (f *freezer) begin(early *EarlyThaw) bool {
 	if early != nil {
 		f.use.Early = early
 		if f.use.Lost == "" {
-			f.use.Lost = fmt.Sprintf("the destination took no byte for %s, so that they were let go on after %d bytes of the stream", early.Waited.Round(time.Second), early.Byte)
+			took := "no byte"
+			if early.Rate > 0 {
+				took = fmt.Sprintf("only %.1f kB/s", early.Rate/1e3)
+			}
+			f.use.Lost = fmt.Sprintf("the destination took %s for %s, so that they were let go on after %d bytes of the stream", took, early.Waited.Round(time.Second), early.Byte)
 		}
 	}
 	return true

@@ -77,7 +77,8 @@ func (w *window) rate() (r float64, full bool) {
 // watch tells of stalls, and ends the stream after the stall timeout, or when it is slower than
 // the least rate for twice that time. A stall
 // by itself is not an end, and a stream that waits for its rate limit does not stall. While the sink
-// takes nothing, processes do not stay frozen for longer than the patience.
+// takes nothing, processes do not stay frozen for longer than the patience; nor for longer than twice that
+// while it takes less than MinRate.
 func (c *capture) watch(ctx context.Context, cancel context.CancelCauseFunc, p *pipeline.Progress, st interruptible) {
 	defer c.startThaw(nil) // nothing more is read, though what was may wait for the sink
 	name := host(c.step.Host)
@@ -88,6 +89,7 @@ func (c *capture) watch(ctx context.Context, cancel context.CancelCauseFunc, p *
 	stalled, told := false, false
 	var longest time.Duration
 	recent, ticked := window{span: 2 * c.opts.StallTimeout}, begin
+	taken := window{span: 2 * c.opts.patience()} // while the sink was waited for
 	for {
 		select {
 		case <-ctx.Done():
@@ -108,8 +110,12 @@ func (c *capture) watch(ctx context.Context, cancel context.CancelCauseFunc, p *
 			changed, blocked = now, now
 		}
 		reading := p.Reading.Load()
-		if reading && !c.h.pace.waiting() {
+		switch {
+		case c.h.pace.waiting():
+		case reading:
 			recent.add(now.Sub(ticked), bytes)
+		default:
+			taken.add(now.Sub(ticked), bytes)
 		}
 		ticked = now
 		if rate, full := recent.rate(); full && rate < float64(c.opts.LeastRate) {
@@ -120,7 +126,10 @@ func (c *capture) watch(ctx context.Context, cancel context.CancelCauseFunc, p *
 		if !reading { // our own side is slow: no reason to give up
 			waited := now.Sub(blocked)
 			if waited >= c.opts.patience() {
-				c.startThaw(&EarlyThaw{p.RawBytes.Load(), waited})
+				c.startThaw(&EarlyThaw{Byte: p.RawBytes.Load(), Waited: waited})
+			}
+			if rate, full := taken.rate(); full && rate < MinRate {
+				c.startThaw(&EarlyThaw{Byte: p.RawBytes.Load(), Waited: taken.span, Rate: rate})
 			}
 			if waited >= stallShown && !told {
 				told = true
