@@ -57,6 +57,7 @@ type inventoryRun struct {
 	flowsMax  int64     // bytes of them; 0: as many as flowlogs says
 	cost      func(flowlogs.Cost)
 	talk      *flowlogs.Talk
+	unmatched []string // selectors that name no instance
 	peers     []peerMessage
 }
 
@@ -113,6 +114,11 @@ func (o *inventoryRun) run(ctx context.Context, c *console) error {
 	found, err := f.Find(sctx, o.selectors)
 	if err != nil {
 		return err
+	}
+	for _, s := range o.selectors {
+		if !slices.ContainsFunc(found.Instances, func(i *inventory.Instance) bool { return i.Is(s) }) {
+			o.unmatched = append(o.unmatched, s.Text)
+		}
 	}
 	var relations []inventory.Relation
 	if o.related != nil {
@@ -175,6 +181,9 @@ func (o *inventoryRun) tell(c *console, found *inventory.Found, relations []inve
 			}
 		}
 	}
+	for _, text := range o.unmatched {
+		c.warn("%q names no instance; searched: %s", text, placesText(found.Places))
+	}
 	unknown := 0
 	var rows []instanceMessage
 	for n, i := range found.Instances {
@@ -208,7 +217,9 @@ func (o *inventoryRun) tell(c *console, found *inventory.Found, relations []inve
 			Instances   int `json:"instances"`
 			Places      int `json:"places"`
 			NotSearched int `json:"not_searched"`
-		}{code, len(rows), len(found.Places), len(found.Gaps)}); err != nil {
+
+			Unmatched []string `json:"unmatched,omitempty"`
+		}{code, len(rows), len(found.Places), len(found.Gaps), o.unmatched}); err != nil {
 			return err
 		}
 		return exitWith(code)
@@ -227,7 +238,7 @@ func (o *inventoryRun) tell(c *console, found *inventory.Found, relations []inve
 	if err := o.tellFlows(c); err != nil {
 		return err
 	}
-	if len(rows) == 0 {
+	if len(rows) == 0 && len(o.unmatched) == 0 {
 		c.info("shotglass: no instance; searched: %s", placesText(found.Places))
 	}
 	return exitWith(code)
@@ -245,7 +256,7 @@ func tellUnknown(c *console, list []*inventory.Instance) {
 		}
 	}
 	for _, u := range order {
-		c.warn("not known of %d instances: %s", count[u], u)
+		c.warn("not known of %s: %s", plural(count[u], "instance"), u)
 	}
 }
 

@@ -138,7 +138,11 @@ func goneText(f *keytrail.Found) string {
 	if f.Known() {
 		return "IAM has no such " + what + " any more"
 	}
-	return "IAM HAS NO SUCH " + strings.ToUpper(what) + ", and CloudTrail no call of it: it is gone, or never was; look at how it is written"
+	calls := "CloudTrail no call of it"
+	if f.Unheard() {
+		calls = "no call of it was found, though not all could be looked at"
+	}
+	return "IAM HAS NO SUCH " + strings.ToUpper(what) + ", and " + calls + ": it is gone, or never was; look at how it is written"
 }
 
 // abilities are the actions in a line: those that policies allow, and those that only IAM's simulation knows of.

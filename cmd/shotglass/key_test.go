@@ -112,7 +112,18 @@ func TestKeyNothing(t *testing.T) {
 		out, _ := c.run(exitFailed, "key", name)
 		c.has("the result", out, "IAM HAS NO SUCH", "or never was", "eu-west-1")
 	}
-	out, _ := c.run(exitOK, "key", "--trail-region", "eu-west-1", c.key.ID)
+	c.cloud.Edit(func() {
+		c.cloud.Fault = func(call *awsfake.Call) awsfake.Fault {
+			if call.Operation == "LookupEvents" {
+				return awsfake.Fault{Error: awsfake.Denied(call)}
+			}
+			return awsfake.Fault{}
+		}
+	})
+	out, _ := c.run(exitFailed, "key", "AKIATYPOTYPOTYPOTYPO")
+	c.has("the result", out, "IAM HAS NO SUCH KEY, and no call of it was found, though not all could be looked at")
+	c.cloud.Edit(func() { c.cloud.Fault = nil })
+	out, _ = c.run(exitOK, "key", "--trail-region", "eu-west-1", c.key.ID)
 	c.has("the result", out, "did nothing that CloudTrail's management events have from ", " to ", " in eu-west-1")
 	c.out = t.TempDir()
 	out, errs := c.run(exitPartial, "key", "--since", "400d", "-o", c.out, "--unsigned", c.key.ID)

@@ -1,6 +1,7 @@
 package awsconfig
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -92,7 +93,7 @@ func (a *Accounts) roleFor(t containment.Target, own containment.Identity) (stri
 		return "", nil
 	}
 	if a.Role == "" {
-		return "", fmt.Errorf("%s is in account %s, and you are in %s: give a role to assume there", t, t.Account, own.Account)
+		return "", fmt.Errorf("%s is in account %s, and you are in %s: give a role to assume there", cmp.Or(t.String(), "it"), t.Account, own.Account)
 	}
 	return "arn:" + partitionOf(own.ARN) + ":iam::" + t.Account + ":role/" + strings.TrimPrefix(a.Role, "/"), a.allow(t.Account)
 }

@@ -14,12 +14,18 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/smithy-go/logging"
+	"github.com/aws/smithy-go/middleware"
 )
 
 // Load loads the caller's own configuration, as the SDK finds it; an empty profile and region are the environment's. Its calls
-// say in their user agent who makes them, and are tried again with patience.
+// say in their user agent who makes them, are tried again with patience, and do not wait for a server that is silent for a minute.
+// The SDK logs nothing: what it would say stands in errors, and its lines would go past the console.
 func Load(ctx context.Context, profile, region string) (aws.Config, error) {
-	load := []func(*config.LoadOptions) error{config.WithAppID("shotglass"), config.WithRetryer(Patient)}
+	load := []func(*config.LoadOptions) error{
+		config.WithAppID("shotglass"), config.WithRetryer(Patient), config.WithHTTPClient(client()), config.WithLogger(logging.Nop{}),
+		config.WithAPIOptions([]func(*middleware.Stack) error{bounded}),
+	}
 	if profile != "" {
 		load = append(load, config.WithSharedConfigProfile(profile))
 	}

@@ -128,6 +128,13 @@ func (f *Found) Blindness() (n int) {
 	return n
 }
 
+// Unheard reports whether there may be events that were not looked at: no event then is no proof that nothing was done.
+func (f *Found) Unheard() bool {
+	return slices.ContainsFunc(f.Gaps, func(g Gap) bool {
+		return !g.Off && (strings.HasPrefix(g.What, "events") || strings.HasPrefix(g.What, "the call that issued") || strings.HasPrefix(g.What, "the account") || g.What == "log files")
+	})
+}
+
 // Known reports whether anything became known of the target: an owner that is there, or a call.
 func (f *Found) Known() bool {
 	return f.Owner.ARN != "" && !f.Owner.Gone || f.Use.Events > 0 || f.Maker != nil

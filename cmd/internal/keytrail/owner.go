@@ -106,7 +106,7 @@ func (r *run) ofKey(ctx context.Context, api iamAPI) containment.Target {
 	out, err := api.GetAccessKeyLastUsed(ctx, &iam.GetAccessKeyLastUsedInput{AccessKeyId: &id})
 	if err != nil {
 		if gone(err) {
-			o.Gone, o.Key.Status = true, "there is no such key in the account any more"
+			o.Gone, o.Key.Status = true, "the account has no such key"
 		} else {
 			r.missed("the user of "+id, err)
 		}
@@ -142,7 +142,7 @@ func (r *run) byEvents() {
 		last = f.Maker.Raw
 	}
 	if last == nil {
-		f.Owner.How = "CloudTrail has no event of it, and IAM does not know it"
+		f.Owner.How = unheard(f)
 		if strings.HasPrefix(f.Target.Name, "ASIA") {
 			r.gap(inventory.Place{Account: f.Account}, "owner", "no event tells whom the temporary key was issued to")
 		}
@@ -162,6 +162,18 @@ func (r *run) byEvents() {
 		return
 	}
 	f.Owner.Kind, f.Owner.ARN, f.Owner.How = string(t.Kind), t.ARN(), how
+}
+
+// unheard says of a key of which there is no event who was asked, and who could not be.
+func unheard(f *Found) string {
+	trail, iam := "CloudTrail has no event of it", "IAM does not know it"
+	if f.Unheard() {
+		trail = "no event of it was found, where CloudTrail could be asked"
+	}
+	if !f.Owner.Gone && !strings.HasPrefix(f.Target.Name, "ASIA") {
+		iam = "IAM could not be asked"
+	}
+	return trail + ", and " + iam
 }
 
 // user reads a user's credentials and policies.

@@ -113,6 +113,34 @@ func TestOwnerless(t *testing.T) {
 	}
 }
 
+// Of a key that nobody knows it is said who was asked, and who could not be.
+func TestUnheard(t *testing.T) {
+	w := newWorld(t)
+	const typo = "AKIATYPOTYPOTYPOTYPO"
+	w.did(own, "us-east-1", 1, w.thief(), "iam", "GetAccessKeyLastUsed", "", "", typo) // so that STS tells its account
+	tr := func() *keytrail.Tracer {
+		tr := w.tracer()
+		tr.Since = at(0)
+		return tr
+	}
+	if o := w.trace(tr(), typo).Owner; !o.Gone || o.How != "CloudTrail has no event of it, and IAM does not know it" {
+		t.Errorf("%+v", o)
+	}
+	for _, c := range []struct{ key, allowed, how string }{
+		{typo, "iam:GetAccessKeyLastUsed", "no event of it was found, where CloudTrail could be asked, and IAM does not know it"},
+		{typo, "cloudtrail:LookupEvents", "CloudTrail has no event of it, and IAM could not be asked"},
+		{typo, "sts:GetCallerIdentity", "no event of it was found, where CloudTrail could be asked, and IAM could not be asked"},
+		{"ASIATYPOTYPOTYPOTYPO", "iam:GetAccessKeyLastUsed", "no event of it was found, where CloudTrail could be asked, and IAM does not know it"},
+	} {
+		if err := w.cloud.Restrict(responder, []byte(`{"Statement":[{"Effect":"Allow","Action":["ec2:DescribeRegions","sts:GetAccessKeyInfo","`+c.allowed+`"],"Resource":"*"}]}`)); err != nil {
+			t.Fatal(err)
+		}
+		if o := w.trace(tr(), c.key).Owner; o.How != c.how {
+			t.Errorf("%s with %s: %+v", c.key, c.allowed, o)
+		}
+	}
+}
+
 // TestPolicy does everything with docs/key-policy.json alone, and finds nothing in it that is not needed.
 func TestPolicy(t *testing.T) {
 	doc, err := os.ReadFile("../../../docs/key-policy.json")

@@ -1,0 +1,58 @@
+package awsconfig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/smithy-go/middleware"
+)
+
+// How long AWS may be silent. The SDK's own client waits for ever for the answer of a server that took the request: behind a
+// proxy or an endpoint that swallows packets a program would hang with no word.
+const (
+	silence   = time.Minute      // without a byte of an answer, from its first to its last
+	maxSilent = 3                // attempts of one call that may end so
+	idle      = 15 * time.Second // a connection that waited so long is not used again: its minute runs already
+)
+
+// client is the SDK's own, which gives a silent server up. It takes proxies and certificate authorities from the environment as that does.
+func client() *awshttp.BuildableClient {
+	return awshttp.NewBuildableClient().WithReadTimeout(silence).WithTransportOptions(func(t *http.Transport) { t.IdleConnTimeout = idle })
+}
+
+// A silentError ends one attempt, and with the last that is granted the call.
+type silentError struct {
+	after time.Duration
+	last  bool
+}
+
+func (e *silentError) Error() string {
+	if e.last {
+		return fmt.Sprintf("no answer within %s, %d times: look at the network from here to AWS (proxy, VPC endpoint, firewall)", e.after, maxSilent)
+	}
+	return fmt.Sprintf("no answer within %s", e.after)
+}
+
+// RetryableError tells the SDK's retryer.
+func (e *silentError) RetryableError() bool { return !e.last }
+
+// bounded lets only so many attempts of a call end in silence: all that throttling is granted would be eight minutes.
+func bounded(stack *middleware.Stack) error {
+	silent := 0
+	return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("shotglassSilence",
+		func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
+			begin := time.Now()
+			out, meta, err := next.HandleFinalize(ctx, in)
+			var e *awshttp.ResponseTimeoutError // or, in the middle of an answer, that the connection was closed for it
+			if ctx.Err() == nil && (errors.As(err, &e) || errors.Is(err, net.ErrClosed)) {
+				silent++
+				err = &silentError{time.Since(begin).Round(time.Second), silent >= maxSilent}
+			}
+			return out, meta, err
+		}), "Retry", middleware.After)
+}
