@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/shotglass-ir/shotglass/containment"
@@ -144,9 +145,11 @@ func trusted(s containment.State) []string {
 	return unique(names)
 }
 
-// words are all strings in a part of a policy: one, a list, or by kind.
+// words are all strings in a part of a policy: one, a list, or by kind. Truths may be written without quotes.
 func words(v any) []string {
 	switch v := v.(type) {
+	case bool:
+		return []string{strconv.FormatBool(v)}
 	case string:
 		return []string{v}
 	case []any:

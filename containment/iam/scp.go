@@ -132,11 +132,13 @@ func matchesAny(patterns []string, s string) bool {
 	})
 }
 
-// A statement is one of a policy, as far as it is judged here.
+// A statement is one of a policy, as far as it is judged here. Control policies have no principals.
 type statement struct {
-	Effect           string
-	Action, Resource any
-	Condition        map[string]map[string]any
+	Effect                  string
+	Principal, NotPrincipal any
+	Action, NotAction       any
+	Resource                any
+	Condition               map[string]map[string]any
 }
 
 // statements are those of a policy document, which has one or a list.
