@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	hostsfile "github.com/shotglass-ir/shotglass/acquire/hosts"
 	"github.com/shotglass-ir/shotglass/acquire/report"
 	"github.com/shotglass-ir/shotglass/cmd/internal/awsaccess"
 	"github.com/shotglass-ir/shotglass/cmd/internal/ready"
@@ -34,6 +35,7 @@ func readyCommand(c *console) *cli.Command {
 			&cli.StringSliceFlag{Name: "skip", Usage: "leave out this check: `ID`", Category: groupReady},
 			&cli.StringFlag{Name: "min-severity", Usage: "make only checks that are as severe: `low|medium|high`", Category: groupReady, DefaultText: "low: all"},
 			&cli.StringFlag{Name: "bucket", EnvVars: env("EVIDENCE_BUCKET"), Usage: "see whether this `NAME` is a good evidence bucket, from the first account", Category: groupReady},
+			&cli.StringFlag{Name: "forensic-account", EnvVars: env("FORENSIC_ACCOUNT"), Usage: "see whether this account, that evidence goes to, may use the keys of volumes, and has the evidence bucket: its `NUMBER`", Category: groupReady},
 			&cli.StringFlag{Name: "responder", EnvVars: env("RESPONDER"), Usage: "see whether this `ROLE` can be assumed, may do what shotglass needs, and is protected: a name, in each account, or an ARN", Category: groupReady},
 			&cli.StringFlag{Name: "quarantine-tag", EnvVars: env("CONTAIN_QUARANTINE_TAG"), Usage: "see whether a service control policy acts on this tag, `KEY=VALUE`", Value: "ms-ir-quarantine", Category: groupReady},
 			&cli.BoolFlag{Name: "allow-unknown", Usage: "exit with 0 also if something could not be read", Category: groupReady, DisableDefaultText: true},
@@ -80,6 +82,11 @@ func readReady(ctx *cli.Context) (*readyRun, error) {
 		return nil, err
 	}
 	o.auditor.Bucket = strings.Trim(strings.TrimPrefix(ctx.String("bucket"), "s3://"), "/")
+	if o.auditor.Forensic = ctx.String("forensic-account"); o.auditor.Forensic != "" {
+		if err := hostsfile.CheckAccount(o.auditor.Forensic); err != nil {
+			return nil, usagef("--forensic-account: %v", err)
+		}
+	}
 	o.auditor.Accounts, o.auditor.Regions = ctx.StringSlice("ec2-account"), ctx.StringSlice("ec2-region")
 	if o.auditor.Responder.Role, err = readResponder(ctx.String("responder")); err != nil {
 		return nil, err

@@ -43,7 +43,7 @@ func (r *Region) key(id string) *Key {
 		return &Key{ID: "aws/ebs", ARN: "arn:" + r.account.partition() + ":kms:" + r.Name + ":" + r.account.ID + ":key/aws/ebs", State: "Enabled", Manager: "AWS"}
 	}
 	if k, ok := r.Posture.Keys[id]; ok {
-		return &Key{ID: id, ARN: id, State: cmp.Or(k.State, "Enabled"), Manager: k.Manager}
+		return &Key{ID: id, ARN: id, State: cmp.Or(k.State, "Enabled"), Manager: k.Manager, Policy: k.Policy}
 	}
 	return nil
 }
@@ -60,6 +60,7 @@ func (c *Cloud) kmsService() *service {
 	}
 	return &service{prefix: "kms", proto: targetJSON, ops: map[string]operation{
 		"DescribeKey":      {do: describeKey, on: on},
+		"GetKeyPolicy":     {do: getKeyPolicy, on: on},
 		"ListKeys":         {do: listKeys},
 		"ListResourceTags": {do: keyTags, on: on},
 		"CreateKey":        {do: createKey, writes: true, also: "kms:TagResource"},
@@ -83,7 +84,10 @@ func (k *Key) metadata() map[string]any {
 func describeKey(r *Request) (any, error) {
 	k := r.Region.key(r.text("KeyId"))
 	if k == nil {
-		return nil, noKey(r.text("KeyId"))
+		var err error
+		if k, err = r.foreignKey(); err != nil {
+			return nil, err
+		}
 	}
 	return k.metadata(), nil
 }

@@ -46,6 +46,7 @@ type FlowLog struct {
 type KMSKey struct {
 	Manager string // "AWS" or "CUSTOMER"
 	State   string // default "Enabled"
+	Policy  string // empty: the one that AWS gives a new key
 }
 
 // A Recorder is one of AWS Config.

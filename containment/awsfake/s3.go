@@ -151,7 +151,7 @@ func (s *setting) guarded(action string, do func(*Request, *Bucket) (any, error)
 		where := map[string]string{"X-Amz-Bucket-Region": b.Region}
 		denied := &Error{Code: "AccessDenied", Message: "Access Denied", Status: http.StatusForbidden, Header: where}
 		switch owner := r.HTTP.Header.Get("X-Amz-Expected-Bucket-Owner"); {
-		case owner != "" && owner != b.Account, r.Account.ID != b.Account:
+		case owner != "" && owner != b.Account, r.Account.ID != b.Account && !b.lets(action, r.Principal):
 			return nil, denied
 		case r.Region.Name != b.Region:
 			return nil, &Error{Code: "PermanentRedirect", Message: "The bucket you are attempting to access must be addressed using the specified endpoint.", Status: http.StatusMovedPermanently, Header: where}

@@ -65,6 +65,25 @@ func (b *Bucket) denies(action string, p *Principal) bool {
 	})
 }
 
+// lets reports whether the bucket's policy allows an action on the bucket to a principal of another account.
+func (b *Bucket) lets(action string, p *Principal) bool {
+	list, err := bucketPolicy(b.Policy)
+	if err != nil {
+		return false
+	}
+	resource := "arn:aws:s3:::" + b.Name
+	return slices.ContainsFunc(list, func(s bucketStatement) bool {
+		return s.Effect == "Allow" && s.names(p.Account) && slices.ContainsFunc(s.Action, func(a string) bool { return like(a, action) }) &&
+			slices.ContainsFunc(s.Resource, func(res string) bool { return like(res, resource) })
+	})
+}
+
+// names reports whether a statement is about an account as a whole, or about everybody.
+func (s bucketStatement) names(account string) bool {
+	m, ok := s.Principal.(map[string]any)
+	return s.all() || ok && (m["AWS"] == account || m["AWS"] == "arn:aws:iam::"+account+":root")
+}
+
 // applies reports whether all conditions hold for a caller, by TLS. One that is not known holds.
 func (s bucketStatement) applies(who string) bool {
 	for op, keys := range s.Condition {

@@ -26,6 +26,8 @@ type Auditor struct {
 	Checks []*Check
 	// Bucket is the evidence bucket: its name. It is looked at from the first of the accounts. Empty: none.
 	Bucket string
+	// Forensic is the account that evidence goes to, by its number. Empty: none, and nobody asks about it.
+	Forensic string
 	// Responder is who will work on an incident. Its zero value is nobody, whom no check is about.
 	Responder Responder
 	// Organization knows the service control policies of the accounts; nil: what they say is unknown. QuarantineTag is the tag, KEY or KEY=VALUE, that
@@ -118,7 +120,7 @@ func (a *Auditor) sites(ctx context.Context, r *Report, f *inventory.Finder, pla
 		if p.Region == "" {
 			p.Region = cfg.Region
 		}
-		return &Site{Place: p, Config: cfg, Now: r.Time, Responder: a.Responder, Organization: a.Organization, QuarantineTag: a.QuarantineTag,
+		return &Site{Place: p, Config: cfg, Now: r.Time, Bucket: a.Bucket, Forensic: a.Forensic, Responder: a.Responder, Organization: a.Organization, QuarantineTag: a.QuarantineTag,
 			finder: f, simulation: &line{to: "IAM's simulation"}, organization: organization}
 	}
 	byAccount := map[string]*Site{}
@@ -130,7 +132,7 @@ func (a *Auditor) sites(ctx context.Context, r *Report, f *inventory.Finder, pla
 		}
 	}
 	if len(accounts) > 0 {
-		accounts[0].Bucket = a.Bucket
+		accounts[0].first = true
 	}
 	found := make([]*Site, len(places))
 	var g errgroup.Group

@@ -8,11 +8,11 @@ var Checks = []*Check{
 	// What happened on the network, and what changed.
 	&flowLogs, &resolverLogs, &dnsFirewall, &balancerLogs, &webLogs, &firewallLogs, &clusterLogs, &guardDuty, &guardDutyFeatures, &configRecorder, &sessionLogging, &logRetention,
 	// What is kept in buckets, evidence among it.
-	&evidenceBucket, &bucketPublic, &bucketBlock, &bucketVersioning, &bucketLogging,
+	&evidenceBucket, &evidenceAccount, &bucketPublic, &bucketBlock, &bucketVersioning, &bucketLogging,
 	// Who may do what.
 	&rootKeys, &rootMFA, &rootUnused, &userMFA, &userKeyAge, &userAdmin, &userPasswordAge, &userIdle,
 	// Who will work on an incident, and what nobody can undo.
 	&responderAssume, &responderContain, &responderGather, &responderFind, &responderConnect, &responderKey, &responderWorkstation, &responderShield, &quarantinePolicy,
 	// What can be taken from instances, and how they are reached and contained.
-	&imdsV2, &snapshotPublic, &snapshotKey, &ebsEncryption, &imagePublic, &ssmManaged, &connectEndpoint, &sshPath, &nitro, &natEgress, &standbyRoom, &sharedRole,
+	&imdsV2, &snapshotPublic, &snapshotKey, &snapshotKeyPolicy, &ebsEncryption, &imagePublic, &ssmManaged, &connectEndpoint, &sshPath, &nitro, &natEgress, &standbyRoom, &sharedRole,
 }

@@ -120,7 +120,9 @@ var faults = []fault{
 	}},
 	{"s3-logging", "it is not", func(w *world) { delete(w.cloud.Bucket("trail-logs").Settings, "logging") }},
 	{"evidence-bucket", "versioning: ", func(w *world) { w.makeEvidence(); delete(w.cloud.Bucket(evidence).Settings, "versioning") }},
-	{"evidence-bucket", "deny-delete: ", func(w *world) { w.makeEvidence(); w.cloud.Bucket(evidence).Policy = "" }},
+	{"evidence-bucket", "deny-delete: ", func(w *world) { w.makeEvidence(); w.cloud.Bucket(evidence).Policy = `{"Statement":[` + reading + `]}` }},
+	{"evidence-account", "it is of this account", func(w *world) { w.here.AddBucket(evidence) }},
+	{"evidence-account", "it is not of the forensic account 444455556666, nor of this one", func(w *world) { w.makeEvidence(); w.cloud.Bucket(evidence).Account = "777788889999" }},
 	{"root-keys", "it has an access key", func(w *world) { w.iam.Quotas["AccountAccessKeysPresent"] = 1 }},
 	{"root-mfa", "it has none", func(w *world) { w.iam.Quotas["AccountMFAEnabled"] = 0 }},
 	{"root-unused", "used 2 days ago", func(w *world) { w.iam.Report[0].PasswordUsed = awsfake.Start.Add(-2 * day) }},
@@ -169,6 +171,10 @@ var faults = []fault{
 	{"snapshot-key", "a key that AWS keeps", func(w *world) { w.here.Posture.Keys[ownKey] = awsfake.KMSKey{Manager: "AWS"} }},
 	{"snapshot-key", "PendingDeletion", func(w *world) {
 		w.here.Posture.Keys[ownKey] = awsfake.KMSKey{Manager: "CUSTOMER", State: "PendingDeletion"}
+	}},
+	{"snapshot-key-policy", "it does not let account 444455556666 do kms:CreateGrant, kms:Decrypt, ", func(w *world) { w.here.Posture.Keys[ownKey] = awsfake.KMSKey{Manager: "CUSTOMER"} }},
+	{"snapshot-key-policy", "do kms:CreateGrant; 1 volumes", func(w *world) {
+		w.here.Posture.Keys[ownKey] = awsfake.KMSKey{Manager: "CUSTOMER", Policy: keyPolicy(`["kms:Decrypt","kms:DescribeKey","kms:GenerateDataKey*","kms:ReEncrypt*"]`, "")}
 	}},
 	{"ssm-managed", "it is not managed", func(w *world) { delete(w.here.Managed, w.web.ID) }},
 	{"ssm-managed", "ConnectionLost", func(w *world) { w.here.Managed[w.web.ID] = "ConnectionLost" }},

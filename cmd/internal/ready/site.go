@@ -19,13 +19,14 @@ type Site struct {
 	inventory.Place
 	Config aws.Config
 	Now    time.Time
-	// Bucket is the evidence bucket; empty: none was named, or another account looks at it.
-	Bucket string
-	// Responder, Organization and QuarantineTag are those of the Auditor.
+	// Bucket, Forensic, Responder, Organization and QuarantineTag are those of the Auditor.
+	Bucket        string
+	Forensic      string
 	Responder     Responder
 	Organization  iam.Organization
 	QuarantineTag string
 
+	first        bool // of all accounts: it looks at what belongs to none of them
 	finder       *inventory.Finder
 	memos        sync.Map // what several checks read: *memo by name
 	simulation   *line    // to IAM's, of the site's account

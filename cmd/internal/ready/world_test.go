@@ -51,16 +51,25 @@ const (
 	open       = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"*"}]}`
 )
 
-// makeEvidence makes a bucket as shotglass bucket create does.
+// reading lets the responder's account read the evidence bucket's settings, as a statement of the bucket's policy.
+const reading = `{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + own + `:root"},"Action":["s3:Get*","s3:ListBucket"],"Resource":"arn:aws:s3:::` + evidence + `"}`
+
+// makeEvidence makes a bucket as shotglass bucket create does, in the forensic account, and lets the responder's account look at it and its key.
 func (w *world) makeEvidence() {
 	w.Helper()
-	m := &evidencebucket.Maker{Config: w.cloud.Config(responder, home), Terms: evidencebucket.Terms{Bucket: evidence, BreakGlass: []string{responder}}, Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }}
+	w.cloud.Account(other).AddRole("/", "responder")
+	m := &evidencebucket.Maker{Config: w.cloud.Config(theirRole, home), Terms: evidencebucket.Terms{Bucket: evidence, BreakGlass: []string{theirRole}}, Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }}
 	plan, err := m.Plan(w.Context())
 	if err == nil {
 		err = m.Apply(w.Context(), plan, func(evidencebucket.Step) {})
 	}
 	if err != nil {
 		w.Fatal(err)
+	}
+	b := w.cloud.Bucket(evidence)
+	b.Policy = strings.Replace(b.Policy, `"Statement":[`, `"Statement":[`+reading+`,`, 1)
+	for _, k := range w.cloud.Account(other).Region(home).Keys {
+		k.Policy = strings.Replace(k.Policy, `"Statement":[`, `"Statement":[{"Effect":"Allow","Principal":{"AWS":"`+own+`"},"Action":"kms:DescribeKey","Resource":"*"},`, 1)
 	}
 	w.cloud.Reset()
 }
@@ -105,7 +114,7 @@ func newWorld(t *testing.T) *world {
 	p.Clusters = map[string][]string{"prod": {"api", "audit", "authenticator"}, "test": {"api", "audit", "authenticator", "scheduler"}}
 	p.NetworkFirewalls = map[string][]string{"edge": {"FLOW", "ALERT"}, "inner": {"ALERT", "FLOW", "TLS"}}
 	p.WebACLs, w.us.Posture.GlobalWebACLs = map[string]bool{"front": true, "side": true}, map[string]bool{"cdn": true}
-	p.Keys = map[string]awsfake.KMSKey{ownKey: {Manager: "CUSTOMER"}}
+	p.Keys = map[string]awsfake.KMSKey{ownKey: {Manager: "CUSTOMER", Policy: keyPolicy(`"kms:*"`, "")}}
 	p.VolumeKeys = map[string]string{w.web.Devices[0].Volume: ownKey}
 	w.iam.Quotas["AccountMFAEnabled"], w.iam.Quotas["AccountAccessKeysPresent"] = 1, 0
 	recent := awsfake.Start.Add(-3 * day)
@@ -128,6 +137,12 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
+// keyPolicy is that of a key which lets the forensic account do something.
+func keyPolicy(actions, condition string) string {
+	return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + own + `:root"},"Action":"kms:*","Resource":"*"},
+		{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + other + `:root"},"Action":` + actions + `,"Resource":"*","Condition":{` + condition + `}}]}`
+}
+
 // documentedSCP is the service control policy that docs/containment.md tells people to attach.
 func documentedSCP(t *testing.T) string {
 	page, err := os.ReadFile("../../../docs/containment.md")
@@ -143,11 +158,11 @@ func documentedSCP(t *testing.T) string {
 }
 
 func (w *world) auditor(checks ...*ready.Check) *ready.Auditor {
-	if w.cloud.Bucket(evidence) == nil && slices.Contains(checks, w.check("evidence-bucket")) {
+	if w.cloud.Bucket(evidence) == nil && (slices.Contains(checks, w.check("evidence-bucket")) || slices.Contains(checks, w.check("evidence-account"))) {
 		w.makeEvidence()
 	}
 	a := &awsconfig.Accounts{Base: w.cloud.Config(responder, home), Role: "responder", NoIMDS: true}
-	return &ready.Auditor{Config: a.Config, Regions: []string{home, away}, Checks: checks, Bucket: evidence, Now: w.cloud.Now,
+	return &ready.Auditor{Config: a.Config, Regions: []string{home, away}, Checks: checks, Bucket: evidence, Forensic: other, Now: w.cloud.Now,
 		Responder:    ready.Responder{Role: w.worker, Assume: w.assume},
 		Organization: &iam.Organizations{Config: a.Base}, QuarantineTag: "ms-ir-quarantine",
 	}

@@ -583,6 +583,7 @@ _shotglass() {
 		--skip) return ;;
 		--min-severity) return ;;
 		--bucket) return ;;
+		--forensic-account) return ;;
 		--responder) return ;;
 		--quarantine-tag) return ;;
 		--page) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -595,7 +596,7 @@ _shotglass() {
 		--aws-external-id) return ;;
 		--aws-source-identity) return ;;
 		esac
-		flags="--check --skip --min-severity --bucket --responder --quarantine-tag --allow-unknown --all --list --page --ec2-region --ec2-account --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --no-instance-metadata --json --help -h"
+		flags="--check --skip --min-severity --bucket --forensic-account --responder --quarantine-tag --allow-unknown --all --list --page --ec2-region --ec2-account --aws-region --aws-profile --aws-endpoint --aws-role --aws-external-id --aws-source-identity --no-instance-metadata --json --help -h"
 		words=""
 		;;
 	gather)

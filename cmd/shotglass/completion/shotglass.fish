@@ -646,6 +646,7 @@ complete -c shotglass -n '__fish_seen_subcommand_from ready' -l check -x -d 'mak
 complete -c shotglass -n '__fish_seen_subcommand_from ready' -l skip -x -d 'leave out this check'
 complete -c shotglass -n '__fish_seen_subcommand_from ready' -l min-severity -x -d 'make only checks that are as severe'
 complete -c shotglass -n '__fish_seen_subcommand_from ready' -l bucket -x -d 'see whether this NAME is a good evidence bucket, from the first account'
+complete -c shotglass -n '__fish_seen_subcommand_from ready' -l forensic-account -x -d 'see whether this account, that evidence goes to, may use the keys of volumes, and has the evidence bucket: its NUMBER'
 complete -c shotglass -n '__fish_seen_subcommand_from ready' -l responder -x -d 'see whether this ROLE can be assumed, may do what shotglass needs, and is protected: a name, in each account, or an ARN'
 complete -c shotglass -n '__fish_seen_subcommand_from ready' -l quarantine-tag -x -d 'see whether a service control policy acts on this tag, KEY=VALUE'
 complete -c shotglass -n '__fish_seen_subcommand_from ready' -l allow-unknown -d 'exit with 0 also if something could not be read'

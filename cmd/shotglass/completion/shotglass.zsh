@@ -792,6 +792,7 @@ _shotglass() {
 			'*--skip[leave out this check]:value: ' \
 			'--min-severity[make only checks that are as severe]:value: ' \
 			'--bucket[see whether this NAME is a good evidence bucket, from the first account]:value: ' \
+			'--forensic-account[see whether this account, that evidence goes to, may use the keys of volumes, and has the evidence bucket\: its NUMBER]:value: ' \
 			'--responder[see whether this ROLE can be assumed, may do what shotglass needs, and is protected\: a name, in each account, or an ARN]:value: ' \
 			'--quarantine-tag[see whether a service control policy acts on this tag, KEY=VALUE]:value: ' \
 			'--allow-unknown[exit with 0 also if something could not be read]' \

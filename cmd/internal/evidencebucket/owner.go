@@ -1,0 +1,35 @@
+package evidencebucket
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+// ErrNoBucket says that nobody has a bucket of this name.
+var ErrNoBucket = errors.New("there is no bucket of this name")
+
+// Owned reports whether the account Owner owns a bucket. S3 tells nobody whose one is, but refuses a call that expects another owner: a bucket that
+// may be listed without that, and not with it, is another's. Who may not list it gets an error, and nothing is known.
+func (p Place) Owned(ctx context.Context, cfg aws.Config) (bool, error) {
+	whoever := Place{Bucket: p.Bucket, PathStyle: p.PathStyle}
+	region, found, err := whoever.find(ctx, cfg)
+	switch {
+	case !found:
+		return false, ErrNoBucket
+	case err != nil && region == "":
+		return false, err
+	}
+	api := p.client(cfg, region) // find may have been sent there, and has then not listed it
+	if _, err := api.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &p.Bucket}); err != nil {
+		return false, err
+	}
+	_, err = api.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &p.Bucket, ExpectedBucketOwner: &p.Owner})
+	if status(err) == http.StatusForbidden {
+		return false, nil
+	}
+	return err == nil, err
+}
