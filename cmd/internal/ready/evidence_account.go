@@ -12,7 +12,7 @@ var evidenceAccount = Check{
 	ID: "evidence-account", Title: "the evidence bucket is not of an account that evidence is taken from",
 	Why:      "Who has taken over an account has what is in it: its root user undoes the policy of a bucket, its administrators end a lock in governance mode and delete the key. Evidence of an account belongs into another one.",
 	Severity: High, Account: true,
-	Fix:     "shotglass bucket create --break-glass ARN NAME, with credentials of an account that has evidence and nothing else; capture --to s3://NAME/ --s3-bucket-owner ACCOUNT from then on",
+	Fix:     "shotglass bucket create --break-glass ARN NAME, with credentials of an account that has evidence and nothing else",
 	Actions: []string{"s3:ListAllMyBuckets", "s3:ListBucket"},
 	Look: func(ctx context.Context, s *Site) ([]Finding, error) {
 		if s.Bucket == "" {
