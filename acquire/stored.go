@@ -1,15 +1,18 @@
 package acquire
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/shotglass-ir/shotglass/acquire/frame"
+	"github.com/shotglass-ir/shotglass/acquire/lime"
 	"github.com/shotglass-ir/shotglass/sink"
 )
 
@@ -20,9 +23,10 @@ type Stored struct {
 	Name      string         // of the image, without what marks a partial one
 	Location  string         // for people
 	Manifest  *Manifest      // nil: there is none
-	Signature SignatureState // of the manifest
+	Converted *Conversion    // the record that lies in the manifest's place; nil: there is none
+	Signature SignatureState // of the manifest, or of that record
 	// Frames has a digest of each frame, or of each piece of an encrypted image, and is the one that
-	// the manifest means. Nil: nobody vouches for a part of the image alone.
+	// the manifest, or that record, means. Nil: nobody vouches for a part of the image alone.
 	Frames *frame.Index
 	// Problems are what does not agree: then Frames vouch for nothing.
 	Problems []Mismatch
@@ -35,7 +39,7 @@ type Stored struct {
 //
 // An error says that it could not be opened. An image without a manifest opens.
 func OpenStored(ctx context.Context, where sink.Opener, name string, opts VerifyOptions) (*Stored, error) {
-	v := &verification{where: where, name: imageOf(name), opts: opts, rep: &VerifyReport{}}
+	v := &verification{where: where, name: imageOf(name), opts: opts, rep: &VerifyReport{}, parts: true}
 	if v.opts.At.IsZero() {
 		v.opts.At = time.Now()
 	}
@@ -44,6 +48,12 @@ func OpenStored(ctx context.Context, where sink.Opener, name string, opts Verify
 	}
 	s := &Stored{Name: v.name}
 	switch err := v.vouched(ctx); {
+	case errors.Is(err, errConversion):
+		if stream, err := s.converted(ctx, v); err != nil {
+			return nil, err
+		} else if !stream {
+			return s, s.alone(ctx, v, name)
+		}
 	case errors.Is(err, fs.ErrNotExist):
 		return s, s.alone(ctx, v, name)
 	case err != nil:
@@ -53,7 +63,10 @@ func OpenStored(ctx context.Context, where sink.Opener, name string, opts Verify
 		s.Signature, s.Problems = v.rep.Signature, v.rep.Problems
 		return s, s.alone(ctx, v, name)
 	}
-	s.Manifest, s.Signature = v.m, v.rep.Signature
+	s.Signature = v.rep.Signature
+	if s.Converted == nil {
+		s.Manifest = v.m
+	}
 	var err error
 	if s.Reader, err = v.open(ctx); err != nil {
 		return nil, err
@@ -81,7 +94,8 @@ func (v *verification) vouched(ctx context.Context) error {
 		return fmt.Errorf("read manifest: %w", err)
 	}
 	if IsConversion(data) {
-		return fmt.Errorf("%s is the record of a conversion: %w", v.paper, fs.ErrNotExist)
+		v.record = data
+		return fmt.Errorf("%s is %w", v.paper, errConversion)
 	}
 	if err := v.signature(ctx, data); err != nil {
 		return err
@@ -101,6 +115,45 @@ func IsConversion(data []byte) bool {
 		Type string `json:"type"`
 	}
 	return json.Unmarshal(data, &head) == nil && head.Type == "shotglass-conversion"
+}
+
+// errConversion: there is no manifest, and the record of a conversion in its place.
+var errConversion = fmt.Errorf("the record of a conversion: %w", fs.ErrNotExist)
+
+// A Conversion is what the record of package convert says that who reads the image needs. It claims no capture.
+type Conversion struct {
+	Image    Image        `json:"image"`
+	Machine  string       `json:"machine"` // as uname calls it; empty: not known
+	Ranges   []lime.Range `json:"ranges"`  // as in a LiME stream of all that it holds
+	Complete bool         `json:"complete"`
+	Reasons  []string     `json:"reasons"`
+}
+
+// streams are the forms, as package forms calls them, whose frames are those of a LiME stream.
+var streams = []string{formatLime, frame.Zstd, frame.S2}
+
+// converted takes the record in place of a manifest. One that cannot be read is one of the problems; what it says of its image is held
+// against that as what a manifest says. stream is false where the image is of a form that package frame does not read.
+func (s *Stored) converted(ctx context.Context, v *verification) (stream bool, err error) {
+	c, bad := new(Conversion), error(nil)
+	if bytes.Count(v.record, []byte{','}) > maxElements {
+		bad = errors.New("it lists too much")
+	} else if bad = json.Unmarshal(v.record, c); bad == nil && !slices.Contains(streams, c.Image.Format) {
+		return false, nil
+	}
+	if err := v.signature(ctx, v.record); err != nil {
+		return false, err
+	}
+	if bad != nil {
+		v.mismatch(mismatchManifest, "the record of the conversion: %v", bad)
+		return true, nil
+	}
+	if c.Image.Name != v.name {
+		v.mismatch(mismatchName, "the record beside %s is that of %q", v.name, c.Image.Name)
+	}
+	s.Converted, v.m = c, &Manifest{Image: c.Image, Complete: c.Complete, Reasons: c.Reasons}
+	v.imageClaims(c.Image.Format)
+	return true, nil
 }
 
 // A Voucher is the manifest that lies beside an image, and what it is worth.

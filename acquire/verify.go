@@ -184,7 +184,10 @@ type verification struct {
 	opts  VerifyOptions
 	m     *Manifest
 	rep   *VerifyReport
-	flat  bool // a swap area, or an archive: its raw bytes have no records
+	parts bool // of the image are to be read: nobody looks at the whole
+	// record is what lies in the manifest's place, where that is the record of a conversion.
+	record []byte
+	flat   bool // a swap area, or an archive: its raw bytes have no records
 	// content, if set, takes the raw bytes of what is flat.
 	content io.Writer
 }

@@ -249,7 +249,10 @@ func storedFrames(r sizedReaderAt) (*frame.Index, error) {
 // sideFile reads the frame index, which lists frames of the compression kind. It returns nil when that is not the
 // manifest's, which is reported.
 func (v *verification) sideFile(ctx context.Context, kind string) (*frame.Index, error) {
-	const instead = "; damage was looked for by the digests of the whole image, and by decoding it"
+	instead := "; damage was looked for by the digests of the whole image, and by decoding it"
+	if v.parts {
+		instead = ""
+	}
 	want, name := v.m.Image.Frames, v.name+FramesSuffix
 	r, err := v.where.Open(ctx, name)
 	switch {

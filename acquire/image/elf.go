@@ -82,9 +82,15 @@ func (i *Image) readPhysical(ctx context.Context, p []byte, phys uint64) error {
 	return err
 }
 
-// Machine is that of the target by the manifest; without one it is taken for x86-64.
+// Machine is that of the target by what vouches for the image; without that it is taken for x86-64.
 func (i *Image) Machine() elf.Machine {
-	if m := i.trust.Manifest; m != nil && m.Target.Facts != nil && m.Target.Facts.Machine == "aarch64" {
+	name := ""
+	if m := i.trust.Manifest; m != nil && m.Target.Facts != nil {
+		name = m.Target.Facts.Machine
+	} else if c := i.trust.Converted; c != nil {
+		name = c.Machine
+	}
+	if name == "aarch64" {
 		return forms.MachineARM64
 	}
 	return forms.MachineX86

@@ -4,7 +4,7 @@
 // An [Image] decodes the frames that a read touches and keeps the last ones, up to a number of bytes.
 // Who reads in sequence finds the next frames decoded ahead, on all cores. Where a manifest lies beside the
 // image, every frame is held against its digest in the frame index before a byte of it is
-// given out, and the index against the manifest: what differs is an error at that place,
+// given out, and the index against the manifest, or against the record of a conversion in its place: what differs is an error at that place,
 // and never wrong bytes.
 //
 // A [View] is one way to see the image: the LiME stream, memory by physical address, or an ELF core.
@@ -83,9 +83,18 @@ func (e *MismatchError) Error() string {
 
 // A Trust is what vouches for the bytes that an Image gives.
 type Trust struct {
-	Manifest  *acquire.Manifest // nil: none, or not looked at
+	Manifest  *acquire.Manifest   // nil: none, or not looked at
+	Converted *acquire.Conversion // the record of the conversion that it comes from; then there is no manifest
 	Signature acquire.SignatureState
-	Digests   bool // each frame is held against a digest that the manifest vouches for
+	Digests   bool // each frame is held against a digest that the manifest, or that record, vouches for
+}
+
+// compression is how the image is compressed by what vouches for it.
+func (t Trust) compression() string {
+	if t.Converted != nil {
+		return t.Converted.Image.Compression
+	}
+	return t.Manifest.Image.Compression
 }
 
 // An Image is an open image. Its methods may be called concurrently. Close ends them all.
@@ -165,12 +174,12 @@ func (i *Image) judge(s *acquire.Stored, o Options) error {
 	}
 	if o.Signers != nil && !s.Signature.Trusted && !o.Unchecked {
 		why := s.Signature.Detail
-		if s.Manifest == nil {
+		if s.Manifest == nil && s.Converted == nil {
 			why = "it has no manifest"
 		}
 		return fmt.Errorf("%w: %s", ErrUntrusted, why)
 	}
-	i.trust = Trust{Manifest: s.Manifest, Signature: s.Signature, Digests: s.Frames != nil}
+	i.trust = Trust{Manifest: s.Manifest, Converted: s.Converted, Signature: s.Signature, Digests: s.Frames != nil}
 	return nil
 }
 
@@ -235,7 +244,7 @@ func (i *Image) decrypt(r io.ReaderAt, size int64, x *frame.Index, o Options) er
 		// A frame touches two or three pieces, and its neighbour some of the same. What is not compressed
 		// is kept as it is stored.
 		limit := min(int64(o.Workers+4)*largest(x), o.Cache)
-		if i.trust.Manifest.Image.Compression == frame.None {
+		if i.trust.compression() == frame.None {
 			limit = o.Cache
 		}
 		pieces, err := newFrames(i.life, r, x, o.Workers, limit, o.Damaged)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/shotglass-ir/shotglass/acquire/lime"
 )
@@ -93,18 +94,33 @@ func (i *Image) follows(r lime.Range) error {
 
 // recorded takes the records from at on as the manifest lists them, if it lists them.
 func (i *Image) recorded(at int64) {
-	m := i.trust.Manifest
-	if m == nil || m.Stream == nil {
-		return
-	}
-	for _, r := range m.Stream.Ranges {
-		from := r.Offset + lime.HeaderSize
-		if r.Offset < at || from >= i.size || !r.Range.Valid() || i.follows(r.Range) != nil {
-			continue
+	switch m, c := i.trust.Manifest, i.trust.Converted; {
+	case m != nil && m.Stream != nil:
+		for _, r := range m.Stream.Ranges {
+			if !i.listed(at, r.Offset, r.Range) {
+				return
+			}
 		}
-		if n := len(i.records); n > 0 && i.records[n-1].Raw+i.records[n-1].Bytes > r.Offset || n == maxRecords {
-			return
+	case c != nil:
+		offset := int64(0)
+		for _, r := range c.Ranges {
+			if !r.Valid() || r.Size() > uint64(math.MaxInt64-lime.HeaderSize-offset) || !i.listed(at, offset, r) {
+				return
+			}
+			offset += lime.HeaderSize + int64(r.Size())
 		}
-		i.records = append(i.records, Record{Range: r.Range, Raw: from, Bytes: min(int64(r.Range.Size()), i.size-from)})
 	}
+}
+
+// listed takes a record whose header is at offset, if that is not before at. false: no more can be taken.
+func (i *Image) listed(at, offset int64, r lime.Range) bool {
+	from := offset + lime.HeaderSize
+	if offset < at || from >= i.size || !r.Valid() || i.follows(r) != nil {
+		return true
+	}
+	if n := len(i.records); n > 0 && i.records[n-1].Raw+i.records[n-1].Bytes > offset || n == maxRecords {
+		return false
+	}
+	i.records = append(i.records, Record{Range: r, Raw: from, Bytes: min(int64(r.Size()), i.size-from)})
+	return true
 }

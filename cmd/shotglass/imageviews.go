@@ -203,21 +203,26 @@ func viewError(err error) error {
 // trust says what vouches for the image, and what is missing of it.
 func (v *viewed) trust(c *console, unchecked bool) {
 	t, at := v.Trust(), v.Location()
+	paper := "manifest"
+	if t.Converted != nil {
+		paper = "record of its conversion"
+	}
+	complete, reasons, vouched := v.claim()
 	switch {
 	case unchecked:
 		c.warn("%s: nothing is checked (--unchecked)", at)
-	case t.Manifest == nil:
+	case !vouched:
 		c.warn("%s: there is no manifest: nothing vouches for the image", at)
 	case !t.Signature.Present:
-		c.warn("%s: the manifest is not signed: whoever could change the image could change it too", at)
+		c.warn("%s: the %s is not signed: whoever could change the image could change it too", at, paper)
 	case !t.Signature.Trusted:
 		c.warn("%s: signed by %s, whom nobody named as trusted (--signers)", at, t.Signature.Fingerprint)
 	}
-	if m := t.Manifest; m != nil && !t.Digests {
-		c.warn("%s: the manifest has no digests of parts: shotglass verify checks the whole", at)
+	if vouched && !t.Digests {
+		c.warn("%s: the %s has no digests of parts: shotglass verify checks the whole", at, paper)
 	}
-	if m := t.Manifest; m != nil && !m.Complete {
-		c.warn("%s: the image is partial: %s", at, printable(strings.Join(m.Reasons, "; ")))
+	if !complete {
+		c.warn("%s: the image is partial: %s", at, printable(strings.Join(reasons, "; ")))
 	}
 	for _, err := range []error{v.Tail(), v.Defect()} {
 		if err != nil {
@@ -226,13 +231,25 @@ func (v *viewed) trust(c *console, unchecked bool) {
 	}
 }
 
+// claim is what manifest or record say of the image, if there is one: whether it is complete, and why not. An image for which nothing vouches
+// is not called partial.
+func (v *viewed) claim() (complete bool, reasons []string, vouched bool) {
+	switch t := v.Trust(); {
+	case t.Manifest != nil:
+		return t.Manifest.Complete, t.Manifest.Reasons, true
+	case t.Converted != nil:
+		return t.Converted.Complete, t.Converted.Reasons, true
+	}
+	return true, nil, false
+}
+
 // code is the exit code that what was met deserves.
 func (v *viewed) code() int {
-	m := v.Trust().Manifest
+	complete, _, _ := v.claim()
 	switch {
 	case v.say.damages() > 0:
 		return exitMismatch
-	case v.Tail() != nil, v.Defect() != nil, m != nil && !m.Complete:
+	case v.Tail() != nil, v.Defect() != nil, !complete:
 		return exitPartial
 	}
 	return exitOK

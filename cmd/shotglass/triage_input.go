@@ -14,6 +14,7 @@ import (
 	"filippo.io/age"
 
 	"github.com/shotglass-ir/shotglass/acquire"
+	"github.com/shotglass-ir/shotglass/acquire/convert"
 	"github.com/shotglass-ir/shotglass/acquire/live"
 	"github.com/shotglass-ir/shotglass/acquire/signature"
 	"github.com/shotglass-ir/shotglass/acquire/symbols"
@@ -47,6 +48,9 @@ func (t *triageRun) verify(ctx context.Context, rep *triage.Report) error {
 			t.manifest = m // of its word only which module was loaded is used
 		}
 		return nil
+	}
+	if converted, err := convert.Is(ctx, where, base); err == nil && converted {
+		return &hinted{fmt.Errorf("%s was converted: the record beside it claims no capture", t.name), "triage the captured image; --unverified takes this one all the same, on record"}
 	}
 	v, err := acquire.Verify(ctx, where, base, acquire.VerifyOptions{Signers: t.signers, Identities: t.ids})
 	var locked *acquire.IdentityError
