@@ -46,6 +46,11 @@ func TestNamed(t *testing.T) {
 		"both names of one":           {last, "linux.check_syscall.Check_syscall linux.malware.check_syscall.Check_syscall", "linux.malware.check_syscall.Check_syscall"},
 		"one that nobody knows":       {newer, "linux.nosuch.Plugin windows.x.Y", "linux.nosuch.Plugin windows.x.Y"},
 		"what the help says of a one": {last, "linux.check_idt.Check_idt", "linux.check_idt.Check_idt"},
+		"a part of the name":          {newer, "linux.bash linux.check_creds linux.malware.check_syscall", "linux.bash.Bash linux.check_creds.Check_creds linux.malware.check_syscall.Check_syscall"},
+		"a part, without linux":       {newer, "bash BASH bash.Bash", "linux.bash.Bash"},
+		"a part of an old name":       {last, "linux.check_syscall", "linux.malware.check_syscall.Check_syscall"},
+		"a part of a new name":        {older, "linux.malware.check_syscall", "linux.check_syscall.Check_syscall"},
+		"a part of several":           {newer, "linux.check_ check_modules", "linux.check_ linux.malware.check_modules.Check_modules"},
 		"a help without plugins":      {"", "linux.malware.check_modules.Check_modules", "linux.malware.check_modules.Check_modules"},
 	} {
 		program, _ := install(t, "#!/bin/sh\ncat <<'END'\nVolatility 3 Framework 2.28.0\nusage: vol\n"+c.help+"END\n")

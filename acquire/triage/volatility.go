@@ -2,6 +2,7 @@ package triage
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -71,7 +72,8 @@ func findVolatility(ctx context.Context, o Options) (*volatility, error) {
 // pluginLine is where the help names a plugin; the next one begins below it, or what it is for stands beside it.
 var pluginLine = regexp.MustCompile(`(?m)^ {2,8}(linux(?:\.\w{1,60}){2,5})(?: |$)`)
 
-// named are plugins by the names that the installed Volatility has for them, each once. Releases of 2025 moved those that look for malware
+// named are plugins by the names that the installed Volatility has for them, each once. A part of a name will do, as for Volatility itself, if
+// one plugin alone has it: what is made of linux.pslist is looked for by its whole name. Releases of 2025 moved those that look for malware
 // to linux.malware, and later ones know no other name; 2.11 knows the earlier ones alone.
 func (v *volatility) named(plugins []string) (names []string) {
 	for _, p := range plugins {
@@ -80,15 +82,30 @@ func (v *volatility) named(plugins []string) (names []string) {
 			other = "linux." + rest
 		}
 		if !slices.Contains(v.plugins, p) {
-			if i := slices.IndexFunc(v.plugins, func(x string) bool { return strings.EqualFold(x, other) }); i >= 0 { // linux.tty_check.tty_check
-				p = v.plugins[i]
-			}
+			p = cmp.Or(v.only(p), v.only(other), p) // linux.tty_check.tty_check became Tty_Check
 		}
 		if !slices.Contains(names, p) {
 			names = append(names, p)
 		}
 	}
 	return names
+}
+
+// only is the plugin that is called so or, if there is none, the one whose name has that part; "" if there is none, or several.
+func (v *volatility) only(part string) string {
+	var with []string
+	for _, p := range v.plugins {
+		if strings.EqualFold(p, part) {
+			return p
+		}
+		if strings.Contains(strings.ToLower(p), strings.ToLower(part)) && !slices.Contains(with, p) {
+			with = append(with, p)
+		}
+	}
+	if len(with) != 1 {
+		return ""
+	}
+	return with[0]
 }
 
 const malware = "linux.malware."
