@@ -164,6 +164,19 @@ func Is(ctx context.Context, where sink.Opener, name string) (bool, error) {
 	return err == nil && typeOf(data) == RecordType, err
 }
 
+// SourceOf is the image that name, or another file of its set, was converted from; nil if it has no record of that beside it.
+func SourceOf(ctx context.Context, where sink.Opener, name string) (*Source, error) {
+	data, _, err := paperOf(ctx, where, imageOf(name))
+	if err != nil || typeOf(data) != RecordType {
+		return nil, err
+	}
+	r, err := ParseRecord(data)
+	if err != nil {
+		return nil, err
+	}
+	return &r.Source, nil
+}
+
 // imageOf returns the image that a file of its set belongs to.
 func imageOf(name string) string {
 	for _, suffix := range []string{

@@ -101,6 +101,9 @@ func (i *Image) contain(head []byte) error {
 		return nil
 	}
 	f, err := frame.Open(i.r, i.size)
+	if i.size == 0 {
+		return errors.New("the file is empty")
+	}
 	if errors.Is(err, frame.ErrFormat) {
 		return fmt.Errorf("%w: it starts with % x", ErrForm, head[:min(8, len(head))])
 	}

@@ -19,6 +19,9 @@ type rawRecords struct {
 
 func (r *rawRecords) next() (lime.Range, error) {
 	if r.ram == nil && r.size > 0 {
+		if r.size%lime.PageSize != 0 { // memory of no machine ends within a page
+			r.rep.damage(Damage{Kind: Truncated, Offset: r.size, Detail: "the file ends in the middle of a page"})
+		}
 		r.ram = []lime.Range{{Start: 0, End: uint64(r.size) - 1}}
 	}
 	if r.n == len(r.ram) {

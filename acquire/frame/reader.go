@@ -91,6 +91,8 @@ func Open(r io.ReaderAt, size int64) (*Reader, error) {
 	case isS2(head):
 		f.format = FormatS2
 		err = f.frames(readS2Table, scanS2)
+	case len(head) == 0:
+		err = fmt.Errorf("%w: it is empty", ErrFormat)
 	default:
 		err = fmt.Errorf("%w: starts with % x", ErrFormat, head[:min(8, len(head))])
 	}

@@ -22,11 +22,14 @@ type Found struct {
 	Input string `json:"input"` // btf, module_btf, module_btfs, kallsyms, system_map, banner, vmcoreinfo
 	Path  string `json:"path"`
 	Bytes int    `json:"bytes"`
+	// Others are files that could be the same input and have other content, as of another host: the first few. Only of btf, kallsyms and
+	// banner, of which a host has one each.
+	Others []string `json:"others,omitempty"`
 }
 
 // ReadFolder finds the inputs in what was collected from a host, by whichever tool, by the names that files have on the host
 // and under common others. Of several that could be one input, the one that lies least deep is taken, of several System.map that of the
-// banner's kernel. Links are not followed. Files are read up to the bounds of what they may be; a larger one is an error.
+// banner's kernel, of several kallsyms one with addresses, if there is one. Links are not followed. Files are read up to the bounds of what they may be; a larger one is an error.
 func ReadFolder(dir fs.FS) (Inputs, []Found, error) {
 	by := map[string][]string{}
 	n := 0
@@ -87,14 +90,18 @@ type folder struct {
 
 func (f *folder) read() (in Inputs, found []Found, err error) {
 	take := func(input string, limit int64, fits func([]byte) bool) []byte {
-		for _, name := range f.by[input] {
+		for i, name := range f.by[input] {
 			raw, e := f.file(name, limit)
 			if e != nil {
 				err = errors.Join(err, e)
 				continue
 			}
 			if fits(raw) {
-				f.found = append(f.found, Found{input, name, len(raw)})
+				x := Found{Input: input, Path: name, Bytes: len(raw)}
+				if slices.Contains(one, input) {
+					x.Others = f.others(f.by[input][i+1:], limit, raw, fits)
+				}
+				f.found = append(f.found, x)
 				return raw
 			}
 		}
@@ -105,7 +112,10 @@ func (f *folder) read() (in Inputs, found []Found, err error) {
 	release := releaseOf(string(in.Banner))
 	slices.SortStableFunc(f.by["system_map"], func(a, b string) int { return named(b, release) - named(a, release) })
 	in.BTF = take("btf", MaxBTF, isBTF)
-	in.Kallsyms = take("kallsyms", MaxSymbolList, some)
+	in.Kallsyms = take("kallsyms", MaxSymbolList, hasAddresses)
+	if in.Kallsyms == nil {
+		in.Kallsyms = take("kallsyms", MaxSymbolList, some) // Write says what is wrong with it
+	}
 	in.SystemMap = take("system_map", MaxSymbolList, some)
 	in.VMCoreInfo = take("vmcoreinfo", 1<<20, func(b []byte) bool { return len(parseNote(b)) > 0 })
 	take("module_btfs", MaxBTF, func(b []byte) bool {
@@ -120,12 +130,27 @@ func (f *folder) read() (in Inputs, found []Found, err error) {
 				in.ModuleBTF = map[string][]byte{}
 			}
 			in.ModuleBTF[path.Base(name)] = raw
-			f.found = append(f.found, Found{"module_btf", name, len(raw)})
+			f.found = append(f.found, Found{Input: "module_btf", Path: name, Bytes: len(raw)})
 		}
 		err = errors.Join(err, e)
 	}
 	return in, f.found, err
 }
+
+// one are the inputs of which a host has one.
+var one = []string{"banner", "btf", "kallsyms"}
+
+// others are those of the files that could be what taken is, and are not the same. maxOthers bounds how many are read.
+func (f *folder) others(names []string, limit int64, taken []byte, fits func([]byte) bool) (differ []string) {
+	for _, name := range names[:min(len(names), maxOthers)] {
+		if raw, err := f.file(name, limit); err == nil && fits(raw) && !bytes.Equal(bytes.TrimSpace(raw), bytes.TrimSpace(taken)) {
+			differ = append(differ, name)
+		}
+	}
+	return differ
+}
+
+const maxOthers = 8
 
 // named is 1 for the name of a file that is of a kernel's release.
 func named(name, release string) int {
@@ -133,6 +158,17 @@ func named(name, release string) int {
 		return 1
 	}
 	return 0
+}
+
+// hasAddresses reports whether a list has an address that is not zero: what a user without rights reads of kallsyms has none.
+func hasAddresses(kallsyms []byte) bool {
+	for line := range bytes.Lines(kallsyms) {
+		addr, _, _ := bytes.Cut(line, []byte(" "))
+		if len(bytes.Trim(addr, "0\r\n")) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func isBTF(b []byte) bool {

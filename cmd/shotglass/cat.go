@@ -135,7 +135,9 @@ func (i *image) open(r io.ReaderAt, ids []age.Identity) (err error) {
 		i.Reader = frame.OpenPlain(r, size)
 		return nil
 	}
-	i.Reader, err = frame.Open(r, size)
+	if i.Reader, err = frame.Open(r, size); errors.Is(err, frame.ErrFormat) {
+		err = &hinted{err, formatHint}
+	}
 	if tail := i.tail(); tail != nil && err != nil {
 		return fmt.Errorf("%w; and %w", err, tail)
 	}

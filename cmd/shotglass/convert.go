@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -169,6 +170,11 @@ func readConvert(c *console, ctx *cli.Context, name string) (*convert.Options, e
 		o.Operator = operator()
 	}
 	var err error
+	if o.Name != "" {
+		if err := checkName(o.Name); err != nil {
+			return nil, err
+		}
+	}
 	if ctx.String("form") == "" {
 		return nil, usagef("no --form").fix("%s", formHint)
 	}
@@ -302,7 +308,10 @@ func convertCode(res *convert.Result, err error) int {
 // convertError adds what helps.
 func convertError(err error) error {
 	var dense *forms.DenseError
+	var path *fs.PathError
 	switch {
+	case errors.Is(err, fs.ErrExist) && errors.As(err, &path) && strings.HasSuffix(path.Path, sink.PartialSuffix):
+		return &hinted{err, "nothing is overwritten: a partial image, or what a run left that was killed, which has no record (.json) beside it and can be removed if none runs; or choose another --name, --output or --to"}
 	case errors.Is(err, convert.ErrEncrypted), errors.Is(err, agefile.ErrNoMatch):
 		return &hinted{err, identityHint}
 	case errors.Is(err, convert.ErrManifest):

@@ -196,9 +196,14 @@ func viewError(err error) error {
 		return &hinted{err, identityHint}
 	case errors.Is(err, memory.ErrSequential):
 		return &hinted{err, "unpack it once: shotglass cat IMAGE > image.lime"}
+	case errors.Is(err, frame.ErrFormat):
+		return &hinted{err, formatHint}
 	}
 	return err
 }
+
+// formatHint is for a file that is no LiME, and may be memory all the same.
+const formatHint = "of an ELF core, AVML or a raw image make LiME first: shotglass convert --form zstd IMAGE"
 
 // trust says what vouches for the image, and what is missing of it.
 func (v *viewed) trust(c *console, unchecked bool) {

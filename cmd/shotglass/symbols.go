@@ -112,6 +112,11 @@ func writeSymbols(ctx context.Context, c *console, flags *cli.Context, d *debugS
 	if err != nil {
 		return err
 	}
+	for _, x := range found {
+		if len(x.Others) > 0 {
+			c.warn("%s was taken for %s, and %s has another: of a folder with several hosts, or boots, name the one of the image", printable(x.Path), x.Input, printable(strings.Join(x.Others, ", ")))
+		}
+	}
 	d.release = cmp.Or(flags.String("release"), in.Release())
 	vmlinux, err := d.open(ctx)
 	if err != nil {

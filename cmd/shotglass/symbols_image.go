@@ -51,6 +51,9 @@ func (s *imageSymbols) write(ctx context.Context, name string) (*symbolsMessage,
 	if !ok {
 		return nil, fmt.Errorf("%s: nothing can be written there", name)
 	}
+	if err := ofCaptured(ctx, where, name, base, "shotglass symbols", ""); err != nil {
+		return nil, err
+	}
 	m, err := acquire.ManifestOf(ctx, where, base)
 	if err != nil {
 		return nil, fmt.Errorf("the manifest of %s: %w", name, err)

@@ -14,7 +14,6 @@ import (
 	"filippo.io/age"
 
 	"github.com/shotglass-ir/shotglass/acquire"
-	"github.com/shotglass-ir/shotglass/acquire/convert"
 	"github.com/shotglass-ir/shotglass/acquire/live"
 	"github.com/shotglass-ir/shotglass/acquire/signature"
 	"github.com/shotglass-ir/shotglass/acquire/symbols"
@@ -49,8 +48,8 @@ func (t *triageRun) verify(ctx context.Context, rep *triage.Report) error {
 		}
 		return nil
 	}
-	if converted, err := convert.Is(ctx, where, base); err == nil && converted {
-		return &hinted{fmt.Errorf("%s was converted: the record beside it claims no capture", t.name), "triage the captured image; --unverified takes this one all the same, on record"}
+	if err := ofCaptured(ctx, where, t.name, base, "shotglass triage", "; --unverified takes this one all the same, on record"); err != nil {
+		return err
 	}
 	v, err := acquire.Verify(ctx, where, base, acquire.VerifyOptions{Signers: t.signers, Identities: t.ids})
 	var locked *acquire.IdentityError
@@ -112,7 +111,11 @@ func (t *triageRun) load(ctx context.Context, scratch string, rep *triage.Report
 	in.Version = toolInfo().Version
 	_, err = symbols.Write(f, in)
 	if err := errors.Join(err, f.Close()); err != nil {
-		return &hinted{fmt.Errorf("make symbols of what was collected: %w", err), "give a symbol file with --symbols"}
+		err = fmt.Errorf("make symbols of what was collected: %w", err)
+		if errors.As(err, new(*fs.PathError)) { // the disk, not what was collected
+			return err
+		}
+		return &hinted{err, "give a symbol file with --symbols"}
 	}
 	t.o.Symbols, rep.Symbols = folder, "made of BTF and kallsyms, as collected"
 	return nil

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 
 	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/convert"
+	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/sink/s3"
+	"github.com/shotglass-ir/shotglass/transport"
 )
 
 // isConversion reports whether a file is of the set of a converted image. What cannot be read is told by who
@@ -19,6 +22,17 @@ func isConversion(ctx context.Context, name string, access s3.Options) bool {
 	}
 	is, err := convert.Is(ctx, where, base)
 	return err == nil && is
+}
+
+// ofCaptured refuses a converted image for what only the captured one has beside it: the manifest and what was collected. command and what
+// else there is to do are for the hint. It is nil of any other image, also of one about which nothing can be read: whoever opens it tells of that.
+func ofCaptured(ctx context.Context, where sink.Opener, name, base, command, otherwise string) error {
+	source, err := convert.SourceOf(ctx, where, base)
+	if err != nil || source == nil {
+		return nil
+	}
+	hint := fmt.Sprintf("the image that it was made of, by its record: %s %s%s", command, transport.Quote(printable(cmp.Or(source.Location, source.Name))), otherwise)
+	return &hinted{fmt.Errorf("%s is a converted image: the manifest, and what was collected, lie beside the captured one", printable(name)), hint}
 }
 
 // conversionMessage is a "verification" line.
