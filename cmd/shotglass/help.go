@@ -26,7 +26,7 @@ func printAppHelp(w io.Writer, app *cli.App) {
 func printCommandHelp(w io.Writer, cmd *cli.Command) {
 	fmt.Fprintf(w, "shotglass %s - %s\n\nUsage: shotglass %s\n", commandName(cmd), cmd.Usage, usageLine(cmd))
 	if cmd.Description != "" {
-		fmt.Fprintf(w, "\n%s\n", cmd.Description)
+		fmt.Fprintf(w, "\n%s\n", flow(cmd.Description))
 	}
 	if len(cmd.Subcommands) > 0 {
 		fmt.Fprintf(w, "\nCommands:\n")
@@ -117,6 +117,28 @@ func wrap(text string, width int) []string {
 		}
 	}
 	return append(lines, line)
+}
+
+// flow breaks the paragraphs of a text into lines of helpWidth. Lines that begin with a space stay as they are.
+func flow(text string) string {
+	var lines []string
+	paragraph := ""
+	end := func() {
+		if paragraph != "" {
+			lines = append(lines, wrap(paragraph, helpWidth)...)
+			paragraph = ""
+		}
+	}
+	for l := range strings.SplitSeq(text, "\n") {
+		if l == "" || l[0] == ' ' {
+			end()
+			lines = append(lines, l)
+			continue
+		}
+		paragraph += " " + l
+	}
+	end()
+	return strings.Join(lines, "\n")
 }
 
 func helpCommand(c *console) *cli.Command {

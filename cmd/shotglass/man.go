@@ -37,7 +37,7 @@ func makeManPage(app *cli.App) (string, error) {
 	b.WriteString(strings.TrimRight(page, "\n") + "\n")
 	for _, cmd := range app.Commands {
 		if cmd.Description != "" {
-			b.WriteString(".SH ABOUT " + strings.ToUpper(cmd.Name) + "\n.nf\n" + roff("shotglass "+usageLine(cmd)+"\n\n"+cmd.Description) + ".fi\n")
+			b.WriteString(".SH ABOUT " + strings.ToUpper(cmd.Name) + "\n.nf\n" + roff("shotglass "+usageLine(cmd)+"\n\n"+flow(cmd.Description)) + ".fi\n")
 		}
 	}
 	for _, t := range topics() {
