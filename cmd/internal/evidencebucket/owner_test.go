@@ -2,6 +2,7 @@ package evidencebucket_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/shotglass-ir/shotglass/cmd/internal/evidencebucket"
@@ -23,7 +24,8 @@ func TestOwned(t *testing.T) {
 		{"another's, from another region", other, lets, "us-east-1", nil, false, true},
 		{"not to be listed", account, "", region, nil, false, false},
 		{"not to be listed, from another region", account, "", "us-east-1", nil, false, false},
-		{"out of order at the second call", account, lets, region, func(c *awsfake.Call) bool { return c.Seq > 2 }, false, false},
+		{"out of order at the third call", account, lets, region, func(c *awsfake.Call) bool { return c.Seq > 2 }, false, false},
+		{"out of order at the fourth call", account, lets, region, func(c *awsfake.Call) bool { return c.Seq > 3 }, false, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -37,14 +39,19 @@ func TestOwned(t *testing.T) {
 					return awsfake.Fault{}
 				}
 			}
-			owned, err := evidencebucket.Place{Bucket: name, Owner: tt.owner, PathStyle: true}.Owned(t.Context(), w.cloud.Config(reader, tt.from))
+			owned, err := evidencebucket.Place{Bucket: name, Owner: tt.owner, PathStyle: true}.Owned(t.Context(), w.cloud.Config(reader, tt.from), "999900001111")
 			if owned != tt.owned || (err == nil) != tt.known {
 				t.Errorf("%v, %v", owned, err)
 			}
 		})
 	}
 	w := newWorld(t)
-	if _, err := (evidencebucket.Place{Bucket: "nobodys", Owner: account, PathStyle: true}).Owned(t.Context(), w.cloud.Config(reader, region)); !errors.Is(err, evidencebucket.ErrNoBucket) {
+	w.cloud.Account(account).Region(region).AddBucket(name).Policy = lets
+	// The account that is said to be a stranger is the owner: a server that looks at no owner answers so.
+	if owned, err := (evidencebucket.Place{Bucket: name, Owner: account, PathStyle: true}).Owned(t.Context(), w.cloud.Config(reader, region), account); owned || err == nil || !strings.Contains(err.Error(), "not AWS's S3") {
+		t.Errorf("%v, %v", owned, err)
+	}
+	if _, err := (evidencebucket.Place{Bucket: "nobodys", Owner: account, PathStyle: true}).Owned(t.Context(), w.cloud.Config(reader, region), "999900001111"); !errors.Is(err, evidencebucket.ErrNoBucket) {
 		t.Error(err)
 	}
 }

@@ -33,7 +33,7 @@ var evidenceAccount = Check{
 		case !s.first:
 			return []Finding{pass(s.Bucket, "this account has no such bucket")}, nil
 		}
-		owned, err := evidencebucket.Place{Bucket: s.Bucket, Owner: s.Forensic, PathStyle: s.Config.BaseEndpoint != nil}.Owned(ctx, s.Config)
+		owned, err := evidencebucket.Place{Bucket: s.Bucket, Owner: s.Forensic, PathStyle: s.Config.BaseEndpoint != nil}.Owned(ctx, s.Config, s.Account)
 		switch {
 		case errors.Is(err, evidencebucket.ErrNoBucket):
 			return []Finding{without(s.Bucket, "%v", err)}, nil

@@ -20,11 +20,11 @@ var snapshotKey = Check{
 			case err != nil:
 				return unknown(k.id, err)
 			case key.KeyManager == kmstypes.KeyManagerTypeAws:
-				return fail(k.id, "%d volumes are under a key that AWS keeps: their snapshots cannot be shared", k.volumes)
+				return fail(k.id, "it is a key that AWS keeps, under which no snapshot can be shared; %s", k.under())
 			case key.KeyState != kmstypes.KeyStateEnabled:
-				return fail(k.id, "%d volumes are under it, and it is %s", k.volumes, key.KeyState)
+				return fail(k.id, "it is %s; %s", key.KeyState, k.under())
 			}
-			return pass(k.id, "%d volumes; snapshot-key-policy asks who may use it", k.volumes)
+			return pass(k.id, "%s; who may use it is asked by snapshot-key-policy", k.under())
 		}), err
 	},
 }

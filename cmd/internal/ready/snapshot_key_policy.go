@@ -43,7 +43,7 @@ func (s *Site) keyPolicy(ctx context.Context, k volumeKey) Finding {
 	if key.KeyManager == kmstypes.KeyManagerTypeAws {
 		return without(k.id, "AWS keeps it, and its policy cannot be changed: see snapshot-key")
 	}
-	out, err := kms.NewFromConfig(s.Config).GetKeyPolicy(ctx, &kms.GetKeyPolicyInput{KeyId: &k.id})
+	out, err := kms.NewFromConfig(s.Config).GetKeyPolicy(ctx, &kms.GetKeyPolicyInput{KeyId: &k.id, PolicyName: aws.String("default")}) // a key has no other
 	if err != nil {
 		return unknown(k.id, err)
 	}
@@ -57,9 +57,9 @@ func (s *Site) keyPolicy(ctx context.Context, k volumeKey) Finding {
 	}
 	switch {
 	case len(a.Denied) > 0:
-		return fail(k.id, "it does not let %s do %s; %d volumes are under it", to, strings.Join(a.Denied, ", "), k.volumes)
+		return fail(k.id, "it does not let %s do %s; %s", to, strings.Join(a.Denied, ", "), k.under())
 	case len(a.Open) > 0:
 		return Finding{State: Unknown, Resource: k.id, Cause: Failed, Detail: fmt.Sprintf("whether it lets %s do %s: %.300s", to, a.Open[0].Action, a.Open[0].Why)}
 	}
-	return pass(k.id, "it lets %s use it; that account's own policies must, too; %d volumes are under it", to, k.volumes)
+	return pass(k.id, "it lets %s use it, whose own policies must, too; %s", to, k.under())
 }

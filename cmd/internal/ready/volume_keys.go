@@ -3,6 +3,7 @@ package ready
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -16,6 +17,14 @@ import (
 type volumeKey struct {
 	id      string // its ARN
 	volumes int
+}
+
+// under is how many volumes.
+func (k volumeKey) under() string {
+	if k.volumes == 1 {
+		return "1 volume is under it"
+	}
+	return fmt.Sprintf("%d volumes are under it", k.volumes)
 }
 
 // volumeKeys are those of all encrypted volumes.
