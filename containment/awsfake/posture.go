@@ -28,6 +28,9 @@ type Posture struct {
 	WebACLs          map[string]bool              // of WAF: whether they are logged
 	GlobalWebACLs    map[string]bool              // those of CloudFront, in us-east-1
 	Balancers        map[string]map[string]string // attributes by the name of an application load balancer
+	Classic          map[string]bool              // Classic Load Balancers, with whether they write access logs
+	Databases        map[string]Database          // of RDS: instances
+	DatabaseClusters map[string]Database
 }
 
 // A FlowLog is one of a VPC, a subnet or an interface.

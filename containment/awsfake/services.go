@@ -18,6 +18,7 @@ func (c *Cloud) allServices() map[string]*service {
 		"logs":                 logsService(),
 		"network-firewall":     firewallService(),
 		"organizations":        organizationsService(),
+		"rds":                  databaseService(),
 		"route53resolver":      resolverService(),
 		"s3":                   c.bucketService(),
 		"ssm":                  with(managerService(), documentOps),

@@ -90,14 +90,14 @@ var documentOps = map[string]operation{"GetDocument": {do: func(r *Request) (any
 
 // balancerOps are Elastic Load Balancing's calls about the balancers themselves.
 var balancerOps = map[string]operation{
-	"DescribeLoadBalancers": {do: func(r *Request) (any, error) {
+	"DescribeLoadBalancers": classicOr(classicOps["DescribeLoadBalancers"], operation{do: func(r *Request) (any, error) {
 		var items [][]X
 		for _, name := range sorted(r.Region.Posture.Balancers) {
 			items = append(items, []X{el("LoadBalancerArn", r.balancer(name)), el("LoadBalancerName", name), el("Type", "application")})
 		}
-		return paged(r, "LoadBalancers", items), nil
-	}},
-	"DescribeLoadBalancerAttributes": {on: func(r *Request) []string { return []string{r.Form.Get("LoadBalancerArn")} }, do: func(r *Request) (any, error) {
+		return queryPage(r, "LoadBalancers", "member", "Marker", "NextMarker", items), nil
+	}}),
+	"DescribeLoadBalancerAttributes": classicOr(classicOps["DescribeLoadBalancerAttributes"], operation{on: func(r *Request) []string { return []string{r.Form.Get("LoadBalancerArn")} }, do: func(r *Request) (any, error) {
 		for name, attributes := range r.Region.Posture.Balancers {
 			if r.balancer(name) == r.Form.Get("LoadBalancerArn") {
 				var items [][]X
@@ -108,7 +108,7 @@ var balancerOps = map[string]operation{
 			}
 		}
 		return nil, fail("LoadBalancerNotFound", "Load balancer '%s' not found", r.Form.Get("LoadBalancerArn"))
-	}},
+	}}),
 }
 
 func (r *Request) balancer(name string) string {
@@ -122,5 +122,5 @@ var scalingGroupOps = map[string]operation{"DescribeAutoScalingGroups": {do: fun
 		g := r.Region.Scaling[name]
 		items = append(items, []X{el("AutoScalingGroupName", name), el("MinSize", g.Min), el("MaxSize", g.Max), el("DesiredCapacity", g.Desired)})
 	}
-	return paged(r, "AutoScalingGroups", items), nil
+	return queryPage(r, "AutoScalingGroups", "member", "NextToken", "NextToken", items), nil
 }}}

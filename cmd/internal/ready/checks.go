@@ -6,7 +6,7 @@ var Checks = []*Check{
 	// What was done with the API.
 	&trailAllRegions, &trailLive, &trailValidation, &trailS3Events, &trailLambdaEvents, &trailBucketPublic, &trailBucketLock,
 	// What happened on the network, and what changed.
-	&flowLogs, &resolverLogs, &dnsFirewall, &balancerLogs, &webLogs, &firewallLogs, &clusterLogs, &guardDuty, &guardDutyFeatures, &configRecorder, &sessionLogging, &logRetention,
+	&flowLogs, &resolverLogs, &dnsFirewall, &balancerLogs, &classicBalancerLogs, &webLogs, &firewallLogs, &clusterLogs, &databaseLogs, &guardDuty, &guardDutyFeatures, &configRecorder, &sessionLogging, &logRetention,
 	// What is kept in buckets, evidence among it.
 	&evidenceBucket, &evidenceAccount, &bucketPublic, &bucketBlock, &bucketVersioning, &bucketLogging,
 	// Who may do what.

@@ -68,6 +68,18 @@ var faults = []fault{
 	{"dns-firewall", "it has none", func(w *world) { w.here.Posture.Firewalls = nil }},
 	{"dns-firewall", "UPDATING", func(w *world) { w.here.Posture.Firewalls[vpc] = "UPDATING" }},
 	{"balancer-logs", "off", func(w *world) { w.here.Posture.Balancers["front"]["access_logs.s3.enabled"] = "false" }},
+	{"classic-balancer-logs", "off", func(w *world) { w.here.Posture.Classic["older"] = false }},
+	{"database-logs", "postgres: none is exported", func(w *world) { w.here.Posture.Databases["shop"] = awsfake.Database{Engine: "postgres"} }},
+	{"database-logs", "postgres: off: postgresql", func(w *world) {
+		w.here.Posture.Databases["shop"] = awsfake.Database{Engine: "postgres", Exports: []string{"upgrade"}}
+	}},
+	{"database-logs", "sqlserver-web: off: error", func(w *world) {
+		w.here.Posture.Databases["shop"] = awsfake.Database{Engine: "sqlserver-web", Exports: []string{"agent"}}
+	}},
+	{"database-logs", "db2-se: none is exported", func(w *world) { w.here.Posture.Databases["other"] = awsfake.Database{Engine: "db2-se"} }},
+	{"database-logs", "cluster, aurora-mysql: off: audit", func(w *world) {
+		w.here.Posture.DatabaseClusters["wares"] = awsfake.Database{Engine: "aurora-mysql", Exports: []string{"error"}}
+	}},
 	{"eks-logs", "off: audit, authenticator", func(w *world) { w.here.Posture.Clusters["test"] = []string{"api", "scheduler"} }},
 	{"eks-logs", "off: api, audit, authenticator", func(w *world) { w.here.Posture.Clusters["test"] = nil }},
 	{"firewall-logs", "off: FLOW", func(w *world) { w.here.Posture.NetworkFirewalls["inner"] = []string{"ALERT", "TLS"} }},
@@ -173,7 +185,7 @@ var faults = []fault{
 		w.here.Posture.Keys[ownKey] = awsfake.KMSKey{Manager: "CUSTOMER", State: "PendingDeletion"}
 	}},
 	{"snapshot-key-policy", "it does not let account 444455556666 do kms:CreateGrant, kms:Decrypt, ", func(w *world) { w.here.Posture.Keys[ownKey] = awsfake.KMSKey{Manager: "CUSTOMER"} }},
-	{"snapshot-key-policy", "do kms:CreateGrant; 1 volumes", func(w *world) {
+	{"snapshot-key-policy", "do kms:CreateGrant; 1 volume is under it", func(w *world) {
 		w.here.Posture.Keys[ownKey] = awsfake.KMSKey{Manager: "CUSTOMER", Policy: keyPolicy(`["kms:Decrypt","kms:DescribeKey","kms:GenerateDataKey*","kms:ReEncrypt*"]`, "")}
 	}},
 	{"ssm-managed", "it is not managed", func(w *world) { delete(w.here.Managed, w.web.ID) }},

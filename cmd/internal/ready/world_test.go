@@ -110,7 +110,11 @@ func newWorld(t *testing.T) *world {
 	p := &w.here.Posture
 	p.FlowLogs = []awsfake.FlowLog{{ID: "fl-1", On: vpc, Traffic: "ALL"}}
 	p.QueryLogs, p.Firewalls = map[string]string{vpc: "ACTIVE"}, map[string]string{vpc: "COMPLETE"}
-	p.Balancers = map[string]map[string]string{"front": {"access_logs.s3.enabled": "true", "access_logs.s3.bucket": "logs"}}
+	p.Balancers = map[string]map[string]string{"back": {"access_logs.s3.enabled": "true"}, "front": {"access_logs.s3.enabled": "true", "access_logs.s3.bucket": "logs"}}
+	p.Classic = map[string]bool{"old": true, "older": true}
+	p.Databases = map[string]awsfake.Database{"shop": {Engine: "postgres", Exports: []string{"postgresql", "upgrade"}}, "books": {Engine: "oracle-ee", Exports: []string{"alert", "audit"}},
+		"wares-1": {Engine: "aurora-mysql", Cluster: "wares"}, "other": {Engine: "db2-se", Exports: []string{"diag.log"}}}
+	p.DatabaseClusters = map[string]awsfake.Database{"wares": {Engine: "aurora-mysql", Exports: []string{"audit", "error"}}, "papers": {Engine: "docdb", Exports: []string{"audit"}}}
 	p.Clusters = map[string][]string{"prod": {"api", "audit", "authenticator"}, "test": {"api", "audit", "authenticator", "scheduler"}}
 	p.NetworkFirewalls = map[string][]string{"edge": {"FLOW", "ALERT"}, "inner": {"ALERT", "FLOW", "TLS"}}
 	p.WebACLs, w.us.Posture.GlobalWebACLs = map[string]bool{"front": true, "side": true}, map[string]bool{"cdn": true}
