@@ -53,6 +53,16 @@ type Options struct {
 	Event      func(string)  // told what happens; may be nil; calls come from several goroutines
 	// Unread, if set, is asked when all plugins have ended: which parts of the image they could not read.
 	Unread func() []string
+
+	found *volatility
+}
+
+// Find finds Volatility and asks its version, once; Run does so if nobody did before, when the image is made ready.
+func (o *Options) Find(ctx context.Context) (err error) {
+	if o.found == nil {
+		o.found, err = findVolatility(ctx, *o)
+	}
+	return err
 }
 
 func (o Options) withDefaults() Options {
@@ -138,6 +148,7 @@ type PluginResult struct {
 	Lacks   int    `json:"lacks,omitempty"` // how many of those were there before, and are neither the capture's own nor threads of the kernel
 
 	crashed bool // it ended by itself, with an error
+	lost    bool // it found no kernel
 }
 
 // ErrNone says that Volatility is not there.
@@ -147,10 +158,11 @@ var ErrNone = errors.New("volatility 3 is not installed here, or not in PATH")
 // report. When ctx ends, plugins are killed and what there is is written.
 func Run(ctx context.Context, o Options, rep *Report) error {
 	o = o.withDefaults()
-	v, err := findVolatility(ctx, o)
-	if err != nil {
+	if err := o.Find(ctx); err != nil {
 		return err
 	}
+	v := o.found
+	v.o = o
 	if err := os.Mkdir(o.Folder, 0o700); err != nil {
 		return err
 	}
@@ -180,6 +192,10 @@ func Run(ctx context.Context, o Options, rep *Report) error {
 	g.SetLimit(o.Parallel)
 	for i, p := range o.Plugins {
 		if i == first {
+			continue
+		}
+		if rep.Plugins[first].lost { // it would look through the whole image for it, as each would
+			rep.Plugins[i] = PluginResult{Name: p, Error: fmt.Sprintf("not run: %s found no kernel in the image", o.Plugins[first])}
 			continue
 		}
 		g.Go(func() error {

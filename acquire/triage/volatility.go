@@ -51,22 +51,33 @@ func findVolatility(ctx context.Context, o Options) (*volatility, error) {
 	if v.program == "" {
 		return nil, ErrNone
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeoutCause(ctx, 2*time.Minute, errors.New("it said nothing for two minutes"))
 	defer cancel()
-	out, err := exec.CommandContext(ctx, v.program, "-h").CombinedOutput()
+	out, err := v.command(ctx, "-h").CombinedOutput()
 	for _, p := range pluginLine.FindAllSubmatch(out, 1000) {
 		v.plugins = append(v.plugins, string(p[1]))
 	}
 	m := versionLine.FindSubmatch(out)
 	if m == nil { // from 2.26 its help does not say it, and the complaint that there is no plugin does
-		out, err = exec.CommandContext(ctx, v.program).CombinedOutput()
+		out, err = v.command(ctx).CombinedOutput()
 		m = versionLine.FindSubmatch(out)
+	}
+	if m == nil && ctx.Err() != nil {
+		return nil, fmt.Errorf("%s was asked for its version: %w", v.program, context.Cause(ctx))
 	}
 	if m == nil {
 		return nil, fmt.Errorf("%s does not say that it is Volatility 3: %w", v.program, errors.Join(err, fmt.Errorf("it printed %.200q", out)))
 	}
 	v.version = string(m[1])
 	return v, nil
+}
+
+// command is a call of the program. When ctx ends, so does all that it started, and who waits waits for a few seconds more at most.
+func (v *volatility) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, v.program, args...)
+	cmd.WaitDelay = 5 * time.Second
+	killGroup(cmd)
+	return cmd
 }
 
 // pluginLine is where the help names a plugin; the next one begins below it, or what it is for stands beside it.
@@ -158,8 +169,7 @@ func (v *volatility) runAs(ctx context.Context, plugin, name string, find bool, 
 
 	ctx, cancel := context.WithTimeoutCause(ctx, v.o.Timeout, fmt.Errorf("not done within %s", v.o.Timeout))
 	defer cancel()
-	cmd := exec.CommandContext(ctx, v.program, slices.Concat(args, []string{plugin}, more)...)
-	cmd.WaitDelay = 5 * time.Second
+	cmd := v.command(ctx, slices.Concat(args, []string{plugin}, more)...)
 	cmd.Env = append(os.Environ(), "PYTHONIOENCODING=utf-8") // names in an image are what they are
 	stdout := &limited{w: out, left: maxOutput, sum: sha256.New()}
 	stderr := &limited{w: told, left: 16 << 20, sum: sha256.New()}
@@ -172,6 +182,9 @@ func (v *volatility) runAs(ctx context.Context, plugin, name string, find bool, 
 		return fail(context.Cause(ctx))
 	case stdout.over:
 		return fail(fmt.Errorf("it printed more than %d bytes", int64(maxOutput)))
+	case err != nil && noKernel(stderr.tail):
+		r.lost = true
+		return fail(fmt.Errorf("%s: %s", lostText, lastLine(stderr.tail)))
 	case err != nil:
 		r.crashed = true
 		return fail(fmt.Errorf("%w: %s", err, lastLine(stderr.tail)))
@@ -184,6 +197,14 @@ func (v *volatility) runAs(ctx context.Context, plugin, name string, find bool, 
 		return fail(err)
 	}
 	return r
+}
+
+const lostText = "it found no kernel in the image: the symbols are another kernel's, or the kernel has five levels of page tables, which Volatility cannot read"
+
+// noKernel reports whether a plugin says that no kernel was found.
+func noKernel(stderr []byte) bool {
+	_, what, ok := strings.Cut(string(stderr), "Unable to validate the plugin requirements: ")
+	return ok && strings.Contains(what, ".kernel.layer_name")
 }
 
 // rows counts the rows of what a plugin printed, which proves that it is whole.

@@ -126,9 +126,6 @@ func (t *triageRun) run(ctx context.Context) error {
 	defer end()
 	t.o.Event = func(s string) { t.c.info("%s", printable(s)) }
 	err = triage.Run(ctx, t.o, rep)
-	if errors.Is(err, triage.ErrNone) {
-		return &hinted{err, volatilityHint}
-	}
 	if err != nil {
 		return err
 	}
@@ -144,6 +141,17 @@ func (t *triageRun) run(ctx context.Context) error {
 		return &exitError{exitPartial, nil}
 	}
 	return nil
+}
+
+// volatilityError is why Volatility was not found.
+func volatilityError(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, triage.ErrNone):
+		return &hinted{err, volatilityHint}
+	}
+	return err
 }
 
 // printTriage tells what was found.

@@ -36,20 +36,25 @@ type triageRun struct {
 	manifest   *acquire.Manifest // nil: none, or not asked
 }
 
-// verify reads the image against its manifest.
+// verify finds Volatility, and reads the image against its manifest.
 func (t *triageRun) verify(ctx context.Context, rep *triage.Report) error {
 	where, base, err := place(ctx, t.name, t.access)
 	if err != nil {
 		return err
+	}
+	if !t.unverified {
+		if err := ofCaptured(ctx, where, t.name, base, "shotglass triage", "; --unverified takes this one all the same, on record"); err != nil {
+			return err
+		}
+	}
+	if err := t.o.Find(ctx); err != nil { // an image may take hours to verify
+		return volatilityError(ctx, err)
 	}
 	if t.unverified {
 		if m, err := acquire.ManifestOf(ctx, where, base); err == nil {
 			t.manifest = m // of its word only which module was loaded is used
 		}
 		return nil
-	}
-	if err := ofCaptured(ctx, where, t.name, base, "shotglass triage", "; --unverified takes this one all the same, on record"); err != nil {
-		return err
 	}
 	v, err := acquire.Verify(ctx, where, base, acquire.VerifyOptions{Signers: t.signers, Identities: t.ids})
 	var locked *acquire.IdentityError
