@@ -31,8 +31,9 @@ DIR holds what was collected from the host, by shotglass (unpacked by shotglass 
 are /sys/kernel/btf/vmlinux (types), those of modules beside it, /proc/kallsyms or System.map (symbols), /proc/version (the banner) and the VMCOREINFO note.
 
 Without BTF, --vmlinux takes types, and what else DIR lacks, from a vmlinux with debug information, which is the distribution's: the file, or the package that it is in:
-Debian's linux-image-RELEASE-dbg, Ubuntu's linux-image-RELEASE-dbgsym (ddebs), Fedora's and RHEL's kernel-debuginfo. --fetch gets that package from this machine's apt
-or dnf, which check its signature, says first how large it is (300 MB to 1 GB), and keeps nothing of it. DWARF takes 200 MB of memory. See docs/symbols.md.
+Debian's linux-image-RELEASE-dbg, Ubuntu's linux-image-unsigned-RELEASE-dbgsym (ddebs), Fedora's and RHEL's kernel-debuginfo. --fetch gets that package from this machine's apt
+or dnf, which check its signature, says first how large it is (300 MB to 1 GB), and keeps nothing of it. DWARF takes 200 MB of memory, more
+where a kernel was built with LTO. See docs/symbols.md.
 
 Standard error tells what is missing and which plugins suffer. Exit code 1: there is no file.`
 

@@ -168,3 +168,35 @@ func TestUploadKilled(t *testing.T) {
 		}
 	}
 }
+
+// TestUploadAlone: an image that nothing speaks for is not stored without a word.
+func TestUploadAlone(t *testing.T) {
+	const image = "web1-20260131T101112Z-mem.lime"
+	for what, papers := range map[string][]string{"alone": nil, "with its manifest": {image + ".json"}, "with an interim one": {image + ".interim"}} {
+		t.Run(what, func(t *testing.T) {
+			s, spill := newShelf(t), filepath.Join(t.TempDir(), "spill")
+			s.down = func(*http.Request) bool { return true }
+			place, err := s3.New(t.Context(), s3.Options{Bucket: "evidence", Endpoint: s.url, PathStyle: true, Attempts: 1, Spill: spill})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range append([]string{image}, papers...) {
+				o, err := place.Create(t.Context(), name)
+				if err == nil {
+					_, err = o.Write([]byte(name))
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r, err := o.Commit(t.Context()); err != nil || r.Pending == nil {
+					t.Fatalf("%+v, %v", r, err)
+				}
+			}
+			s.down = nil
+			code, out, errs := s.run(t, "upload", spill)
+			if code != exitOK || s.objects[image] == nil || strings.Contains(errs, "no manifest lies beside it") != (papers == nil) {
+				t.Errorf("%d: %s\n%s", code, out, errs)
+			}
+		})
+	}
+}

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"time"
 
@@ -19,12 +21,19 @@ type rescuer struct {
 	c      *console
 	ctx    *cli.Context // for the key; nil: what it writes is not signed
 	with   acquire.Rescue
+	papers map[string]bool // images whose manifests wait too
 	closer io.Closer
 }
 
 // open loads the key, if one is given and there is something to sign, before anything is stored.
 func (r *rescuer) open(list []waiting) error {
 	r.with = acquire.Rescue{Tool: toolInfo(), Operator: operator(), Now: time.Now}
+	r.papers = map[string]bool{}
+	for _, w := range list {
+		if rank(w.Name) == rankManifest {
+			r.papers[paperOf(w.Name)] = true
+		}
+	}
 	if r.ctx == nil || r.ctx.String("sign-key") == "" || !slices.ContainsFunc(list, func(w waiting) bool { return w.Killed && acquire.Rescuable(w.Name, w.Note) }) {
 		return nil
 	}
@@ -45,7 +54,7 @@ func (r *rescuer) close() {
 // after says what is to be done once an object is stored, while its folder is still there; nil: nothing.
 func (r *rescuer) after(ctx context.Context, w waiting) func(*s3.Sink, sink.Receipt) error {
 	if !w.Killed {
-		return nil
+		return r.alone(ctx, w)
 	}
 	return func(where *s3.Sink, kept sink.Receipt) error {
 		why := fmt.Sprintf("the capture was killed after its bucket had failed (%s): these are the %d bytes that were durable, in the bucket or in the spill folder; shotglass upload stored them on %s",
@@ -80,3 +89,22 @@ func (r *rescuer) after(ctx context.Context, w waiting) func(*s3.Sink, sink.Rece
 		return nil
 	}
 }
+
+// alone says of an image, once it is stored, that no manifest speaks for it. Its pieces were described, and the capture may go on still: none is
+// written here.
+func (r *rescuer) alone(ctx context.Context, w waiting) func(*s3.Sink, sink.Receipt) error {
+	if r.papers[w.Name] || !acquire.Rescuable(w.Name, nil) {
+		return nil
+	}
+	return func(where *s3.Sink, kept sink.Receipt) error {
+		ctx, cancel := context.WithTimeout(ctx, paperPatience)
+		defer cancel()
+		if _, err := acquire.ManifestOf(ctx, where, kept.Name); errors.Is(err, fs.ErrNotExist) {
+			r.c.warn("%s is stored, and no manifest lies beside it or waits with it: bring the other folders of its capture too; if there is none, the capture goes on, or was killed before it wrote one, and the image is no evidence", printable(kept.Location))
+		}
+		return nil
+	}
+}
+
+// paperPatience is how long a manifest is looked for.
+const paperPatience = 30 * time.Second
