@@ -197,3 +197,33 @@ func FuzzNote(f *testing.F) {
 		}
 	})
 }
+
+// TestNoteSources: what each way of reading memory has to say of itself is in the note, and what it counts is not: nothing has come yet.
+func TestNoteSources(t *testing.T) {
+	t.Parallel()
+	avml, options, _ := avmlTarget(t, goodAvml)
+	for _, tt := range []struct {
+		source  string
+		capture func(edit func(*Options)) Result
+		says    func(m *Manifest) bool
+	}{
+		{MethodLime, func(edit func(*Options)) Result { return newFake(t).capture(t.Context(), t.TempDir(), edit) }, func(m *Manifest) bool {
+			return m.Module != nil && m.Module.SHA256 != "" && m.Method.Peer != nil && m.Footprint.BytesPushed > 0
+		}},
+		{MethodAvml, func(edit func(*Options)) Result {
+			return avml.capture(t.Context(), t.TempDir(), func(o *Options) { options(o); edit(o) })
+		}, func(m *Manifest) bool {
+			return m.Method.Avml != nil && m.Method.Avml.SHA256 != "" && m.Method.Avml.ExitCode == "" && m.Footprint.PushedTo != ""
+		}},
+	} {
+		place := notedDisk{neutral(t), map[string][]byte{}}
+		res := tt.capture(func(o *Options) { o.Sink = place })
+		m, swap, err := parseNote(place.notes[res.Image.Name], res.Image.Name)
+		if err != nil || swap >= 0 {
+			t.Fatalf("%s: %+v: %v", tt.source, res, err)
+		}
+		if m.Method.Source != tt.source || !tt.says(m) || m.Complete || m.Stream != nil || m.Unreadable != nil || len(m.Reads)+len(m.Checks)+len(m.SwapImages) > 0 || m.Live != nil {
+			t.Errorf("%s: %+v", tt.source, m)
+		}
+	}
+}
