@@ -24,7 +24,7 @@ type Rescued struct {
 func (r *Rescued) Text() string {
 	known := "nothing of the host was recorded"
 	if !r.Recorded.IsZero() {
-		known = "what is said of the host was recorded at " + r.Recorded.UTC().Format(time.RFC3339) + ", before, by nobody who signed it"
+		known = "what is said of the host was recorded at " + r.Recorded.UTC().Format(time.RFC3339) + ", before, and not signed"
 	}
 	return fmt.Sprintf("the capture was killed; %s; %s wrote the manifest", known, r.Operator)
 }
@@ -92,8 +92,8 @@ func (m *Manifest) compact() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// parseNote reads what note gave the file called name. It returns where in SwapImages the file is; -1: it is the image. A note without a host, as every
-// capture knows one, is none.
+// parseNote reads what note gave the file called name. It returns where in SwapImages the file is; -1: it is the image. A note without a host or a
+// time is none: every capture knows both.
 func parseNote(note []byte, name string) (m *Manifest, swap int, err error) {
 	if len(note) > sink.MaxNote {
 		return nil, 0, fmt.Errorf("it has %d bytes, more than %d", len(note), sink.MaxNote)
@@ -101,10 +101,10 @@ func parseNote(note []byte, name string) (m *Manifest, swap int, err error) {
 	if m, err = ParseManifest(note); err != nil {
 		return nil, 0, err
 	}
-	if m.Target.Facts == nil {
-		return nil, 0, errors.New("it names no host")
+	if m.Target.Facts == nil || m.Created.IsZero() {
+		return nil, 0, errors.New("it names no host, or no time")
 	}
-	if m.Image.Name == name {
+	if is, _ := IsSwap(name); m.Image.Name == name && !is {
 		return m, -1, nil
 	}
 	swap = slices.IndexFunc(m.SwapImages, func(x SwapImage) bool { return x.Image.Name == name })

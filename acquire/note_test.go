@@ -157,7 +157,7 @@ func TestNote(t *testing.T) {
 	}
 
 	// What is no note of this file, or is damaged, is told, and not believed.
-	for name, note := range map[string][]byte{"another's": place.notes[swap], "torn": place.notes[image][:100], "no host": []byte(`{"type":"shotglass-manifest","v":1}`)} {
+	for name, note := range map[string][]byte{"another's": place.notes[swap], "torn": place.notes[image][:100], "no host": []byte(`{"type":"shotglass-manifest","v":1,"created":"2026-01-31T10:11:12Z"}`), "no time": []byte(`{"type":"shotglass-manifest","v":1,"target":{"facts":{}}}`)} {
 		if name == "another's" {
 			note = bytes.ReplaceAll(note, []byte(image), []byte("web9-mem.lime"))
 		}
@@ -189,10 +189,10 @@ func TestNoteBounded(t *testing.T) {
 }
 
 func FuzzNote(f *testing.F) {
-	f.Add([]byte(`{"type":"shotglass-manifest","v":1,"target":{"facts":{}},"image":{"name":"x-mem.lime"},"swap_images":[{"image":{"name":"x-swap-1.raw"}}]}`), "x-swap-1.raw")
+	f.Add([]byte(`{"type":"shotglass-manifest","v":1,"created":"2026-01-31T10:11:12Z","target":{"facts":{}},"image":{"name":"x-mem.lime"},"swap_images":[{"image":{"name":"x-swap-1.raw"}}]}`), "x-swap-1.raw")
 	f.Fuzz(func(t *testing.T, note []byte, name string) {
 		m, swap, err := parseNote(note, name)
-		if err == nil && (m.Target.Facts == nil || swap < 0 && m.Image.Name != name || swap >= 0 && m.SwapImages[swap].Image.Name != name) {
+		if err == nil && (m.Target.Facts == nil || m.Created.IsZero() || swap < 0 && m.Image.Name != name || swap >= 0 && m.SwapImages[swap].Image.Name != name) {
 			t.Errorf("it is taken for that of %q: %+v, %d", name, m, swap)
 		}
 	})

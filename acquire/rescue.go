@@ -51,8 +51,8 @@ type RescuedManifest struct {
 }
 
 // Write reads again what is stored under a name for which a manifest can speak, and writes it beside the image, unless
-// one lies there already, other than an interim one: of a partial image, or of one with a partial swap area. What the killed capture knew is in it as far as the note has it, and what the raw bytes of an encrypted
-// image are is not.
+// one lies there already, other than an interim one: of a partial image, or of one with a partial swap area. What the killed
+// capture knew is in it as far as the note has it, and what the raw bytes of an encrypted image are is not.
 func (o *Rescue) Write(ctx context.Context, where sink.Sink, kept sink.Receipt) (*RescuedManifest, error) {
 	from, ok := where.(sink.Opener)
 	if !ok {
@@ -96,14 +96,17 @@ func (o *Rescue) Write(ctx context.Context, where sink.Sink, kept sink.Receipt) 
 		r.Close()
 		x := &m.SwapImages[swap]
 		x.Image, x.Complete, x.Reasons = image, false, reasons
+		was := "partial"
 		if m.Complete {
-			m.Reasons = []string{fmt.Sprintf("it was recorded as complete, before the capture was killed while it read swap: see %s, which the capture wrote itself", m.Image.Name+InterimSuffix)}
+			was = "complete"
 		}
+		m.Reasons = append(m.Reasons, fmt.Sprintf("it was recorded as %s at %s, unsigned, before the capture was killed while it read swap: see %s, which the capture wrote itself",
+			was, done.Recorded.UTC().Format(time.RFC3339), m.Image.Name+InterimSuffix))
 		m.Footprint.Left = append(m.Footprint.Left, left)
 	}
 	// A note is nobody's word: whoever signs the manifest must not vouch that all is there.
 	m.Complete, m.Footprint.Clean, m.Footprint.Fix = false, false, ""
-	m.Created, m.Rescued = o.Now().UTC(), &Rescued{o.Tool, o.Operator, done.Recorded}
+	m.Interim, m.Created, m.Rescued = "", o.Now().UTC(), &Rescued{o.Tool, o.Operator, done.Recorded}
 	c := &capture{opts: &Options{Sink: where, Signer: o.Signer}}
 	res := new(Result)
 	err := c.putManifest(ctx, m, manifestName(where, m.Image.Name, m.Complete), res)
