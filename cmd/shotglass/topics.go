@@ -106,7 +106,8 @@ added. Times are UTC, durations end in _ns and are nanoseconds, sizes are bytes.
   summary       the last line, with the exit code
   exit_error    in place of the summary when the command failed as a whole
 
-Errors are told on standard error too. docs/json.md names all fields.
+These are the kinds of capture, verify and modules. docs/json.md has those of the other commands too, and names all fields.
+Errors are told on standard error as well.
 `
 
 const evidenceText = `A capture leaves, with mode 0600, and never overwrites:
