@@ -16,8 +16,13 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
 	ekstypes "github.com/aws/aws-sdk-go-v2/service/eks/types"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancing"
+	classictypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancing/types"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/networkfirewall"
 	firewalltypes "github.com/aws/aws-sdk-go-v2/service/networkfirewall/types"
+	"github.com/aws/aws-sdk-go-v2/service/rds"
+	rdstypes "github.com/aws/aws-sdk-go-v2/service/rds/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/aws-sdk-go-v2/service/wafv2"
@@ -50,10 +55,21 @@ func TestMotoReady(t *testing.T) {
 		VpcId: web.VpcId, SubnetMappings: []firewalltypes.SubnetMapping{{SubnetId: web.SubnetId}}}))(t).Firewall.FirewallArn
 	front := *got(waf.CreateWebACL(t.Context(), &wafv2.CreateWebACLInput{Name: aws.String("front"), Scope: waftypes.ScopeRegional, DefaultAction: &waftypes.DefaultAction{Allow: &waftypes.AllowAction{}},
 		VisibilityConfig: &waftypes.VisibilityConfig{CloudWatchMetricsEnabled: false, MetricName: aws.String("front"), SampledRequestsEnabled: false}}))(t).Summary.ARN
+	classic, databases, keys := elasticloadbalancing.NewFromConfig(cfg), rds.NewFromConfig(cfg), kms.NewFromConfig(cfg)
+	got(classic.CreateLoadBalancer(t.Context(), &elasticloadbalancing.CreateLoadBalancerInput{LoadBalancerName: aws.String("old"), AvailabilityZones: []string{"eu-west-1a"},
+		Listeners: []classictypes.Listener{{Protocol: aws.String("http"), LoadBalancerPort: 80, InstancePort: aws.Int32(80)}}}))(t)
+	got(databases.CreateDBInstance(t.Context(), &rds.CreateDBInstanceInput{DBInstanceIdentifier: aws.String("shop"), Engine: aws.String("postgres"), DBInstanceClass: aws.String("db.m5.large"),
+		AllocatedStorage: aws.Int32(20), MasterUsername: aws.String("shop"), MasterUserPassword: aws.String("correct horse")}))(t)
+	for name, logs := range map[string][]string{"wares": nil, "papers": {"audit"}} { // moto changes nothing of a cluster's logs later
+		got(databases.CreateDBCluster(t.Context(), &rds.CreateDBClusterInput{DBClusterIdentifier: &name, Engine: aws.String("aurora-mysql"), MasterUsername: aws.String("clerk"), MasterUserPassword: aws.String("correct horse"), EnableCloudwatchLogsExports: logs}))(t)
+	}
+	key := *got(keys.CreateKey(t.Context(), &kms.CreateKeyInput{}))(t).KeyMetadata.Arn
+	got(network.CreateVolume(t.Context(), &awsec2.CreateVolumeInput{AvailabilityZone: aws.String("eu-west-1a"), Size: aws.Int32(1), Encrypted: aws.Bool(true), KmsKeyId: &key}))(t)
 
+	const forensic = "444455556666"
 	states := func(code int, checks ...string) map[string]string {
 		t.Helper()
-		args := []string{"ready", "--json", "--ec2-region", "eu-west-1"}
+		args := []string{"ready", "--json", "--ec2-region", "eu-west-1", "--bucket", "logs", "--forensic-account", forensic}
 		for _, c := range checks {
 			args = append(args, "--check", c)
 		}
@@ -80,12 +96,13 @@ func TestMotoReady(t *testing.T) {
 		}
 	}
 	checks := []string{"trail-all-regions", "trail-validation", "s3-versioning", "s3-logging", "s3-public-block", "flow-logs", "ebs-encryption", "root-mfa", "root-keys", "imdsv2", "user-admin",
-		"log-retention", "eks-logs", "firewall-logs", "waf-logs"}
+		"log-retention", "eks-logs", "firewall-logs", "waf-logs", "classic-balancer-logs", "database-logs", "snapshot-key-policy", "evidence-account"}
 	const partial = 3
 	account := lab.MotoAccount
 	before := states(partial, checks...)
 	want(before, "FAIL", "trail-all-regions "+account, "s3-versioning data", "s3-logging data", "s3-public-block data", "flow-logs "+*web.VpcId, "ebs-encryption eu-west-1",
-		"log-retention app", "eks-logs prod", "firewall-logs "+edge, "waf-logs "+front)
+		"log-retention app", "eks-logs prod", "firewall-logs "+edge, "waf-logs "+front,
+		"classic-balancer-logs old", "database-logs shop", "database-logs wares", "snapshot-key-policy "+key, "evidence-account logs")
 	want(before, "NOT APPLICABLE", "trail-validation ")
 
 	enabled := s3types.BucketVersioningStatusEnabled
@@ -104,13 +121,19 @@ func TestMotoReady(t *testing.T) {
 	got(firewalls.UpdateLoggingConfiguration(t.Context(), &networkfirewall.UpdateLoggingConfigurationInput{FirewallArn: &edge, LoggingConfiguration: &firewalltypes.LoggingConfiguration{
 		LogDestinationConfigs: []firewalltypes.LogDestinationConfig{sink(firewalltypes.LogTypeFlow), sink(firewalltypes.LogTypeAlert)}}}))(t)
 	got(waf.PutLoggingConfiguration(t.Context(), &wafv2.PutLoggingConfigurationInput{LoggingConfiguration: &waftypes.LoggingConfiguration{ResourceArn: &front, LogDestinationConfigs: []string{"arn:aws:s3:::aws-waf-logs-x"}}}))(t)
+	got(classic.ModifyLoadBalancerAttributes(t.Context(), &elasticloadbalancing.ModifyLoadBalancerAttributesInput{LoadBalancerName: aws.String("old"),
+		LoadBalancerAttributes: &classictypes.LoadBalancerAttributes{AccessLog: &classictypes.AccessLog{Enabled: true, S3BucketName: aws.String("logs"), EmitInterval: aws.Int32(5)}}}))(t)
+	got(databases.ModifyDBInstance(t.Context(), &rds.ModifyDBInstanceInput{DBInstanceIdentifier: aws.String("shop"), CloudwatchLogsExportConfiguration: &rdstypes.CloudwatchLogsExportConfiguration{EnableLogTypes: []string{"postgresql"}}}))(t)
+	got(keys.PutKeyPolicy(t.Context(), &kms.PutKeyPolicyInput{KeyId: &key, PolicyName: aws.String("default"), Policy: aws.String(
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":["arn:aws:iam::` + lab.MotoAccount + `:root","arn:aws:iam::` + forensic + `:root"]},"Action":"kms:*","Resource":"*"}]}`)}))(t)
 	trail := got(trails.CreateTrail(t.Context(), &cloudtrail.CreateTrailInput{Name: aws.String("all"), S3BucketName: aws.String("logs"), IsMultiRegionTrail: aws.Bool(true), EnableLogFileValidation: aws.Bool(true)}))(t)
 	got(trails.PutEventSelectors(t.Context(), &cloudtrail.PutEventSelectorsInput{TrailName: trail.TrailARN, EventSelectors: []cloudtrailtypes.EventSelector{
 		{IncludeManagementEvents: aws.Bool(true), ReadWriteType: cloudtrailtypes.ReadWriteTypeAll}}}))(t) // AWS's default, which the emulator does not tell
 	got(trails.StartLogging(t.Context(), &cloudtrail.StartLoggingInput{Name: trail.TrailARN}))(t)
 	after := states(partial, checks...)
 	want(after, "PASS", "trail-all-regions "+account, "trail-validation "+*trail.TrailARN, "s3-versioning data", "s3-public-block data", "flow-logs "+*web.VpcId, "ebs-encryption eu-west-1",
-		"log-retention app", "eks-logs prod", "firewall-logs "+edge, "waf-logs "+front)
+		"log-retention app", "eks-logs prod", "firewall-logs "+edge, "waf-logs "+front,
+		"classic-balancer-logs old", "database-logs shop", "database-logs papers", "snapshot-key-policy "+key)
 	want(after, "FAIL", "s3-versioning logs", "s3-public-block logs")
 	for k, state := range after {
 		if state == "UNKNOWN" {
