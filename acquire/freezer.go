@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -260,11 +261,12 @@ func (f *freezer) listen(tell func(error)) {
 	}
 }
 
-// record writes what was frozen into the manifest.
+// record writes what was frozen into the manifest. What is reported later changes it no more.
 func (f *freezer) record(m *Manifest) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	use := f.use
+	use.Cgroups, use.Left = slices.Clone(use.Cgroups), slices.Clone(use.Left)
 	m.Freeze = &use
 	if why := f.unfrozen(); why != "" {
 		m.Anomalies = append(m.Anomalies, why)

@@ -59,6 +59,6 @@ func (c *capture) interim(m *Manifest, swaps bool) *Manifest {
 	}
 	f := &now.Footprint
 	f.Left = slices.Clone(f.Left)
-	now.Timeline = slices.Clone(c.h.timeline)
+	now.Timeline = c.h.moments()
 	return &now
 }

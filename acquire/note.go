@@ -37,7 +37,7 @@ func (c *capture) note(obj sink.Object, m *Manifest) {
 		return
 	}
 	now := *m
-	now.Timeline = slices.Clone(c.h.timeline)
+	now.Timeline = c.h.moments()
 	data, err := now.compact()
 	if err == nil && len(data) > sink.MaxNote { // a large host's: it is in the interim manifest too
 		now.Reads, now.Stream = nil, nil

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -185,6 +186,35 @@ func TestNoteBounded(t *testing.T) {
 	c.note(obj, m)
 	if len(got) != small || len(m.Reads) == 0 {
 		t.Errorf("a note of %d bytes, %d without the times", len(got), small)
+	}
+}
+
+// TestNoteWhileFrozen: a note is taken while the watchdog on the target talks, and what it says then changes nothing in it.
+func TestNoteWhileFrozen(t *testing.T) {
+	o := &Options{Now: time.Now, Log: slog.New(slog.DiscardHandler)}
+	h := &remote{opts: o, facts: &Facts{}}
+	f := &freezer{h: h, index: map[string]int{"a": 0, "b": 1}}
+	f.use.Cgroups = []FrozenCgroup{{State: stateFrozen}, {State: stateFrozen}}
+	c := &capture{h: h, opts: o, freezer: f, step: &Step{host: h, Facts: h.facts}}
+	before := c.noteOfImage()
+	talked := make(chan struct{})
+	go func() {
+		defer close(talked)
+		for range 100 {
+			f.note(report{word: "warm", rest: "b"})
+			f.note(report{word: "left", rest: "a"})
+			f.note(report{word: "unguarded"})
+		}
+	}()
+	for range 100 { // of use under the race detector
+		c.note(notedObject{take: func([]byte) error { return nil }}, c.noteOfImage())
+	}
+	<-talked
+	if g := before.Freeze; g.Cgroups[1].State != stateFrozen || len(g.Left) > 0 {
+		t.Errorf("it was changed later: %+v", g)
+	}
+	if after := c.noteOfImage().Freeze; after.Cgroups[1].State != stateWarm || len(after.Left) != 100 || len(h.moments()) != 100 {
+		t.Errorf("%+v, %d moments", after, len(h.moments()))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -96,6 +97,13 @@ func (h *remote) mark(format string, args ...any) {
 	h.timeline = append(h.timeline, m)
 	h.mu.Unlock()
 	h.opts.Log.Info(m.Event, "host", h.name)
+}
+
+// moments returns the timeline so far. Others may go on to mark.
+func (h *remote) moments() []Moment {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.timeline)
 }
 
 // commandLimit bounds a command whose output is read whole: the longest, a search of all processes

@@ -60,7 +60,7 @@ func (c *capture) seal(ctx context.Context, interrupted bool) Result {
 	c.collectBesideInterim(ctx, m)
 	swapErr := c.swap(ctx, m)
 	res.Left, res.Fix = m.Footprint.Left, m.Footprint.Fix
-	m.Timeline = c.h.timeline
+	m.Timeline = c.h.moments()
 	err := c.writeManifest(ctx, m, &res)
 	if err != nil {
 		// No manifest, no evidence: a whole image whose record is missing is
@@ -161,7 +161,7 @@ func (c *capture) recordEmpty(ctx context.Context, err error, res *Result) {
 	}
 	c.free()
 	c.collectAfter(ctx, m)
-	m.Timeline = c.h.timeline
+	m.Timeline = c.h.moments()
 	if werr := c.writeManifest(ctx, m, res); werr != nil {
 		res.Err = errors.Join(res.Err, werr)
 	}
