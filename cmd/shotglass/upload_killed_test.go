@@ -161,6 +161,25 @@ func TestUploadKilled(t *testing.T) {
 	if code != exitPartial || !strings.Contains(out, ": partial") || !strings.Contains(out, "rescued: the capture was killed; what is said of the host was recorded at 2026-01-31T10:11:12Z") {
 		t.Errorf("verify: %d\n%s%s", code, out, errs)
 	}
+
+	// A swap area gets its place in a manifest of the image beside which it lies.
+	const beside, area = "web4-20260131T101112Z-mem.lime", "web4-20260131T101112Z-swap-1.raw"
+	note = strings.ReplaceAll(note, known, beside)
+	note = strings.TrimSuffix(note, "}") + fmt.Sprintf(`,"swap_images":[{"name":"/dev/sda2","image":{"name":%q,"format":"raw"}}]}`, area)
+	s.objects[beside] = data
+	s.down = func(r *http.Request) bool { return r.URL.Query().Get("partNumber") > "2" }
+	s.spillAndKill(t, spill, area, file, note)
+	s.down = nil
+	code, out, errs = s.run(t, "upload", "--sign-key", key, spill)
+	if code != exitPartial || !strings.Contains(out, area+"\tpartial\t") || !strings.Contains(errs, "stored as a partial swap area; ") {
+		t.Errorf("upload: %d\n%s%s", code, out, errs)
+	}
+	if m, err = acquire.ParseManifest(s.objects[beside+".partial.json"]); err != nil {
+		t.Fatal(err)
+	}
+	if x := m.SwapImages; m.Complete || len(x) != 1 || x[0].Complete || x[0].Image.Stored.Bytes != int64(len(s.objects[area])) || !x[0].Image.Partial || m.Case != "case-42" {
+		t.Errorf("manifest %+v", m)
+	}
 	left, err := os.ReadDir(spill)
 	for _, e := range left { // parts that were being written
 		if !strings.HasSuffix(e.Name(), ".partial") {
