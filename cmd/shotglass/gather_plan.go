@@ -48,7 +48,7 @@ func (all *gatherings) preview(ctx context.Context) ([]gatherPlan, error) {
 				if err != nil {
 					return nil, err
 				}
-				return &cloudevidence.Previewer{Gatherer: &cloudevidence.Gatherer{Config: accounts.Config}}, nil
+				return &cloudevidence.Previewer{Gatherer: &cloudevidence.Gatherer{Config: cloudevidence.Impatient(accounts.Config)}}, nil
 			})
 		}
 	}

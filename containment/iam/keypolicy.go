@@ -13,6 +13,9 @@ type KeyUse struct {
 	Actions []string // "kms:Decrypt"
 }
 
+// SnapshotUse is what AWS asks of an account that makes volumes or copies of snapshots that are shared with it, on the key that they are under.
+var SnapshotUse = []string{"kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom", "kms:ReEncryptTo"}
+
 const (
 	mostKeyPolicy  = 64 << 10 // bytes; KMS takes 32 KiB
 	mostPrincipals = 50       // of those that a policy names, whose rights are told apart

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
@@ -57,6 +58,19 @@ type Previewer struct {
 
 	mu    sync.Mutex
 	asked map[string]any // func() T, by the question
+}
+
+// Impatient has calls tried again less often than a capture has them: a preview asks much in little time, and says what was not answered.
+func Impatient(config func(context.Context, containment.Target) (aws.Config, error)) func(context.Context, containment.Target) (aws.Config, error) {
+	return func(ctx context.Context, t containment.Target) (aws.Config, error) {
+		cfg, err := config(ctx, t)
+		patient := cfg.Retryer
+		if patient == nil {
+			patient = awsconfig.Patient
+		}
+		cfg.Retryer = func() aws.Retryer { return retry.AddWithMaxAttempts(patient(), 3) }
+		return cfg, err
+	}
 }
 
 // askOnceFor asks a question that has one answer for all who ask it.

@@ -3,7 +3,6 @@ package cloudevidence
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -12,8 +11,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
-	"github.com/aws/aws-sdk-go-v2/service/kms"
-	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
 
 	"github.com/shotglass-ir/shotglass/containment"
 	"github.com/shotglass-ir/shotglass/containment/awsconfig"
@@ -98,7 +95,7 @@ func (p *Previewer) simulate(ctx context.Context, t containment.Target, s *snapp
 					actions = append(actions, d.action)
 				}
 			}
-			a.unchecked = append(a.unchecked, fmt.Sprintf("%s: there is no snapshot yet to ask EC2 about, and IAM's simulation does not tell: %v", strings.Join(actions, ", "), awsconfig.Explain(err)))
+			a.unchecked = append(a.unchecked, fmt.Sprintf("%s: neither a dry run, which wants a snapshot, nor IAM's simulation tells: %v", strings.Join(actions, ", "), awsconfig.Explain(err)))
 			return a
 		}
 		cfg, err := p.Config(ctx, t)
@@ -117,7 +114,7 @@ func (p *Previewer) simulate(ctx context.Context, t containment.Target, s *snapp
 			}
 			a.missing = append(a.missing, answer.Denied...)
 			for _, o := range answer.Open {
-				a.unchecked = append(a.unchecked, fmt.Sprintf("%s: there is no snapshot yet to ask EC2 about, and by IAM's simulation %s", o.Action, o.Why))
+				a.unchecked = append(a.unchecked, fmt.Sprintf("%s: no dry run tells, which wants a snapshot, and by IAM's simulation %s", o.Action, o.Why))
 			}
 		}
 		return a
@@ -139,92 +136,4 @@ func (d deed) question(partition, region string) containiam.Question {
 		say(key, value)
 	}
 	return q
-}
-
-// A describedKey is what KMS says of a key.
-type describedKey struct {
-	arn   string
-	state kmstypes.KeyState
-	aws   bool // AWS keeps it
-	spec  kmstypes.KeySpec
-	err   error
-}
-
-// key asks KMS about a key, once for all of a place.
-func (p *Previewer) key(ctx context.Context, t containment.Target, key string) describedKey {
-	return askOnceFor(p, fmt.Sprintf("key %q", []string{t.Account, t.Region, key}), func() describedKey {
-		cfg, err := p.Config(ctx, t)
-		if err != nil {
-			return describedKey{err: err}
-		}
-		out, err := kms.NewFromConfig(cfg).DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &key})
-		if err != nil {
-			return describedKey{err: awsconfig.Explain(err)}
-		}
-		m := out.KeyMetadata
-		return describedKey{arn: aws.ToString(m.Arn), state: m.KeyState, aws: m.KeyManager == kmstypes.KeyManagerTypeAws, spec: m.KeySpec}
-	})
-}
-
-// keys says whether what is encrypted can be copied and shared with the keys that it has, or is to have. What a key's policy says is not looked at.
-func (p *Previewer) keys(ctx context.Context, t containment.Target, s *snapper, out *Preview) {
-	x := out.Snapshots
-	problem := func(format string, args ...any) { x.Problems = append(x.Problems, fmt.Sprintf(format, args...)) }
-	unchecked := func(format string, args ...any) { out.Unchecked = append(out.Unchecked, fmt.Sprintf(format, args...)) }
-	with := strings.Join(s.o.Share, ", ")
-	if key := s.o.CopyKey; key != "" {
-		users := "you"
-		if with != "" {
-			users += ", " + with
-		}
-		switch k := p.key(ctx, t, key); {
-		case awsconfig.Code(k.err) == "NotFoundException":
-			problem("nothing can be copied: %v", k.err)
-		case k.err != nil:
-			unchecked("whether snapshots can be copied under the key %s: %v", key, k.err)
-		case k.state != kmstypes.KeyStateEnabled:
-			problem("nothing can be copied under %s: the key is %s", k.arn, k.state)
-		case k.spec != kmstypes.KeySpecSymmetricDefault:
-			problem("nothing can be copied under %s: EBS takes no key of the kind %s", k.arn, k.spec)
-		case k.aws && with != "":
-			problem("copies under %s cannot be shared: AWS keeps that key, and shares it with nobody. Make one of your own", k.arn)
-		default:
-			unchecked("whether the policy of %s lets %s use it (%s): the policies of keys are not looked at", k.arn, users, keyUse)
-		}
-		return
-	}
-	if with == "" {
-		return
-	}
-	of := map[string][]string{} // volumes, by key
-	if len(x.Earlier) > 0 {     // which are shared as they are
-		for _, one := range s.set.Snapshots {
-			if one.Encrypted {
-				of[one.Key] = append(of[one.Key], one.ID)
-			}
-		}
-	} else {
-		for _, v := range x.Volumes {
-			if v.Encrypted {
-				of[v.Key] = append(of[v.Key], v.ID)
-			}
-		}
-	}
-	for _, key := range slices.Sorted(maps.Keys(of)) {
-		what := strings.Join(of[key], ", ")
-		if key == "" {
-			unchecked("whether %s can be shared: EC2 does not tell the key", what)
-			continue
-		}
-		switch k := p.key(ctx, t, key); {
-		case k.err != nil:
-			unchecked("whether the key of %s is your own, as what is under EBS's own (aws/ebs) cannot be shared: %v", what, k.err)
-		case k.aws:
-			problem("%s cannot be shared: AWS keeps the key, %s, and shares it with nobody. --snapshot-copy-key copies under one of yours", what, k.arn)
-		case k.state != kmstypes.KeyStateEnabled:
-			problem("nobody can use %s: its key, %s, is %s", what, k.arn, k.state)
-		default:
-			unchecked("whether the policy of %s lets %s use it (%s): the policies of keys are not looked at", k.arn, with, keyUse)
-		}
-	}
 }

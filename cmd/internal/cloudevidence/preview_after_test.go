@@ -14,9 +14,20 @@ import (
 
 const forensic = "444455556666"
 
+// keyFor makes a key whose policy lets our account use it, and others.
+func (w *world) keyFor(alias string, others ...string) *awsfake.Key {
+	k := w.region.AddKey(alias)
+	list := []string{"arn:aws:iam::" + account + ":root"}
+	for _, o := range others {
+		list = append(list, "arn:aws:iam::"+o)
+	}
+	k.Policy = fmt.Sprintf(`{"Statement":{"Effect":"Allow","Principal":{"AWS":["%s"]},"Action":"kms:*","Resource":"*"}}`, strings.Join(list, `","`))
+	return k
+}
+
 // wishes are all that can be done with snapshots.
 func wishes(w *world) *cloudevidence.SnapshotOptions {
-	return &cloudevidence.SnapshotOptions{Case: "42", LockDays: 7, CopyKey: w.region.AddKey("alias/evidence").Aliases[0], Share: []string{forensic}}
+	return &cloudevidence.SnapshotOptions{Case: "42", LockDays: 7, CopyKey: w.keyFor("alias/evidence", forensic+":root").Aliases[0], Share: []string{forensic}}
 }
 
 // call has whoever gathers call as arn.
@@ -50,7 +61,7 @@ func TestPreviewAfterwards(t *testing.T) {
 				w.gatherer.Start(t.Context(), w.target, cloudevidence.SnapshotOptions{Case: "42"})
 			}
 			w.cloud.Reset()
-			if p := w.preview(o); len(p.Missing)+len(p.Snapshots.Problems) > 0 || !slices.Equal(unchecked(p, "policies of keys"), p.Unchecked) {
+			if p := w.preview(o); len(p.Missing)+len(p.Snapshots.Problems) > 0 || !slices.Equal(unchecked(p, "EC2 tells when it copies"), p.Unchecked) {
 				t.Errorf("%s: %+v", action, p)
 			}
 			w.restrict(action, "")
@@ -93,15 +104,16 @@ func unchecked(p *cloudevidence.Preview, part string) (lines []string) {
 
 // What nobody can tell beforehand is unchecked, with the reason.
 func TestPreviewCannotTell(t *testing.T) {
-	all := "ec2:LockSnapshot, ec2:CopySnapshot, ec2:CreateTags, ec2:ModifySnapshotAttribute: there is no snapshot yet to ask EC2 about, and IAM's simulation does not tell: "
+	all := "ec2:LockSnapshot, ec2:CopySnapshot, ec2:CreateTags, ec2:ModifySnapshotAttribute: neither a dry run, which wants a snapshot, nor IAM's simulation tells: "
 	for name, tt := range map[string]struct {
 		do   func(*world)
 		want string
 	}{
-		"a condition":           {func(w *world) { w.restrict("ec2:LockSnapshot", `{"Bool":{"aws:MultiFactorAuthPresent":"true"}}`) }, "ec2:LockSnapshot: there is no snapshot yet to ask EC2 about, and by IAM's simulation it depends on aws:MultiFactorAuthPresent"},
+		"a condition":           {func(w *world) { w.restrict("ec2:LockSnapshot", `{"Bool":{"aws:MultiFactorAuthPresent":"true"}}`) }, "ec2:LockSnapshot: no dry run tells, which wants a snapshot, and by IAM's simulation it depends on aws:MultiFactorAuthPresent"},
 		"no simulation":         {func(w *world) { w.restrict("iam:SimulatePrincipalPolicy", "") }, all},
 		"a role that is hidden": {func(w *world) { w.restrict("iam:GetRole", "") }, all},
 		"root":                  {func(w *world) { w.call("arn:aws:iam::" + account + ":root") }, all + "the policies of arn:aws:iam::" + account + ":root cannot be simulated"},
+		"the key's policy":      {func(w *world) { w.restrict("kms:GetKeyPolicy", "") }, "lets account " + forensic + " use it (kms:"},
 		"the key's description": {func(w *world) { w.restrict("kms:DescribeKey", "") }, "whether snapshots can be copied under the key alias/evidence: "},
 	} {
 		w := newWorld(t)
@@ -127,7 +139,7 @@ func TestPreviewSaysWhatItAsks(t *testing.T) {
 
 // A key with which what was asked for cannot come about is a problem.
 func TestPreviewKeys(t *testing.T) {
-	const vol, policies = "vol-00000001", "the policies of keys are not looked at"
+	const vol = "vol-00000001"
 	for name, tt := range map[string]struct {
 		volume  string // its key
 		o       cloudevidence.SnapshotOptions
@@ -136,22 +148,30 @@ func TestPreviewKeys(t *testing.T) {
 	}{
 		"EBS's own, shared":        {awsfake.DefaultKey, cloudevidence.SnapshotOptions{Share: []string{forensic}}, vol + " cannot be shared: AWS keeps the key", ""},
 		"EBS's own, not shared":    {awsfake.DefaultKey, cloudevidence.SnapshotOptions{LockDays: 1}, "", ""},
-		"EBS's own, copied":        {awsfake.DefaultKey, cloudevidence.SnapshotOptions{CopyKey: "alias/mine", Share: []string{forensic}}, "", "lets you, " + forensic + " use it"},
-		"ours":                     {"alias/mine", cloudevidence.SnapshotOptions{Share: []string{forensic}}, "", "lets " + forensic + " use it"},
+		"EBS's own, copied":        {awsfake.DefaultKey, cloudevidence.SnapshotOptions{CopyKey: "alias/mine", Share: []string{forensic}}, "", "whether you may use arn:"},
+		"ours":                     {"alias/mine", cloudevidence.SnapshotOptions{Share: []string{forensic}}, "", ""},
+		"ours, shared with two":    {"alias/mine", cloudevidence.SnapshotOptions{Share: []string{forensic, "777788889999"}}, "account 777788889999 cannot use what is under ", ""},
+		"ours, for one role":       {"alias/role", cloudevidence.SnapshotOptions{Share: []string{forensic}}, "", `lets "arn:aws:iam::` + forensic + `:role/x" alone use it`},
+		"ours, by a condition":     {"alias/if", cloudevidence.SnapshotOptions{Share: []string{forensic}}, "", "do kms:CreateGrant: it depends on aws:PrincipalOrgID"},
+		"ours, with bad policy":    {"alias/bad", cloudevidence.SnapshotOptions{Share: []string{forensic}}, "", "could not be read"},
 		"ours, disabled":           {"alias/off", cloudevidence.SnapshotOptions{Share: []string{forensic}}, "nobody can use " + vol, ""},
 		"unknown":                  {"arn:aws:kms:eu-west-1:999900001111:key/1", cloudevidence.SnapshotOptions{Share: []string{forensic}}, "", "whether the key of " + vol + " is your own"},
 		"a copy under EBS's own":   {"", cloudevidence.SnapshotOptions{CopyKey: awsfake.DefaultKey, Share: []string{forensic}}, "cannot be shared: AWS keeps that key", ""},
 		"a copy under no key":      {"", cloudevidence.SnapshotOptions{CopyKey: "alias/none"}, "nothing can be copied: ", ""},
 		"a copy under a dead key":  {"", cloudevidence.SnapshotOptions{CopyKey: "alias/off"}, "the key is PendingDeletion", ""},
 		"a copy under a key pair":  {"", cloudevidence.SnapshotOptions{CopyKey: "alias/rsa"}, "no key of the kind RSA_4096", ""},
-		"a copy, shared with none": {"", cloudevidence.SnapshotOptions{CopyKey: "alias/mine"}, "", "lets you use it"},
+		"a copy, shared with none": {"", cloudevidence.SnapshotOptions{CopyKey: "alias/mine"}, "", "whether you may use arn:"},
 	} {
 		for _, there := range []bool{false, true} {
 			w := newWorld(t)
-			keys := map[string]string{"alias/mine": w.region.AddKey("alias/mine").ARN}
-			off := w.region.AddKey("alias/off")
-			off.State, keys["alias/off"] = "PendingDeletion", off.ARN
-			w.region.AddKey("alias/rsa").Spec = "RSA_4096"
+			mine, off, role, rsa, bad := w.keyFor("alias/mine", forensic+":root"), w.keyFor("alias/off"), w.keyFor("alias/role", forensic+":role/x"), w.keyFor("alias/rsa"), w.keyFor("alias/bad")
+			org := w.keyFor("alias/if")
+			org.Policy = `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"*","Condition":{"StringEquals":{"aws:PrincipalOrgID":"o-1"}}}]}`
+			off.State, rsa.Spec, bad.Policy = "PendingDeletion", "RSA_4096", "}"
+			keys := map[string]string{}
+			for _, k := range []*awsfake.Key{mine, off, role, bad, org} {
+				keys[k.Aliases[0]] = k.ARN
+			}
 			w.instance.Devices[0].KMSKey = cmp.Or(keys[tt.volume], tt.volume)
 			tt.o.Case = "42"
 			want := tt.problem
@@ -178,7 +198,20 @@ func TestPreviewAfterwardsOnce(t *testing.T) {
 	for range 5 {
 		p.Preview(w.Context(), w.target, nil, o)
 	}
-	if n, m := w.count("SimulatePrincipalPolicy"), w.count("DescribeKey"); n != 4 || m != 1 {
-		t.Errorf("%d simulations, %d keys", n, m)
+	if n, m, k := w.count("SimulatePrincipalPolicy"), w.count("DescribeKey"), w.count("GetKeyPolicy"); n != 4 || m != 1 || k != 1 {
+		t.Errorf("%d simulations, %d keys, %d policies", n, m, k)
+	}
+}
+
+// A service that only fails is given up soon, so that there is time to ask the others.
+func TestPreviewImpatient(t *testing.T) {
+	w := newWorld(t)
+	w.gatherer.Config = cloudevidence.Impatient(w.gatherer.Config)
+	w.fault(func(int, *awsfake.Call) awsfake.Fault {
+		return awsfake.Fault{Error: &awsfake.Error{Code: "InternalFailure", Message: "no", Status: 500}}
+	}, "DescribeLockedSnapshots", "SimulatePrincipalPolicy")
+	p := w.preview(wishes(w))
+	if len(p.Unchecked) != 3 || len(p.Snapshots.Volumes) != 2 || w.count("DescribeLockedSnapshots") != 3 || w.count("SimulatePrincipalPolicy") != 3 || w.count("GetKeyPolicy") != 1 {
+		t.Errorf("%+v", p)
 	}
 }

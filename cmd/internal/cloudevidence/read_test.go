@@ -209,8 +209,8 @@ func TestPolicy(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, _, _ := w.read("all")
-	o := cloudevidence.SnapshotOptions{Case: "42", LockDays: 7, CopyKey: w.region.AddKey("").ARN, Share: []string{"444455556666"}}
-	if p := w.preview(&o, "all"); len(p.Missing) > 0 || len(p.Unchecked) != 1 { // the policy of the key
+	o := cloudevidence.SnapshotOptions{Case: "42", LockDays: 7, CopyKey: w.keyFor("", "444455556666:root").ARN, Share: []string{"444455556666"}}
+	if p := w.preview(&o, "all"); len(p.Missing) > 0 || len(p.Unchecked) != 1 { // whether the key may be used
 		t.Errorf("the plan: %+v", p)
 	}
 	set := w.gatherer.Start(t.Context(), w.target, o)

@@ -12,15 +12,12 @@ import (
 	"github.com/shotglass-ir/shotglass/containment/iam"
 )
 
-// sharing is what AWS asks of an account that makes volumes or copies of snapshots that are shared with it, on the key that they are under.
-var sharing = []string{"kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom", "kms:ReEncryptTo"}
-
 var snapshotKeyPolicy = Check{
 	ID: "snapshot-key-policy", Title: "the policies of the volumes' keys let the forensic account use them",
 	Why:      "A snapshot that is shared is of no use to an account that may not use its key. Whoever may change the key's policy is asleep, or is who the case is about; without that, every volume is copied under another key first.",
 	Severity: Medium,
 	Fix: "aws kms put-key-policy --key-id {resource} --policy-name default --policy file://policy.json --region {region}, with a statement more that allows the forensic account's root " +
-		strings.Join(sharing, ", ") + "; or, in the case, aws kms create-grant for one of its roles",
+		strings.Join(iam.SnapshotUse, ", ") + "; or, in the case, aws kms create-grant for one of its roles",
 	Actions: []string{"ec2:DescribeVolumes", "kms:DescribeKey", "kms:GetKeyPolicy"},
 	Look: func(ctx context.Context, s *Site) ([]Finding, error) {
 		switch s.Forensic {
@@ -47,7 +44,7 @@ func (s *Site) keyPolicy(ctx context.Context, k volumeKey) Finding {
 	if err != nil {
 		return unknown(k.id, err)
 	}
-	a, by, err := iam.KeyUse{Key: k.id, Account: s.Forensic, Actions: sharing}.Judge([]byte(aws.ToString(out.Policy)))
+	a, by, err := iam.KeyUse{Key: k.id, Account: s.Forensic, Actions: iam.SnapshotUse}.Judge([]byte(aws.ToString(out.Policy)))
 	if err != nil {
 		return unknown(k.id, err)
 	}
