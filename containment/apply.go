@@ -125,7 +125,11 @@ func (r *run) apply(ctx context.Context, p *Plan, o ApplyOptions) (*Result, erro
 	a := &applying{run: r, plan: p, opts: o, wants: map[Item]Change{}, final: map[Item]Change{}, done: map[Item]*ItemResult{}, first: map[Item]time.Time{}}
 	a.adopt(p.Changes)
 	if err := r.write(ctx, Entry{Kind: EntryBegin, Plan: p, Caller: &r.e.Caller, Tool: r.e.Tool, Request: r.e.Request, Asked: r.e.Asked, Stages: o.Stages}); err != nil {
-		return a.result(true), err
+		res := a.result(true)
+		if r.rec.plan == nil {
+			res.Journal = ""
+		}
+		return res, err
 	}
 	err := a.stages(ctx)
 	if err == nil {

@@ -86,7 +86,7 @@ type Result struct {
 	Residuals []Residual   `json:"residuals,omitempty"`
 	// Tampering counts how often someone undid a change.
 	Tampering int    `json:"tampering,omitempty"`
-	Journal   string `json:"journal"` // its name
+	Journal   string `json:"journal"` // its name; empty if it has no plan that could be gone on with or put back
 	// Head is the digest of the journal's last line at the end, for a signed record.
 	Head string `json:"journal_head,omitempty"`
 }

@@ -182,3 +182,24 @@ func TestRequest(t *testing.T) {
 		t.Errorf("asked for by %s", got)
 	}
 }
+
+// A journal that took nothing, as on a full disk, is none to go on with: it is not named. One that had a plan before is.
+func TestNothingJournalled(t *testing.T) {
+	a := newAccount()
+	e, j := engine(t, a)
+	p, err := e.Plan(t.Context(), host, containment.Options{Case: "case-42"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.diesAt = 1
+	r, err := e.Apply(t.Context(), p, containment.ApplyOptions{})
+	if !errors.Is(err, errCrash) || r.Journal != "" || r.Outcome != containment.Failed {
+		t.Errorf("%+v, %v", r, err)
+	}
+	e = alive(a, j, e)
+	contain(t, e, containment.ApplyOptions{})
+	j.n, j.diesAt = 0, 1
+	if r, err = e.Apply(t.Context(), p, containment.ApplyOptions{}); !errors.Is(err, errCrash) || r.Journal == "" {
+		t.Errorf("%+v, %v", r, err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -348,6 +349,9 @@ func (o *containRun) make(ctx context.Context, c *console, all []*planned, sum c
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
+				if errors.Is(err, syscall.ENOSPC) {
+					err = &hinted{err, "make room in the folder of the journals, which --journal names, and run it again"}
+				}
 				c.fail("", err)
 				c.hint(o.undoHint(r))
 			}

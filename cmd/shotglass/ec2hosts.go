@@ -228,6 +228,9 @@ func (s *ec2Search) search(ctx context.Context, wishes []*ec2Wish, byWish map[*e
 	return s.learnWays(ctx, f, wishes, byWish)
 }
 
+// searchHint is what helps where a place could not be searched.
+const searchHint = "--aws-profile, --aws-role and --ec2-region say as whom and where AWS is asked; docs/inventory-policy.json has what is needed"
+
 // tellGaps warns of regions that could not be searched if all were asked for; one that was named must be searched, and each if all
 // hosts or none are to be captured.
 func (s *ec2Search) tellGaps(found *inventory.Found) error {
@@ -252,7 +255,7 @@ func (s *ec2Search) tellGaps(found *inventory.Found) error {
 		s.o.Warnings = append(s.o.Warnings, "not searched for instances, as the account has not enabled them: "+strings.Join(off, ", "))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return &usageError{Msg: err.Error(), Err: err, Fix: "--aws-profile, --aws-role and --ec2-region say as whom and where AWS is asked; docs/inventory-policy.json has what is needed. A name of ssh_config that looks like an instance's id belongs into a hosts file, as addr"}
+		return &usageError{Msg: err.Error(), Err: err, Fix: searchHint + ". A name of ssh_config that looks like an instance's id belongs into a hosts file, as addr"}
 	}
 	return nil
 }

@@ -194,6 +194,9 @@ func (r *gatherRun) find(ctx context.Context, c *console) (*inventory.Found, int
 			}
 		}
 	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, 0, &usageError{Msg: err.Error(), Err: err, Fix: searchHint}
+	}
 	for _, s := range r.selectors {
 		if err := ambiguous(s, found.Instances); err != nil {
 			errs = append(errs, err)

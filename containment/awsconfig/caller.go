@@ -57,12 +57,15 @@ func (a *Accounts) identity(ctx context.Context) (containment.Identity, error) {
 	return *a.caller, nil
 }
 
+// few attempts are for what is asked first: a wrong address, or no network, is told within seconds.
+func few(o *sts.Options) { o.RetryMaxAttempts = 4 }
+
 func identify(ctx context.Context, cfg aws.Config) (containment.Identity, error) {
 	if cfg.Region == "" {
 		cfg = cfg.Copy()
 		cfg.Region = "us-east-1" // until a target or the environment says otherwise
 	}
-	out, err := sts.NewFromConfig(cfg).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	out, err := sts.NewFromConfig(cfg, few).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if ctx.Err() != nil {
 		return containment.Identity{}, context.Cause(ctx)
 	}

@@ -30,7 +30,7 @@ func Explain(err error) error {
 	case "UnmodifiableEntity", "UnmodifiableEntityException":
 		return fmt.Errorf("%w: AWS lets nobody change it: %w", containment.ErrRefused, err)
 	case "ExpiredToken", "ExpiredTokenException", "RequestExpired":
-		return fmt.Errorf("your credentials have expired: get new ones, and run it again (contain, with --resume): %w", err)
+		return fmt.Errorf("your credentials have expired: get new ones, and run it again: %w", err)
 	}
 	return err
 }

@@ -57,7 +57,7 @@ var why = map[string]string{
 func Check(ctx context.Context, cfg aws.Config, p Place) []Finding {
 	region, found, err := p.find(ctx, cfg)
 	if !found {
-		return []Finding{finding(idExists, Fail, "there is no bucket of this name", "shotglass bucket create "+p.Bucket)}
+		return []Finding{finding(idExists, Fail, "there is no bucket of this name", "shotglass bucket create --break-glass ARN "+p.Bucket)}
 	}
 	first := finding(idExists, Pass, "in "+orUnknown(region), "")
 	if err != nil {
@@ -109,9 +109,9 @@ func (p Place) judge(s *settings, partition string) []Finding {
 		},
 		p.judgePolicy(s, partition),
 		[]Finding{
-			of(idUploads, s.lifecycle.err, "shotglass bucket create --adopt "+p.Bucket, func() (bool, string) { return uploadsText(rules(s)) }),
+			of(idUploads, s.lifecycle.err, "shotglass bucket create --adopt --break-glass ARN "+p.Bucket, func() (bool, string) { return uploadsText(rules(s)) }),
 			of(idExpiry, s.lifecycle.err, api("get-bucket-lifecycle-configuration"), func() (bool, string) { return expiryText(rules(s)) }),
-			of(idLogging, s.logging.err, "shotglass bucket create --adopt "+p.Bucket, func() (bool, string) {
+			of(idLogging, s.logging.err, "shotglass bucket create --adopt --break-glass ARN "+p.Bucket, func() (bool, string) {
 				if s.logging.v == nil {
 					return false, "server access logging is off; data events of a CloudTrail trail would do as well: shotglass looks for none here"
 				}

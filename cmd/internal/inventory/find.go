@@ -179,14 +179,14 @@ func (f *Finder) regions(ctx context.Context, account string) (on, off []string,
 	if len(f.Regions) > 0 && !slices.Contains(f.Regions, hosts.AllRegions) {
 		return f.Regions, nil, true, nil
 	}
-	if len(f.Regions) == 0 {
-		if cfg, err := f.Config(ctx, containment.Target{Kind: containment.Instance, Account: account}); err == nil {
-			return []string{cfg.Region}, nil, true, nil
-		}
-	}
 	cfg, err := f.Config(ctx, Place{Account: account}.Target())
 	if err != nil {
 		return nil, nil, false, err
+	}
+	if len(f.Regions) == 0 {
+		if own, err := f.Config(ctx, containment.Target{Kind: containment.Instance, Account: account}); err == nil {
+			return []string{own.Region}, nil, true, nil
+		}
 	}
 	out, err := ec2API(ec2.NewFromConfig(cfg)).DescribeRegions(ctx, &ec2.DescribeRegionsInput{AllRegions: aws.Bool(true)})
 	if err != nil {

@@ -79,3 +79,34 @@ func TestSilence(t *testing.T) {
 		})
 	}
 }
+
+// Who has no credentials is told what to do, whatever is called; who calls in vain hears of it soon.
+func TestNobody(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	t.Setenv("AWS_CONFIG_FILE", os.DevNull)
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	cfg, err := awsconfig.Load(t.Context(), "", "eu-west-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = sts.NewFromConfig(cfg).GetCallerIdentity(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "there are no credentials to call with: name a profile") {
+		t.Error(err)
+	}
+	t.Setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	if cfg, err = awsconfig.Load(t.Context(), "", "eu-west-1"); err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	defer s.Close()
+	cfg.BaseEndpoint = aws.String(s.URL)
+	cfg.Retryer = func() aws.Retryer { return retry.AddWithMaxBackoffDelay(awsconfig.Patient(), time.Millisecond) }
+	if _, err := (&awsconfig.Accounts{Base: cfg, NoIMDS: true}).Caller(t.Context()); err == nil || asked != 4 {
+		t.Errorf("after %d calls: %v", asked, err)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -55,4 +56,16 @@ func bounded(stack *middleware.Stack) error {
 			}
 			return out, meta, err
 		}), "Retry", middleware.After)
+}
+
+// entitled says of a call for which there were no credentials what to do. The SDK tells of the last place alone where it looked.
+func entitled(stack *middleware.Stack) error {
+	return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("shotglassCredentials",
+		func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+			out, meta, err := next.HandleInitialize(ctx, in)
+			if err != nil && ctx.Err() == nil && strings.HasPrefix(err.Error(), "get identity: get credentials: ") {
+				err = fmt.Errorf("there are no credentials to call with: name a profile with --aws-profile, log in anew (aws sso login), or set AWS_ACCESS_KEY_ID: %w", err)
+			}
+			return out, meta, err
+		}), middleware.Before)
 }
