@@ -7,7 +7,7 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire"
 )
 
-// An Inquiry is a signed record of what was asked about something that is no image, an access key for instance, in words. What the record looks
+// An Inquiry is a signed record that is no manifest, in words: of what was asked about an access key for instance, or of an image that was converted. What the record looks
 // like is the matter of the program that wrote it: this package shows what it is given.
 type Inquiry struct {
 	Place, File, SHA256 string
@@ -15,10 +15,11 @@ type Inquiry struct {
 	Written             time.Time
 	Signature           acquire.SignatureState
 	Namespace           string // of signatures
-	Ending              string // of the names of such records, with its dot
+	Ending              string // of the names of such records, with its dot; empty: that of manifests
 
 	Title        string
 	State, Class string // of the whole, in a word; and good, warn or bad
+	Converted    bool   // it is of an image that was made of a captured one
 	Incomplete   bool   // something that was asked for is missing: the alerts say what
 	Alerts       []Notice
 	About        []Fact

@@ -82,6 +82,13 @@ func (c *Case) capture(ctx context.Context, f File, o Options) error {
 	if err != nil {
 		return err
 	}
+	if o.Conversion != nil && acquire.IsConversion(data) {
+		q, err := o.Conversion(ctx, f, data)
+		if err == nil {
+			c.Inquiries = append(c.Inquiries, q)
+		}
+		return err
+	}
 	m, err := acquire.ParseManifest(data)
 	if err != nil {
 		return err

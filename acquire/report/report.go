@@ -7,6 +7,7 @@
 package report
 
 import (
+	"context"
 	"time"
 
 	"github.com/shotglass-ir/shotglass/acquire"
@@ -91,6 +92,8 @@ type Options struct {
 	Containments []*Containment
 	// Inquiries are other records, read and checked in the same way.
 	Inquiries []*Inquiry
+	// Conversion puts the record of a converted image into words, which lies where a manifest does, and checks it. Nil: it is no manifest.
+	Conversion func(ctx context.Context, f File, data []byte) (*Inquiry, error)
 
 	Made time.Time
 	Tool acquire.Tool

@@ -36,6 +36,7 @@ type page struct {
 	Contained    []containmentView
 	ContainSpace string
 	Inquiries    []inquiryView
+	Converted    []inquiryView
 	// Endings are those of the records of inquiries, each with the namespace of its signatures.
 	Endings []pair
 }
@@ -142,13 +143,18 @@ func (c *Case) page() page {
 		fmt.Fprintf(&sums, "%s  %s\n", r.SHA256, r.File)
 	}
 	for _, q := range c.Inquiries {
-		p.Inquiries = append(p.Inquiries, q.view())
-		p.Alerts = append(p.Alerts, q.alerts("inquiries")...)
+		if q.Converted {
+			p.Converted = append(p.Converted, q.view())
+			p.Alerts = append(p.Alerts, q.alerts("converted")...)
+		} else {
+			p.Inquiries = append(p.Inquiries, q.view())
+			p.Alerts = append(p.Alerts, q.alerts("inquiries")...)
+		}
 		fmt.Fprintf(&sums, "%s  %s\n", q.SHA256, q.File)
 		for _, b := range q.Beside {
 			fmt.Fprintf(&sums, "%s\n", audit.Printable(b))
 		}
-		if e := (pair{q.Ending, q.Namespace}); !slices.Contains(p.Endings, e) {
+		if e := (pair{q.Ending, q.Namespace}); q.Ending != "" && !slices.Contains(p.Endings, e) {
 			p.Endings = append(p.Endings, e)
 		}
 	}

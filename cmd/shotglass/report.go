@@ -125,6 +125,9 @@ func makeReport(ctx context.Context, c *console, places []string, access s3.Opti
 		m = newMeter(c, name)
 		return m.show
 	}
+	o.Conversion = func(ctx context.Context, f report.File, data []byte) (*report.Inquiry, error) {
+		return readConversion(ctx, f, data, o)
+	}
 	cs, err := report.Load(ctx, files, o)
 	if m != nil {
 		m.close()
