@@ -2,6 +2,7 @@ package ready_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -343,7 +344,9 @@ func TestNothingPassesOnAnError(t *testing.T) {
 						return awsfake.Fault{Error: b.err(call)}
 					}
 					r := w.run(a)
-					if len(hit) == 0 {
+					var seen map[string]bool
+					w.cloud.Edit(func() { seen = maps.Clone(hit) }) // a call that was cut off may arrive only now
+					if len(seen) == 0 {
 						t.Fatalf("it was not called:\n%s", describe(r))
 					}
 					if action == "s3:GetBucketTagging" { // tags decide nothing
@@ -366,7 +369,7 @@ func TestNothingPassesOnAnError(t *testing.T) {
 						}
 					}
 					for _, x := range of(r, ready.Pass) { // where it was not called, or of what needs no such call
-						if hit[x.Region] && !c.Account && len(unknown) == 0 {
+						if seen[x.Region] && !c.Account && len(unknown) == 0 {
 							t.Errorf("passes: %s", describe(r))
 						}
 					}

@@ -34,7 +34,7 @@ func TestServiceDown(t *testing.T) {
 					a.Accounts = []string{own, other} // the same service for both
 				}
 				a.Parallel = 1 // so that the bound is sharp
-				calls := 0
+				calls := 0     // written by the cloud, where a call that was cut off may arrive late
 				w.cloud.Fault = func(c *awsfake.Call) awsfake.Fault {
 					if c.Operation != tt.operation {
 						return awsfake.Fault{}
@@ -43,9 +43,11 @@ func TestServiceDown(t *testing.T) {
 					return awsfake.Fault{Error: bad}
 				}
 				r := w.run(a)
-				if calls == 0 || calls > tt.calls {
-					t.Errorf("%d calls, want %d at most", calls, tt.calls)
-				}
+				w.cloud.Edit(func() {
+					if calls == 0 || calls > tt.calls {
+						t.Errorf("%d calls, want %d at most", calls, tt.calls)
+					}
+				})
 				if n := len(checks) * max(1, len(a.Accounts)); len(of(r, ready.Unknown)) != n || len(r.Results) != n {
 					t.Errorf("want %d unknown:\n%s", n, describe(r))
 				}
@@ -54,7 +56,7 @@ func TestServiceDown(t *testing.T) {
 						t.Errorf("%s: %s", x.Check.ID, x.Detail)
 					}
 				}
-				calls, a.Parallel = 0, 16 // all at once, for the race detector
+				a.Parallel = 16 // all at once, for the race detector
 				if r := w.run(a); r.Count(ready.Unknown) != len(r.Results) {
 					t.Errorf("%s", describe(r))
 				}
