@@ -144,10 +144,13 @@ func (e *ec2Host) otherWays() string {
 	if e.Ways.Key != "" {
 		ways = append(ways, "the key pair "+e.Ways.Key)
 	}
-	if text := strings.Join(slices.Concat(ways, e.Unknown), ", "); text != "" {
-		return text
+	if len(ways) == 0 {
+		ways = append(ways, "no other way")
 	}
-	return "no other way"
+	for _, u := range e.Unknown {
+		ways = append(ways, "not known: "+u)
+	}
+	return strings.Join(ways, ", ")
 }
 
 // lookForWays asks EC2 and Systems Manager which ways there are to the instances that nobody got into. What cannot be read is said with the
