@@ -110,3 +110,18 @@ func TestNobody(t *testing.T) {
 		t.Errorf("after %d calls: %v", asked, err)
 	}
 }
+
+// A URL is signed as ever, for which nothing is called: EC2's CopySnapshot wants one.
+func TestPresign(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	t.Setenv("AWS_CONFIG_FILE", os.DevNull)
+	cfg, err := awsconfig.Load(t.Context(), "", "eu-west-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := sts.NewPresignClient(sts.NewFromConfig(cfg)).PresignGetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{})
+	if err != nil || !strings.Contains(r.URL, "X-Amz-Signature=") {
+		t.Errorf("%+v %v", r, err)
+	}
+}
