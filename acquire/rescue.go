@@ -59,9 +59,6 @@ func (o *Rescue) Write(ctx context.Context, where sink.Sink, kept sink.Receipt) 
 		return nil, fmt.Errorf("%s: what is stored there cannot be read back", where)
 	}
 	done := new(RescuedManifest)
-	if m, err := ManifestOf(ctx, from, kept.Name); !errors.Is(err, fs.ErrNotExist) && (err != nil || m.Interim == "") {
-		return done, err
-	}
 	m, swap := &Manifest{Type: ManifestType, Version: ManifestVersion, Tool: o.Tool, Operator: o.Operator, Image: Image{Name: kept.Name}}, -1
 	if len(o.Note) > 0 {
 		known, i, err := parseNote(o.Note, kept.Name)
@@ -70,6 +67,10 @@ func (o *Rescue) Write(ctx context.Context, where sink.Sink, kept sink.Receipt) 
 		} else {
 			done.Lost = fmt.Errorf("what the capture had recorded cannot be used: %w", err)
 		}
+	}
+	// Beside which image a swap area lies its name does not tell, where the image's was chosen.
+	if was, err := ManifestOf(ctx, from, m.Image.Name); !errors.Is(err, fs.ErrNotExist) && (err != nil || was.Interim == "") {
+		return new(RescuedManifest), err
 	}
 	image, reasons := Image{Name: kept.Name, Format: formatLime}, []string{o.Why}
 	switch {

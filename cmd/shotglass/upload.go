@@ -168,19 +168,31 @@ func uploadOne(ctx context.Context, w waiting, access s3.Options, failed []unsto
 	return s3.FinishThen(ctx, w.Folder, access, rescue.after(ctx, w))
 }
 
-const rankManifest = 2
+const (
+	rankList     = 1
+	rankManifest = 2
+)
 
 // rank orders what is uploaded: images and frames, then lists of segments, manifests, signatures.
 func rank(name string) int {
 	switch {
 	case strings.HasSuffix(name, sink.SegmentsSuffix):
-		return 1
+		return rankList
 	case strings.HasSuffix(name, acquire.ManifestSuffix), strings.HasSuffix(name, acquire.InterimSuffix):
 		return rankManifest
 	case strings.HasSuffix(name, acquire.SignatureSuffix):
 		return rankManifest + 1
 	}
 	return 0
+}
+
+// turn orders as rank does, but for a swap area whose capture was killed: the manifest that is written for it is the image's, which has to be readable by
+// then, and so comes with its list.
+func (w waiting) turn() int {
+	if is, _ := acquire.IsSwap(w.Name); is && w.Killed {
+		return 2*rankList + 1
+	}
+	return 2 * rank(w.Name)
 }
 
 // paperOf returns the image that a list, manifest or signature is about.
@@ -247,7 +259,7 @@ func findWaiting(dirs []string) (list []waiting, cut []unfinished, err error) {
 		return nil, nil, usagef("%s holds nothing that waits to be uploaded", strings.Join(dirs, ", "))
 	}
 	slices.SortStableFunc(list, func(a, b waiting) int {
-		if d := rank(a.Name) - rank(b.Name); d != 0 {
+		if d := a.turn() - b.turn(); d != 0 {
 			return d
 		}
 		return strings.Compare(a.Name, b.Name)

@@ -20,13 +20,16 @@ type unstored struct {
 // and the archive beside an image is one that an interim manifest, which came before it, does not know of.
 func (m unstored) holds(paper string) bool {
 	about := paperOf(paper)
+	file, _ := sink.SegmentOf(m.name)
+	if rank(paper) == rankList { // it speaks for its segments alone
+		return file == about
+	}
 	if !strings.HasPrefix(m.name, about) && acquire.ImageOf(m.name) != about {
 		return false
 	}
-	if m.cut == "" || rank(paper) < rankManifest {
+	if m.cut == "" {
 		return true
 	}
-	file, _ := sink.SegmentOf(m.name)
 	if swap, _ := acquire.IsSwap(file); swap {
 		return false
 	}

@@ -48,6 +48,8 @@ func TestUploadHeld(t *testing.T) {
 		{"x-swap-1.raw", "x-mem.lime.interim", true, false},
 		{"x-swap-1.raw.004", "x-mem.lime.interim.sig", true, false},
 		{"x-swap-1.raw.004", "x-swap-1.raw.segments", true, true},
+		{"x-swap-1.raw", "x-mem.lime.segments", false, false},
+		{"x-mem.lime.live.tar.zst.000", "x-mem.lime.segments", false, false},
 		{"x-mem.lime.live.tar.zst", "x-mem.lime.interim", true, false},
 		{"x-mem.lime.live.tar.zst.000", "x-mem.lime.interim.sig", true, false},
 		{"x-mem.lime.live.tar.zst.age", "x-mem.lime.interim", true, false},
