@@ -42,6 +42,9 @@ func (e *silentError) Error() string {
 // RetryableError tells the SDK's retryer.
 func (e *silentError) RetryableError() bool { return !e.last }
 
+// Timeout tells of what kind it is, as errors of the net package do.
+func (e *silentError) Timeout() bool { return true }
+
 // bounded lets only so many attempts of a call end in silence: all that throttling is granted would be eight minutes.
 func bounded(stack *middleware.Stack) error {
 	if _, ok := stack.Finalize.Get("Retry"); !ok { // nothing is called: a URL is signed, as CopySnapshot wants one

@@ -76,5 +76,6 @@ func (l *line) end(ctx context.Context, n int, err error) error {
 func outage(err error) bool {
 	var attempts *retry.MaxAttemptsError
 	var quota ratelimit.QuotaExceededError
-	return errors.As(err, &attempts) || errors.As(err, &quota) || errors.Is(err, context.DeadlineExceeded)
+	var slow interface{ Timeout() bool } // of a server that is silent, or of the time for a check that ended
+	return errors.As(err, &attempts) || errors.As(err, &quota) || errors.As(err, &slow) && slow.Timeout()
 }

@@ -3,6 +3,7 @@ package ready
 import (
 	"context"
 	"errors"
+	"net"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -53,6 +54,17 @@ func TestLine(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A server that is silent, whose calls are tried again three times and not eight, is out as well.
+func TestLineOfSilence(t *testing.T) {
+	l := &line{to: "the service"}
+	if _, err := over(t.Context(), l, func(context.Context) (int, error) { return 0, &net.DNSError{IsTimeout: true} }); err == nil {
+		t.Error("no error")
+	}
+	if _, err := over(t.Context(), l, func(context.Context) (int, error) { return 1, nil }); err == nil {
+		t.Error("it was asked again")
+	}
 }
 
 // A call that its caller ends says nothing of the service.
