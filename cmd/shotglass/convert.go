@@ -110,6 +110,7 @@ func convertImage(c *console, ctx *cli.Context, name string) error {
 
 	sctx, stop := catchSignals(ctx.Context, c.exit, func(string) {}, func() {})
 	defer stop()
+	defer outliveReader()()
 	access := s3Access(ctx)
 	where, base, err := place(sctx, name, access)
 	if err != nil {

@@ -45,6 +45,7 @@ func mountCommand(c *console) *cli.Command {
 			// The image outlives the signal: who is reading is answered until it is unmounted.
 			sctx, stop := catchSignals(cc.Context, c.exit, func(string) {}, func() { c.warn("%s is still mounted: %s", dir, unmountHint(dir)) })
 			defer stop()
+			defer outliveReader()()
 			life, end := context.WithCancel(context.WithoutCancel(cc.Context))
 			defer end()
 			opening := context.AfterFunc(sctx, end)

@@ -54,6 +54,7 @@ func serveImageCommand(c *console) *cli.Command {
 			}
 			sctx, stop := catchSignals(cc.Context, c.exit, func(string) {}, func() {})
 			defer stop()
+			defer outliveReader()()
 			v, err := openViews(sctx, c, cc, cc.Args().First())
 			if err != nil {
 				if sctx.Err() != nil {

@@ -57,6 +57,10 @@ func catchSignals(ctx context.Context, exit func(int), first func(name string), 
 	}
 }
 
+// outliveReader keeps SIGPIPE from ending the program when nobody reads its output any more, until stop is called: who has a mount or a copy
+// of memory to remove does that.
+func outliveReader() (stop func()) { return onStatusSignal(func() {}) }
+
 func signalName(s os.Signal) string {
 	switch s {
 	case os.Interrupt:

@@ -72,6 +72,7 @@ func triageCommand(c *console) *cli.Command {
 			}
 			sctx, stop := catchSignals(ctx.Context, c.exit, func(string) {}, func() {})
 			defer stop()
+			defer outliveReader()()
 			return t.run(sctx)
 		},
 	}
