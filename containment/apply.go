@@ -343,7 +343,7 @@ func (a *applying) set(ctx context.Context, s Service, c Change, prior, cur, wan
 		found, err := s.Read(rctx, a.target, c.Item)
 		cancel()
 		if err == nil {
-			en.Found, en.Changed = found, !Same(found, cur)
+			en.Found, en.Changed = found, !Same(found, cur) || unanswered(ctx, failed)
 			if Same(found, want) {
 				status = "changed"
 				reply.Note = "the call failed, but it is as wanted: " + en.Error
@@ -361,6 +361,17 @@ func (a *applying) set(ctx context.Context, s Service, c Change, prior, cur, wan
 		return context.Cause(ctx)
 	}
 	return nil
+}
+
+// unanswered reports whether a call that failed may have its effect yet, after what is read now: it was sent perhaps, and nobody said
+// what became of it, since ctx ended or the connection was lost (smithy-go's RequestSendError). What the service refused is settled.
+func unanswered(ctx context.Context, failed error) bool {
+	var refused interface{ ErrorCode() string } // as smithy-go's APIError
+	if errors.As(failed, &refused) && refused.ErrorCode() != "" || errors.Is(failed, ErrDenied) {
+		return false
+	}
+	var lost interface{ ConnectionError() bool }
+	return ctx.Err() != nil || errors.As(failed, &lost) && lost.ConnectionError()
 }
 
 // blocked says which item that c needs is not as wanted.

@@ -114,7 +114,7 @@ type Entry struct {
 	Prior   State  `json:"prior,omitempty"` // read just before
 	Want    State  `json:"want,omitempty"`
 	Undo    bool   `json:"undo,omitempty"`    // an intent or a result of a release
-	Changed bool   `json:"changed,omitempty"` // of a result: a call was made, and may have had effect
+	Changed bool   `json:"changed,omitempty"` // of a result: a call was made, and had effect, or may have it yet
 	Keep    string `json:"keep,omitempty"`
 	Error   string `json:"error,omitempty"`
 	Reply
@@ -294,7 +294,7 @@ func (r *record) intent(h *history, e *Entry) {
 func (r *record) result(h *history, e *Entry) {
 	h.open = false
 	if e.Stage == Untrack {
-		if e.Error != "" && (!e.Changed || e.Found == nil) {
+		if e.Error != "" && !Same(e.Found, h.sets[len(h.sets)-1]) {
 			r.tracked[h.item] = true
 		} else {
 			delete(r.tracked, h.item)
@@ -303,7 +303,7 @@ func (r *record) result(h *history, e *Entry) {
 	if e.Changed {
 		return
 	}
-	// Read back after an error, it was as before the call. Who brings it there later is not us.
+	// The service refused it, and it was as before the call. Who brings it there later is not us.
 	if h.sets = h.sets[:len(h.sets)-1]; len(h.sets) == 0 {
 		r.drop(h)
 		return

@@ -26,11 +26,13 @@ type account struct {
 	now   time.Time
 	calls int
 
-	crashAt int             // the number of the call at which the program dies; 0: never
-	after   bool            // whether that call has had its effect
-	dead    bool            // it died
-	deny    map[string]bool // items that cannot be set
-	fail    map[string]bool // items whose call fails after it had its effect
+	crashAt int                   // the number of the call at which the program dies; 0: never
+	after   bool                  // whether that call has had its effect
+	dead    bool                  // it died
+	deny    map[string]bool       // items that cannot be set
+	fail    map[string]bool       // items whose call fails after it had its effect
+	lose    func(id string) error // set: the error of a call that has its effect only when land is called; nil: it has it
+	land    func()
 	blind   map[string]bool // items that cannot be read after the next call for them, once
 	undo    func(*account)  // an attacker, at each sleep
 	extra   []containment.Change
@@ -119,6 +121,12 @@ func (a *account) Set(_ context.Context, _ containment.Target, i containment.Ite
 	}
 	if a.deny[i.ID] || a.refuse != nil && a.refuse(i.ID, string(to)) {
 		return containment.Reply{}, fmt.Errorf("set %s: %w", i, containment.ErrDenied)
+	}
+	if a.lose != nil {
+		if err := a.lose(i.ID); err != nil {
+			a.land = func() { a.items[i.ID] = string(to) }
+			return containment.Reply{}, err
+		}
 	}
 	a.items[i.ID] = string(to)
 	if a.blind[i.ID] {

@@ -86,7 +86,13 @@ func (a *applying) shut(ctx context.Context) error {
 		if h == nil || h.released || h.stage != Untrack {
 			continue
 		}
-		if _, cur, _, err := a.look(ctx, c); err == nil && !h.set(cur) {
+		_, cur, _, err := a.look(ctx, c)
+		for err == nil && Same(cur, h.prior) && a.late(h) { // its call may have its effect yet
+			if err = a.e.sleep(ctx, time.Second); err == nil {
+				_, cur, _, err = a.look(ctx, c)
+			}
+		}
+		if err == nil && !h.set(cur) {
 			continue // the call was never made
 		}
 		now = append(now, c)
