@@ -24,7 +24,7 @@ import (
 func Load(ctx context.Context, profile, region string) (aws.Config, error) {
 	load := []func(*config.LoadOptions) error{
 		config.WithAppID("shotglass"), config.WithRetryer(Patient), config.WithHTTPClient(client()), config.WithLogger(logging.Nop{}),
-		config.WithAPIOptions([]func(*middleware.Stack) error{bounded, entitled}),
+		config.WithAPIOptions([]func(*middleware.Stack) error{bounded(silence / 2), entitled}),
 	}
 	if profile != "" {
 		load = append(load, config.WithSharedConfigProfile(profile))

@@ -16,7 +16,7 @@ import (
 // How long AWS may be silent. The SDK's own client waits for ever for the answer of a server that took the request: behind a
 // proxy or an endpoint that swallows packets a program would hang with no word.
 const (
-	silence   = time.Minute      // without a byte of an answer, from its first to its last
+	silence   = time.Minute      // without a byte of an answer, from its first to its last; as long as AWS's CLI and boto3 wait, for all services
 	maxSilent = 3                // attempts of one call that may end so
 	idle      = 15 * time.Second // a connection that waited so long is not used again: its minute runs already
 )
@@ -30,6 +30,7 @@ func client() *awshttp.BuildableClient {
 type silentError struct {
 	after time.Duration
 	last  bool
+	cause error
 }
 
 func (e *silentError) Error() string {
@@ -45,23 +46,28 @@ func (e *silentError) RetryableError() bool { return !e.last }
 // Timeout tells of what kind it is, as errors of the net package do.
 func (e *silentError) Timeout() bool { return true }
 
-// bounded lets only so many attempts of a call end in silence: all that throttling is granted would be eight minutes.
-func bounded(stack *middleware.Stack) error {
-	if _, ok := stack.Finalize.Get("Retry"); !ok { // nothing is called: a URL is signed, as CopySnapshot wants one
-		return nil
+func (e *silentError) Unwrap() error { return e.cause }
+
+// bounded lets only so many attempts of a call end in silence: all that throttling is granted would be eight minutes. A connection that was closed
+// under a call counts if that took long: in the middle of an answer it is closed for the silence, and at once for reasons of its own, which pass.
+func bounded(long time.Duration) func(*middleware.Stack) error {
+	return func(stack *middleware.Stack) error {
+		if _, ok := stack.Finalize.Get("Retry"); !ok { // nothing is called: a URL is signed, as CopySnapshot wants one
+			return nil
+		}
+		silent := 0
+		return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("shotglassSilence",
+			func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
+				begin := time.Now()
+				out, meta, err := next.HandleFinalize(ctx, in)
+				var e *awshttp.ResponseTimeoutError
+				if took := time.Since(begin); ctx.Err() == nil && (errors.As(err, &e) || errors.Is(err, net.ErrClosed) && took >= long) {
+					silent++
+					err = &silentError{took.Round(time.Second), silent >= maxSilent, err}
+				}
+				return out, meta, err
+			}), "Retry", middleware.After)
 	}
-	silent := 0
-	return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("shotglassSilence",
-		func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
-			begin := time.Now()
-			out, meta, err := next.HandleFinalize(ctx, in)
-			var e *awshttp.ResponseTimeoutError // or, in the middle of an answer, that the connection was closed for it
-			if ctx.Err() == nil && (errors.As(err, &e) || errors.Is(err, net.ErrClosed)) {
-				silent++
-				err = &silentError{time.Since(begin).Round(time.Second), silent >= maxSilent}
-			}
-			return out, meta, err
-		}), "Retry", middleware.After)
 }
 
 // entitled says of a call for which there were no credentials what to do. The SDK tells of the last place alone where it looked.

@@ -1,0 +1,4 @@
+package awsconfig
+
+// Bounded is for tests of less patience.
+var Bounded = bounded
