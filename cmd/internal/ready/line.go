@@ -10,7 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 )
 
-// A line is the way of many questions to one service. Before a call fails for good it was tried again for about a minute: once one has, those that are
+// A line is the way of many questions to one service. Before a call fails for good it was tried again for about a minute, for three where the service is silent: once one has, those that are
 // under way end with its reason, and no more are made. It is safe for concurrent use; its zero value is ready but for a name.
 type line struct {
 	to string // "IAM's simulation"
