@@ -178,7 +178,7 @@ func (d *dwarfReader) whole(info *elf.Section, from dwarf.Offset) error {
 		d.parts["info"] = all
 		defer func() {
 			d.data, d.parts["info"] = nil, nil
-			unmap()
+			unmap() //nolint:errcheck // nothing depends on it
 		}()
 	}
 	return faults(func() (err error) {

@@ -8,4 +8,4 @@ import (
 )
 
 // mapped maps nothing here: a section is read.
-func mapped(io.ReaderAt, *elf.Section) (b []byte, unmap func()) { return nil, nil }
+func mapped(io.ReaderAt, *elf.Section) (b []byte, unmap func() error) { return nil, nil }

@@ -10,8 +10,8 @@ import (
 )
 
 // mapped is a section of a file as it lies there: it takes no memory of the heap, and what it takes the kernel can have back. unmap ends
-// it. Nil: it cannot be had so.
-func mapped(r io.ReaderAt, s *elf.Section) (b []byte, unmap func()) {
+// it: b must not be touched then. Nil: it cannot be had so.
+func mapped(r io.ReaderAt, s *elf.Section) (b []byte, unmap func() error) {
 	f, ok := r.(*os.File)
 	if !ok || s.Flags&elf.SHF_COMPRESSED != 0 {
 		return nil, nil
@@ -22,8 +22,9 @@ func mapped(r io.ReaderAt, s *elf.Section) (b []byte, unmap func()) {
 		return nil, nil
 	}
 	skip := s.Offset % uint64(os.Getpagesize())
-	if b, err = syscall.Mmap(int(f.Fd()), int64(s.Offset-skip), int(size+skip), syscall.PROT_READ, syscall.MAP_PRIVATE); err != nil {
+	all, err := syscall.Mmap(int(f.Fd()), int64(s.Offset-skip), int(size+skip), syscall.PROT_READ, syscall.MAP_PRIVATE)
+	if err != nil {
 		return nil, nil
 	}
-	return b[skip:], func() { syscall.Munmap(b) } //nolint:errcheck // nothing depends on it
+	return all[skip:], func() error { return syscall.Munmap(all) }
 }

@@ -31,7 +31,9 @@ func TestMapped(t *testing.T) {
 		if !bytes.Equal(b, data[at:at+8192]) {
 			t.Errorf("at %d: %d bytes", at, len(b))
 		}
-		unmap()
+		if err := unmap(); err != nil {
+			t.Errorf("at %d: %v", at, err)
+		}
 	}
 	size := uint64(len(data))
 	for what, s := range map[string]*elf.Section{
@@ -48,7 +50,7 @@ func TestMapped(t *testing.T) {
 
 	// A file that is cut while it is read does not end the program.
 	b, unmap := mapped(f, section(0, size, 0))
-	defer unmap()
+	defer unmap() //nolint:errcheck // as above
 	if err := os.Truncate(name, 0); err != nil {
 		t.Fatal(err)
 	}
