@@ -77,7 +77,7 @@ func unread(areas []Swap) (list []SwapImage) {
 // stored as file. rest are to follow.
 func noteOfSwap(m *Manifest, x SwapImage, file string, rest []Swap) *Manifest {
 	now := *m
-	x.Image = Image{Name: file, Format: formatRaw}
+	now.Created, x.Image = x.Begun, Image{Name: file, Format: formatRaw}
 	now.SwapImages = append(append(slices.Clip(m.SwapImages), x), unread(rest)...)
 	return &now
 }
@@ -101,8 +101,11 @@ func parseNote(note []byte, name string) (m *Manifest, swap int, err error) {
 	if m, err = ParseManifest(note); err != nil {
 		return nil, 0, err
 	}
-	if m.Target.Facts == nil || m.Created.IsZero() {
+	switch {
+	case m.Target.Facts == nil || m.Created.IsZero():
 		return nil, 0, errors.New("it names no host, or no time")
+	case m.Interim != "" || m.Rescued != nil:
+		return nil, 0, errors.New("it is a manifest that was written later")
 	}
 	if is, _ := IsSwap(name); m.Image.Name == name && !is {
 		return m, -1, nil

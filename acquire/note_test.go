@@ -150,6 +150,9 @@ func TestNote(t *testing.T) {
 		x[1].Complete || !strings.Contains(x[1].Reasons[0], "not read") || m.Image.Stored != last.Image.Stored || !strings.Contains(m.Reasons[0], image+InterimSuffix) {
 		t.Errorf("of the swap area: %+v", m)
 	}
+	if at := m.Rescued.Recorded; !at.Equal(last.SwapImages[0].Begun) || !at.After(last.Created) {
+		t.Errorf("what it says was recorded at %s, and swap begun at %s", at, last.SwapImages[0].Begun)
+	}
 	if m.Live == nil || !m.Live.Complete || len(m.Reads) == 0 {
 		t.Errorf("what was known is lost: %+v", m.Live)
 	}
@@ -220,9 +223,12 @@ func TestNoteWhileFrozen(t *testing.T) {
 
 func FuzzNote(f *testing.F) {
 	f.Add([]byte(`{"type":"shotglass-manifest","v":1,"created":"2026-01-31T10:11:12Z","target":{"facts":{}},"image":{"name":"x-mem.lime"},"swap_images":[{"image":{"name":"x-swap-1.raw"}}]}`), "x-swap-1.raw")
+	for _, later := range []string{`"interim":"x"`, `"rescued":{"recorded":"2026-01-31T10:11:12Z"}`} {
+		f.Add([]byte(`{"type":"shotglass-manifest","v":1,"created":"2026-01-31T10:11:12Z","target":{"facts":{}},"image":{"name":"x-mem.lime"},`+later+`}`), "x-mem.lime")
+	}
 	f.Fuzz(func(t *testing.T, note []byte, name string) {
 		m, swap, err := parseNote(note, name)
-		if err == nil && (m.Target.Facts == nil || m.Created.IsZero() || swap < 0 && m.Image.Name != name || swap >= 0 && m.SwapImages[swap].Image.Name != name) {
+		if err == nil && (m.Target.Facts == nil || m.Created.IsZero() || m.Interim != "" || m.Rescued != nil || swap < 0 && m.Image.Name != name || swap >= 0 && m.SwapImages[swap].Image.Name != name) {
 			t.Errorf("it is taken for that of %q: %+v, %d", name, m, swap)
 		}
 	})

@@ -173,8 +173,12 @@ func (x *Capture) methodPairs() pairs {
 	}
 	if f := x.Freeze; f != nil {
 		cgroups, processes := f.Stood()
-		p.add("User processes", "%s in %s frozen from %s to %s UTC; %s went on as intended", plural(processes, "process", "processes"), plural(cgroups, "cgroup", "cgroups"),
-			clock(f.Frozen), clock(f.Thawing), plural(freeze.Processes(f.Kept), "process", "processes"))
+		span := fmt.Sprintf("frozen from %s to %s UTC", clock(f.Frozen), clock(f.Thawing))
+		if f.Thawing.IsZero() {
+			span = fmt.Sprintf("frozen at %s UTC, and until when is not known, as the capture was killed", clock(f.Frozen))
+		}
+		p.add("User processes", "%s in %s %s; %s went on as intended", plural(processes, "process", "processes"), plural(cgroups, "cgroup", "cgroups"),
+			span, plural(freeze.Processes(f.Kept), "process", "processes"))
 		if n := len(f.Cgroups) - cgroups; n > 0 {
 			p.add("Not frozen throughout", "%s that should have been, or not in whole: see the manifest", plural(n, "cgroup", "cgroups"))
 		}

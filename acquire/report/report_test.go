@@ -152,6 +152,13 @@ func TestFreeze(t *testing.T) {
 	})
 	want(t, render(t, l.trusted()), "7 processes in 2 cgroups frozen from 2026-11-22 04:48:07 to 2026-11-22 04:49:07 UTC; 1 process went on as intended",
 		"Not frozen throughout 1 cgroup that should have been", "Not frozen to the end the lease ended")
+
+	// A capture that was killed did not live to say when they went on.
+	l = newLab(t)
+	l.capture(1, func(m *acquire.Manifest) {
+		m.Freeze = &acquire.FreezeUse{Frozen: epoch, Cgroups: []acquire.FrozenCgroup{{Cgroup: freeze.Cgroup{Path: "/a", Processes: 3}, State: "frozen"}}}
+	})
+	want(t, render(t, l.trusted()), "3 processes in 1 cgroup frozen at 2026-11-22 04:48:07 UTC, and until when is not known, as the capture was killed; 0 processes went on")
 }
 
 func nothing(m *acquire.Manifest) {
