@@ -82,7 +82,10 @@ func openViews(ctx context.Context, c *console, cc *cli.Context, name string) (*
 		return nil, fmt.Errorf("%s: %w", name, viewError(err))
 	}
 	v.trust(c, o.Unchecked)
-	note, err := vmcoreinfo(ctx, name, access, o.Identities, v.Trust().Manifest)
+	var note []byte
+	if v.Trust().Converted == nil { // its record vouches for no archive, and one that lies there by its name is anybody's
+		note, err = vmcoreinfo(ctx, name, access, o.Identities, v.Trust().Manifest)
+	}
 	if err != nil { // memory is there all the same
 		c.warn("%s: VMCOREINFO is left out of the ELF core: what was collected beside the image: %v", name, err)
 	}

@@ -107,6 +107,25 @@ func TestCoreOfViews(t *testing.T) {
 	}
 }
 
+// TestConvertedCore: what lies beside a converted image as if it had been collected there is not in its ELF core: nothing vouches for it.
+func TestConvertedCore(t *testing.T) {
+	dir := t.TempDir()
+	image := filepath.Join(dir, "x.lime")
+	if err := os.WriteFile(image, kernelImage(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var stderr bytes.Buffer
+	if code := run(t.Context(), []string{"shotglass", "convert", "--form", "zstd", "--unsigned", image}, strings.NewReader(""), io.Discard, &stderr); code != exitOK {
+		t.Fatalf("convert: %d: %s", code, &stderr)
+	}
+	writeLiveItem(t, acquire.LiveName(image+".zst", false), vmcoreinfoItem, vmcoreinfoItem, testNote, live.After)
+	for what, args := range map[string][]string{"ELF core, without VMCOREINFO": nil, "ELF core, with VMCOREINFO, the direct map": {"--unchecked"}} {
+		if v, warned := openTestViews(t, append(args, image+".zst")...); !strings.HasPrefix(v.views[2].What, what) {
+			t.Errorf("%q: %s; %s", args, v.views[2].What, warned)
+		}
+	}
+}
+
 // sealTo encrypts to a key.
 func sealTo(t *testing.T, id *age.X25519Identity, data []byte) []byte {
 	t.Helper()
