@@ -241,7 +241,7 @@ func findWaiting(dirs []string) (list []waiting, cut []unfinished, err error) {
 				cut = append(cut, unfinishedIn(f, err))
 				continue
 			} else if errors.Is(err, sink.ErrNothing) {
-				if u := unfinishedIn(f, err); u.parts > 0 {
+				if u := unfinishedIn(f, err); u.parts > 0 || errors.Is(err, s3.ErrBegun) {
 					cut = append(cut, u)
 				}
 				continue
@@ -291,6 +291,9 @@ func unfinishedIn(folder string, why error) unfinished {
 func (u unfinished) err() error {
 	if errors.Is(u.why, s3.ErrWriting) {
 		return &hinted{u.why, "wait for its end; where no file can be locked, which it takes to tell, copy the folder to a local disk, once no capture runs"}
+	}
+	if errors.Is(u.why, s3.ErrBegun) && u.parts == 0 {
+		return &hinted{fmt.Errorf("its capture was killed before a part of it was durable: %w", u.why), "the bucket may hold parts of that upload, and bills them: end it (aws s3api abort-multipart-upload --bucket, --key, --upload-id), then remove the folder"}
 	}
 	if u.why != nil {
 		return &hinted{fmt.Errorf("%w: %s with %d bytes of %s are there, without what is in the bucket, and cannot be finished", u.why, plural(u.parts, "part"), u.bytes, u.name), "the parts are pieces of the file, in order: keep them; take it anew, with another capture"}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -13,6 +14,25 @@ import (
 	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/sink/s3"
 )
+
+// TestUploadBegun: a capture was killed once it had begun an upload, and before any byte was durable. That is told, with what ends the upload.
+func TestUploadBegun(t *testing.T) {
+	s, spill := newShelf(t), t.TempDir()
+	folder := filepath.Join(spill, "x-mem.lime.spill")
+	head := `{"type":"shotglass-journal","v":1,"name":"x-mem.lime","bucket":"evidence","prefix":"case/","upload":"U-1"}` + "\n"
+	if err := errors.Join(os.Mkdir(folder, 0o700), os.WriteFile(filepath.Join(folder, "journal"), []byte(head), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{spill, folder} {
+		code, out, errs := s.run(t, "upload", dir)
+		if code != exitFailed || out != "" || !strings.Contains(errs, `bucket "evidence", key "case/x-mem.lime", upload ID "U-1"`) || !strings.Contains(errs, "abort-multipart-upload") {
+			t.Errorf("%d: %s%s", code, out, errs)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(folder, "journal")); err != nil {
+		t.Error(err)
+	}
+}
 
 // TestUploadKilledSwap: a capture was killed while it read swap. Its image, which waits too, becomes readable first, and the manifest is that of the image
 // of which the note tells, whatever lies under the name that swap would have by itself.

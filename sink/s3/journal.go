@@ -41,6 +41,9 @@ type journalLine struct {
 	Total string `json:"crc64nvme_total"` // of the object up to the end of the part
 }
 
+// ErrBegun is wrapped by errors about a journal that lists nothing but the upload that was begun; it is a sink.ErrNothing.
+var ErrBegun = fmt.Errorf("%w, and an upload of it was begun", sink.ErrNothing)
+
 // errBusy says that somebody holds the lock.
 var errBusy = errors.New("locked")
 
@@ -186,6 +189,9 @@ func readJournal(dir string) (*Pieces, string, error) {
 	d, total, err := parseJournal(data)
 	if err == nil {
 		err = d.adopt(dir, total)
+	}
+	if err == nil && len(d.Parts) == 0 && d.Upload != "" {
+		return nil, "", fmt.Errorf("%s: %w: bucket %q, key %q, upload ID %q", dir, ErrBegun, d.Bucket, d.Prefix+d.Name, d.Upload)
 	}
 	if err == nil && len(d.Parts) == 0 {
 		return nil, "", fmt.Errorf("%s: %w", dir, sink.ErrNothing)
