@@ -161,7 +161,7 @@ func TestS3Crash(t *testing.T) {
 // killedSpilling kills shotglass once it spills: what it had is stored later, as a partial image of a host that is named.
 func killedSpilling(t *testing.T, r *rig, srv *lab.S3) {
 	spill := filepath.Join(t.TempDir(), "spill")
-	p := start(t, srv.Env(), r.s3Args(srv, "killed/", "--spill", spill)...)
+	p := start(t, srv.Env(), r.s3Args(srv, "killed/", "--spill", spill, "--limit-rate", "8MB/s")...) // it does not end before it is killed
 	r.uploading(srv, p)
 	srv.Kill()
 	r.eventually(3*time.Minute, "a part is in the journal", func() bool {
