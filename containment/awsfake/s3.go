@@ -153,6 +153,8 @@ func (s *setting) guarded(action string, do func(*Request, *Bucket) (any, error)
 		switch owner := r.HTTP.Header.Get("X-Amz-Expected-Bucket-Owner"); {
 		case owner != "" && owner != b.Account, r.Account.ID != b.Account && !b.lets(action, r.Principal):
 			return nil, denied
+		case s.query == "policy" && r.Account.ID != b.Account: // even who may read it
+			return nil, &Error{Code: "MethodNotAllowed", Message: "The specified method is not allowed against this resource.", Status: http.StatusMethodNotAllowed, Header: where}
 		case r.Region.Name != b.Region:
 			return nil, &Error{Code: "PermanentRedirect", Message: "The bucket you are attempting to access must be addressed using the specified endpoint.", Status: http.StatusMovedPermanently, Header: where}
 		case slices.Contains(b.Unsupported, s.query) && s.query != "":

@@ -115,8 +115,14 @@ func status(err error) int {
 	return 0
 }
 
+// errOthers is how S3 refuses to show a policy to whoever may read it in another account.
+var errOthers = errors.New("the policy of a bucket can be read from its own account alone; if this is that account, the server does not know the call, and is not AWS's S3")
+
 // unread says what an error of reading means for a property: it is not known, or the server has no such thing.
 func unread(err error) (State, string) {
+	if errors.Is(err, errOthers) {
+		return Unknown, "could not be read: " + errOthers.Error()
+	}
 	code := awsconfig.Code(err)
 	if n := status(err); n == 501 || n == 405 || code == "NotImplemented" || code == "MethodNotAllowed" || code == "XNotImplemented" {
 		return NotSupported, "this server does not know the call: it is not AWS's S3, and what it does instead is not known"

@@ -13,6 +13,12 @@ import (
 // ErrNoBucket says that nobody has a bucket of this name.
 var ErrNoBucket = errors.New("there is no bucket of this name")
 
+// Taken reports whether anybody has a bucket of this name. Where that could not be asked it says so, too.
+func (p Place) Taken(ctx context.Context, cfg aws.Config) bool {
+	_, found, _ := Place{Bucket: p.Bucket, PathStyle: p.PathStyle}.find(ctx, cfg)
+	return found
+}
+
 // Owned reports whether the account Owner owns a bucket. S3 tells nobody whose one is, but refuses a call that expects another owner: a bucket that
 // may be listed without that, and not with it, is another's. Who may not list it gets an error, and nothing is known; so does who asks a server that
 // lets a call through which expects an account that is known not to be the owner.

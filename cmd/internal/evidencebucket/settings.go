@@ -2,6 +2,7 @@ package evidencebucket
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 
@@ -105,6 +106,9 @@ func (p Place) read(ctx context.Context, cfg aws.Config, region string) *setting
 	}))
 	g.Go(fetch(&s.policy, []string{"NoSuchBucketPolicy"}, func() (*document, error) {
 		out, err := api.GetBucketPolicy(ctx, &s3.GetBucketPolicyInput{Bucket: b, ExpectedBucketOwner: owner})
+		if status(err) == http.StatusMethodNotAllowed {
+			return nil, fmt.Errorf("%w: %w", errOthers, err)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,7 +25,7 @@ type Auditor struct {
 	Regions  []string
 	// Checks are those that are made.
 	Checks []*Check
-	// Bucket is the evidence bucket: its name. It is looked at from the first of the accounts. Empty: none.
+	// Bucket is the evidence bucket: its name. It is looked at from the forensic account if that is one of the accounts, else from the first. Empty: none.
 	Bucket string
 	// Forensic is the account that evidence goes to, by its number. Empty: none, and nobody asks about it.
 	Forensic string
@@ -132,7 +133,8 @@ func (a *Auditor) sites(ctx context.Context, r *Report, f *inventory.Finder, pla
 		}
 	}
 	if len(accounts) > 0 {
-		accounts[0].first = true
+		n := slices.IndexFunc(accounts, func(s *Site) bool { return s.Account == a.Forensic })
+		accounts[max(0, n)].keeper = true
 	}
 	found := make([]*Site, len(places))
 	var g errgroup.Group

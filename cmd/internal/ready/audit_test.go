@@ -84,7 +84,7 @@ func TestBadChecks(t *testing.T) {
 // Throttling that passes is waited out: it costs time and no result.
 func TestThrottled(t *testing.T) {
 	w := newWorld(t)
-	a := w.auditor(ready.Checks...)
+	a := w.auditor(w.most()...)
 	throttled := 0
 	w.cloud.Fault = func(c *awsfake.Call) awsfake.Fault {
 		if c.Attempt < 3 && c.Operation != "GetCallerIdentity" {

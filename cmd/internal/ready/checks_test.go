@@ -275,7 +275,8 @@ func TestSharedVPC(t *testing.T) {
 func TestEverythingRight(t *testing.T) {
 	w := newWorld(t)
 	w.cloud.PageSize = 1 // every list comes over pages
-	r := w.run(w.auditor(ready.Checks...))
+	r := w.run(w.auditor(w.most()...))
+	r.Results = append(r.Results, w.run(w.auditor(w.check("evidence-bucket"))).Results...)
 	if r.Count(ready.Fail)+r.Count(ready.Unknown) > 0 || len(r.Gaps) > 0 {
 		t.Errorf("gaps %v\n%s", r.Gaps, describe(r))
 	}

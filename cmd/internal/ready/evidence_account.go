@@ -2,7 +2,6 @@ package ready
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/shotglass-ir/shotglass/cmd/internal/evidencebucket"
@@ -28,15 +27,20 @@ var evidenceAccount = Check{
 			return []Finding{pass(s.Bucket, "this is the forensic account, which it is of")}, nil
 		case mine:
 			return []Finding{fail(s.Bucket, "it is of this account")}, nil
-		case s.Forensic == "":
-			return []Finding{pass(s.Bucket, "this account has no such bucket; whose it is was not asked: --forensic-account")}, nil
-		case !s.first:
+		case !s.keeper:
 			return []Finding{pass(s.Bucket, "this account has no such bucket")}, nil
 		}
-		owned, err := evidencebucket.Place{Bucket: s.Bucket, Owner: s.Forensic, PathStyle: s.Config.BaseEndpoint != nil}.Owned(ctx, s.Config, s.Account)
+		place := evidencebucket.Place{Bucket: s.Bucket, Owner: s.Forensic, PathStyle: s.Config.BaseEndpoint != nil}
 		switch {
-		case errors.Is(err, evidencebucket.ErrNoBucket):
-			return []Finding{without(s.Bucket, "%v", err)}, nil
+		case !place.Taken(ctx, s.Config):
+			return []Finding{without(s.Bucket, "%v", evidencebucket.ErrNoBucket)}, nil
+		case s.Account == s.Forensic:
+			return []Finding{fail(s.Bucket, "it is not of the forensic account, which is this one")}, nil
+		case s.Forensic == "":
+			return []Finding{pass(s.Bucket, "this account has no such bucket; whose it is was not asked: --forensic-account")}, nil
+		}
+		owned, err := place.Owned(ctx, s.Config, s.Account)
+		switch {
 		case err != nil:
 			f := unknown(s.Bucket, err)
 			f.Detail = "it is not of this account; whether it is of the forensic one: " + f.Detail

@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/shotglass-ir/shotglass/cmd/internal/ready"
-	"github.com/shotglass-ir/shotglass/containment/awsfake"
 )
 
 // Whose the evidence bucket is, as far as it can be known from each account.
@@ -26,16 +25,21 @@ func TestEvidenceAccount(t *testing.T) {
 		{"a third one", func(w *world, a *ready.Auditor) {
 			a.Accounts, w.cloud.Bucket(evidence).Account = []string{own, other}, "777788889999"
 		},
-			[]ready.State{ready.Fail, ready.Pass}, "it is not of the forensic account " + other, ""},
+			[]ready.State{ready.Fail, ready.Pass}, "it is not of the forensic account, which is this one", ""},
+		{"a third one, seen from elsewhere", func(w *world, _ *ready.Auditor) { w.cloud.Bucket(evidence).Account = "777788889999" },
+			[]ready.State{ready.Fail}, "it is not of the forensic account " + other + ", nor of this one", ""},
+		{"both, and not to be listed from elsewhere", func(w *world, a *ready.Auditor) {
+			a.Accounts, w.cloud.Bucket(evidence).Policy = []string{own, other}, ""
+		}, []ready.State{ready.Pass, ready.Pass}, "", ""},
 		{"this one", func(w *world, a *ready.Auditor) {
 			a.Accounts, w.cloud.Bucket(evidence).Account = []string{own, other}, own
-		}, []ready.State{ready.Fail, ready.Pass}, "it is of this account", ""},
+		}, []ready.State{ready.Fail, ready.Fail}, "it is of this account", ""},
 		{"no such bucket", func(_ *world, a *ready.Auditor) { a.Bucket = "nobodys" }, []ready.State{ready.NotApplicable}, "there is no bucket of this name", ""},
+		{"no such bucket, nor a forensic account", func(_ *world, a *ready.Auditor) { a.Bucket, a.Forensic = "nobodys", "" }, []ready.State{ready.NotApplicable}, "there is no bucket of this name", ""},
 		{"not to be listed", func(w *world, _ *ready.Auditor) { w.cloud.Bucket(evidence).Policy = "" }, []ready.State{ready.Unknown}, "it is not of this account; whether it is of the forensic one: ", ready.Denied},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
-			w.cloud.AddRole(theirRole, awsfake.Trust{Principals: []string{responder}})
 			a := w.auditor(w.check("evidence-account"))
 			tt.do(w, a)
 			r := w.run(a)
@@ -48,5 +52,22 @@ func TestEvidenceAccount(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The forensic account looks at the bucket if it is asked at all: S3 shows a bucket's policy to no other, and from there it is not known.
+func TestWhoLooksAtTheBucket(t *testing.T) {
+	w := newWorld(t)
+	w.makeEvidence()
+	a := w.auditor(w.check("evidence-bucket"), w.check("nitro"))
+	a.Checks, a.Accounts = a.Checks[:1], []string{own, other}
+	if r := w.run(a); len(of(r, ready.Unknown))+len(of(r, ready.Fail)) > 0 || len(of(r, ready.Pass)) < 10 || of(r, ready.Pass)[0].Place.Account != other {
+		t.Error(describe(r))
+	}
+	a.Accounts = []string{own}
+	r := w.run(a)
+	list := of(r, ready.Unknown)
+	if len(list) != 4 || !strings.Contains(list[0].Detail, "can be read from its own account alone") {
+		t.Error(describe(r))
 	}
 }

@@ -17,8 +17,8 @@ var evidenceBucket = Check{
 		if s.Bucket == "" {
 			return []Finding{without("", "none was named: --bucket")}, nil
 		}
-		if !s.first {
-			return []Finding{without(s.Bucket, "the first account looks at it")}, nil
+		if !s.keeper {
+			return []Finding{without(s.Bucket, "the forensic account looks at it, or else the first")}, nil
 		}
 		for _, f := range evidencebucket.Check(ctx, s.Config, evidencebucket.Place{Bucket: s.Bucket, PathStyle: s.Config.BaseEndpoint != nil}) {
 			one := Finding{State: Unknown, Resource: s.Bucket, Detail: f.ID + ": " + f.Have}

@@ -26,7 +26,7 @@ type Site struct {
 	Organization  iam.Organization
 	QuarantineTag string
 
-	first        bool // of all accounts: it looks at what belongs to none of them
+	keeper       bool // of all accounts: it looks at the evidence bucket
 	finder       *inventory.Finder
 	memos        sync.Map // what several checks read: *memo by name
 	simulation   *line    // to IAM's, of the site's account
