@@ -109,7 +109,7 @@ func (u KeyUse) isFor(s statement, root, who string) bool {
 		return !slices.ContainsFunc(not, is)
 	}
 	// To leave one principal out takes its account in the list, too; the account alone leaves out nobody but its root user.
-	return who == root || !slices.Contains(not, who) || !slices.Contains(not, root)
+	return who == root || !slices.Contains(not, who) || !slices.Contains(not, root) && !slices.Contains(not, u.Account)
 }
 
 // met reports whether a request of EC2 for the account meets conditions, as far as that is known; open are the keys of those of which it is not.

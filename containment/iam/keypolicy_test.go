@@ -67,6 +67,7 @@ func TestKeyUse(t *testing.T) {
 		{"denied to the account, allowed to a role", keyPolicy(allow(role, all, ""), deny(root, `"kms:*"`, "")), every, "[]", ""},
 		{"denied to a role alone", keyPolicy(allow(root, all, ""), deny(role, `"kms:*"`, "")), "[]", "[]", ""},
 		{"denied to all but one role", keyPolicy(allow(root, all, ""), strings.Replace(deny(`[`+root+`,`+role+`]`, `"kms:*"`, ""), "Principal", "NotPrincipal", 1)), "[]", "[]", "role/forensic"},
+		{"denied to all but one role, whose account is named by its number", keyPolicy(allow(root, all, ""), strings.Replace(deny(`["444455556666",`+role+`]`, `"kms:*"`, ""), "Principal", "NotPrincipal", 1)), "[]", "[]", "role/forensic"},
 		{"denied to all but one role, whose account is not named", keyPolicy(allow(root, all, ""), strings.Replace(deny(role, `"kms:*"`, ""), "Principal", "NotPrincipal", 1)), every, "[]", ""},
 		{"allowed to all but one account", keyPolicy(strings.Replace(allow(root, all, ""), "Principal", "NotPrincipal", 1)), every, "[]", ""},
 		{"allowed to all but another account", keyPolicy(strings.Replace(allow(`"999900001111"`, all, ""), "Principal", "NotPrincipal", 1)), "[]", "[]", ""},

@@ -107,6 +107,9 @@ func sumUp(role string, parts []Finding) []Finding {
 	return []Finding{pass(role, "IAM's simulation allows it, on examples of what it is done to")}
 }
 
+// planning is the statement for what only plan --gather calls: who lacks it can gather all the same.
+const planning = "GatherPlan"
+
 // needs are those of a policy of docs, in the site's account and region.
 func (s *Site) needs(file string) (list []containiam.Question, err error) {
 	data, err := docs.Policies.ReadFile(file)
@@ -115,6 +118,7 @@ func (s *Site) needs(file string) (list []containiam.Question, err error) {
 	}
 	var policy struct {
 		Statement []struct {
+			Sid              string
 			Action, Resource any
 			Condition        map[string]map[string]any
 		}
@@ -123,6 +127,9 @@ func (s *Site) needs(file string) (list []containiam.Question, err error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	for _, st := range policy.Statement {
+		if st.Sid == planning {
+			continue
+		}
 		actions := strs(st.Action)
 		slices.Sort(actions)
 		for _, pattern := range strs(st.Resource) {

@@ -22,6 +22,7 @@ func TestResponderApplies(t *testing.T) {
 		{"nobody is named", func(_ *world, a *ready.Auditor) { a.Responder.Role = "" }, ready.NotApplicable, "none was named: --responder", []string{assume, contain, shield}},
 		{"of another account", func(_ *world, a *ready.Auditor) { a.Responder.Role = theirRole }, ready.NotApplicable, "of account " + other, []string{assume, contain, shield}},
 		{"no role", func(_ *world, a *ready.Auditor) { a.Responder.Role = "arn:aws:iam::" + own + ":user/alice" }, ready.Unknown, "is no role", []string{assume, contain, shield}},
+		{"may gather, and not plan it", func(w *world, _ *ready.Auditor) { may("Deny", "kms:DescribeKey")(w) }, ready.Pass, "", []string{"responder-gather"}},
 		{"by its ARN", func(_ *world, a *ready.Auditor) { a.Responder.Role = workRole }, ready.Pass, "", []string{assume, contain, shield}},
 		{"the audit's own", func(w *world, a *ready.Auditor) {
 			a.Responder = ready.Responder{Role: "responder", Assume: func(context.Context, string) error { w.Error("it was assumed"); return nil }}
