@@ -131,7 +131,7 @@ func (f *Found) Blindness() (n int) {
 // Unheard reports whether there may be events that were not looked at: no event then is no proof that nothing was done.
 func (f *Found) Unheard() bool {
 	return slices.ContainsFunc(f.Gaps, func(g Gap) bool {
-		return !g.Off && (strings.HasPrefix(g.What, "events") || strings.HasPrefix(g.What, "the call that issued") || strings.HasPrefix(g.What, "the account") || g.What == "log files")
+		return !g.Off && (strings.HasPrefix(g.What, "events") || strings.HasPrefix(g.What, "the call that issued") || strings.HasPrefix(g.What, "the account") || g.What == "the caller's account" || g.What == "log files")
 	})
 }
 

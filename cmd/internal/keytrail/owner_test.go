@@ -141,6 +141,21 @@ func TestUnheard(t *testing.T) {
 	}
 }
 
+// Where the caller's account is not known there are events that nobody looked at; where an account has not enabled a region there are none.
+func TestUnheardGaps(t *testing.T) {
+	for _, c := range []struct {
+		gap  keytrail.Gap
+		want bool
+	}{
+		{keytrail.Gap{What: "the caller's account"}, true}, {keytrail.Gap{What: "the account of the key"}, true}, {keytrail.Gap{What: "log files"}, true},
+		{keytrail.Gap{What: "events of it", Off: true}, false}, {keytrail.Gap{What: "the rights of alice"}, false},
+	} {
+		if f := (&keytrail.Found{Gaps: []keytrail.Gap{c.gap}}); f.Unheard() != c.want {
+			t.Errorf("%+v: %v", c.gap, !c.want)
+		}
+	}
+}
+
 // TestPolicy does everything with docs/key-policy.json alone, and finds nothing in it that is not needed.
 func TestPolicy(t *testing.T) {
 	doc, err := os.ReadFile("../../../docs/key-policy.json")
