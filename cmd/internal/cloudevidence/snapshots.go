@@ -388,7 +388,7 @@ func (s *snapper) create(ctx context.Context, volumes []string) error {
 
 // find lists snapshots of the account.
 func (s *snapper) find(ctx context.Context, filters ...types.Filter) (found []types.Snapshot, err error) {
-	pages := ec2.NewDescribeSnapshotsPaginator(s.ec2, &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}, Filters: filters})
+	pages := ec2.NewDescribeSnapshotsPaginator(s.ec2, &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}, Filters: filters, MaxResults: aws.Int32(1000)}) // EC2 may take minutes for one page of all
 	for pages.HasMorePages() {
 		out, err := pages.NextPage(ctx)
 		if err != nil {

@@ -117,6 +117,11 @@ func TestLostAnswer(t *testing.T) {
 	if set := w.start(cloudevidence.SnapshotOptions{}); !strings.Contains(set.Error, "none was made") || w.count("CreateSnapshots") != 1 {
 		t.Errorf("%+v", set)
 	}
+	for _, c := range w.cloud.Calls() {
+		if c.Operation == "DescribeSnapshots" && c.Form.Get("MaxResults") != "1000" {
+			t.Errorf("not in pages: %v", c.Form)
+		}
+	}
 	w.fault(denied, "DescribeSnapshots") // whether there are some already is not known: none is made
 	if set := w.start(cloudevidence.SnapshotOptions{}); !strings.Contains(set.Error, "whether the case has snapshots already") || len(w.region.Snapshots) != 0 {
 		t.Errorf("%+v", set)
