@@ -73,19 +73,35 @@ func Impatient(config func(context.Context, containment.Target) (aws.Config, err
 	}
 }
 
-// askOnceFor asks a question that has one answer for all who ask it.
-func askOnceFor[T any](p *Previewer, question string, ask func() T) T {
+// askOnceFor asks a question that has one answer for all who ask it. It has a time of its own: an instance whose time ends spoils the answer for
+// no other, and one whose time is over has no question asked for all. The end of the run ends it.
+func askOnceFor[T any](ctx context.Context, p *Previewer, question string, ask func(context.Context) T) T {
 	p.mu.Lock()
 	if p.asked == nil {
 		p.asked = map[string]any{}
 	}
 	once, ok := p.asked[question].(func() T)
-	if !ok {
-		once = sync.OnceValue(ask)
+	switch {
+	case !ok && ctx.Err() != nil:
+		p.mu.Unlock()
+		return ask(ctx)
+	case !ok:
+		once = sync.OnceValue(func() T {
+			ctx, cancel := inTime(ctx.Value(runKey{}).(context.Context))
+			defer cancel()
+			return ask(ctx)
+		})
 		p.asked[question] = once
 	}
 	p.mu.Unlock()
 	return once()
+}
+
+// runKey is where the context of one instance has that of the run.
+type runKey struct{}
+
+func inTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, itemTime, fmt.Errorf("it took more than %s", itemTime))
 }
 
 // A probe is a call of EC2 that is made as a dry run.
@@ -143,7 +159,7 @@ var probes = map[string][]probe{
 // reading. snapshots is nil if none are to be made. What fails is in the preview.
 func (p *Previewer) Preview(ctx context.Context, t containment.Target, want []Kind, snapshots *SnapshotOptions) *Preview {
 	out := &Preview{}
-	ctx, cancel := context.WithTimeoutCause(ctx, itemTime, fmt.Errorf("it took more than %s", itemTime))
+	ctx, cancel := inTime(context.WithValue(ctx, runKey{}, ctx))
 	defer cancel()
 	for _, k := range want {
 		out.Items = append(out.Items, k.Name)
@@ -234,7 +250,7 @@ func (p *Previewer) profile(ctx context.Context, t containment.Target, out *Prev
 
 // trail asks CloudTrail for one event, once in a place: it takes two questions a second.
 func (p *Previewer) trail(ctx context.Context, t containment.Target, cfg aws.Config) error {
-	return askOnceFor(p, fmt.Sprintf("trail of %q", []string{t.Account, cmp.Or(t.Region, cfg.Region)}), func() error {
+	return askOnceFor(ctx, p, fmt.Sprintf("trail of %q", []string{t.Account, cmp.Or(t.Region, cfg.Region)}), func(ctx context.Context) error {
 		_, err := cloudtrail.NewFromConfig(cfg).LookupEvents(ctx, &cloudtrail.LookupEventsInput{MaxResults: aws.Int32(1)})
 		return err
 	})

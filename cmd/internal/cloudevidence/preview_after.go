@@ -87,7 +87,7 @@ func (p *Previewer) simulate(ctx context.Context, t containment.Target, s *snapp
 	for _, d := range deeds {
 		about = append(about, fmt.Sprint(d.action, d.context))
 	}
-	return askOnceFor(p, fmt.Sprintf("simulation of %q", about), func() (a simulated) {
+	return askOnceFor(ctx, p, fmt.Sprintf("simulation of %q", about), func(ctx context.Context) (a simulated) {
 		rest := func(deeds []deed, err error) simulated {
 			var actions []string
 			for _, d := range deeds {

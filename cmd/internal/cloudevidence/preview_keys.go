@@ -27,7 +27,7 @@ type describedKey struct {
 
 // describe asks KMS about a key, once for all of a place.
 func (p *Previewer) describe(ctx context.Context, t containment.Target, key string) describedKey {
-	return askOnceFor(p, fmt.Sprintf("key %q", []string{t.Account, t.Region, key}), func() describedKey {
+	return askOnceFor(ctx, p, fmt.Sprintf("key %q", []string{t.Account, t.Region, key}), func(ctx context.Context) describedKey {
 		cfg, err := p.Config(ctx, t)
 		if err != nil {
 			return describedKey{err: err}
@@ -47,7 +47,7 @@ func (p *Previewer) lets(ctx context.Context, t containment.Target, key, account
 		text string
 		err  error
 	}
-	got := askOnceFor(p, fmt.Sprintf("policy of %q", []string{t.Account, t.Region, key}), func() policy {
+	got := askOnceFor(ctx, p, fmt.Sprintf("policy of %q", []string{t.Account, t.Region, key}), func(ctx context.Context) policy {
 		cfg, err := p.Config(ctx, t)
 		if err != nil {
 			return policy{err: err}
