@@ -188,7 +188,7 @@ func printTriage(w io.Writer, o triage.Options, r *triage.Report) {
 		fmt.Fprintf(w, "  cut: %s; the files of the plugins have everything\n", printable(what))
 	}
 	if cmp := r.Comparison; cmp != nil {
-		fmt.Fprintf(w, "  memory and the live tools agree on %d processes, %d modules, %d sockets\n", cmp.Both.Processes, cmp.Both.Modules, cmp.Both.Sockets)
+		fmt.Fprintf(w, "  memory and the live tools agree on %s\n", agreed(cmp.Both))
 		known := map[triage.Class]int{}
 		for _, d := range cmp.Differences {
 			if !d.Class.Named() {
@@ -208,4 +208,21 @@ func printTriage(w io.Writer, o triage.Options, r *triage.Report) {
 		}
 	}
 	fmt.Fprintf(w, "  results: %s, output of plugins: %s\n", where, o.Folder)
+}
+
+// agreed is what both show. Of what was not compared they show nothing, which is told by itself.
+func agreed(n triage.Counts) string {
+	var all []string
+	for _, x := range []struct {
+		n    int
+		what string
+	}{{n.Processes, "processes"}, {n.Modules, "modules"}, {n.Sockets, "sockets"}} {
+		if x.n > 0 {
+			all = append(all, fmt.Sprintf("%d %s", x.n, x.what))
+		}
+	}
+	if len(all) == 0 {
+		return "nothing"
+	}
+	return strings.Join(all, ", ")
 }

@@ -148,3 +148,18 @@ func TestPrintTriageCut(t *testing.T) {
 		t.Errorf("%q", b.String())
 	}
 }
+
+// What was not compared is not said to be agreed on.
+func TestPrintTriageAgreed(t *testing.T) {
+	for want, both := range map[string]triage.Counts{
+		"agree on 77 processes, 30 modules, 12 sockets\n": {Processes: 77, Modules: 30, Sockets: 12},
+		"agree on 30 modules\n":                           {Modules: 30},
+		"agree on nothing\n":                              {},
+	} {
+		var b strings.Builder
+		printTriage(&b, triage.Options{}, &triage.Report{Comparison: &triage.Comparison{Both: both}})
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%+v: %s", both, b.String())
+		}
+	}
+}
