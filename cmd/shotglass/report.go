@@ -17,6 +17,7 @@ import (
 	"github.com/shotglass-ir/shotglass/acquire"
 	"github.com/shotglass-ir/shotglass/acquire/report"
 	"github.com/shotglass-ir/shotglass/cmd/internal/cloudevidence"
+	"github.com/shotglass-ir/shotglass/containment"
 	"github.com/shotglass-ir/shotglass/sink"
 	"github.com/shotglass-ir/shotglass/sink/s3"
 )
@@ -76,10 +77,18 @@ func reportCommand(c *console) *cli.Command {
 func makeReport(ctx context.Context, c *console, places []string, access s3.Options, out string, o report.Options) error {
 	var files []report.File
 	var unread []string
+	var empty []error
 	for _, p := range places {
 		more, records, err := reportFiles(ctx, p, access)
 		if err != nil {
-			return fmt.Errorf("%s: %w", p, err)
+			err = fmt.Errorf("%s: %w", p, err)
+		}
+		if errors.Is(err, errNothingToReport) {
+			empty = append(empty, err)
+			continue
+		}
+		if err != nil {
+			return err
 		}
 		files = append(files, more...)
 		for _, f := range records {
@@ -116,6 +125,12 @@ func makeReport(ctx context.Context, c *console, places []string, access s3.Opti
 			}
 			o.Containments = append(o.Containments, r)
 		}
+	}
+	if len(empty) == len(places) {
+		return errors.Join(empty...)
+	}
+	for _, err := range empty { // no evidence is missing for that, so that the verdict stands
+		c.warn("%v", err)
 	}
 	var m *meter
 	o.Progress = func(name string) func(done, total int64) {
@@ -166,6 +181,23 @@ func writeNew(ctx context.Context, name string, data []byte) error {
 	return storeNew(ctx, disk, filepath.Base(name), data)
 }
 
+// errNothingToReport is of a place that has nothing for a report.
+var errNothingToReport = errors.New("there is no manifest, no audit log and no signed record")
+
+// nothingToReport says what is there in place of that.
+func nothingToReport(list sink.Listing) error {
+	journals := 0
+	for _, l := range list.Objects {
+		if strings.HasSuffix(l.Name, containment.JournalSuffix) {
+			journals++
+		}
+	}
+	if journals == 0 {
+		return errNothingToReport
+	}
+	return &hinted{fmt.Errorf("%w; %s of a containment there", errNothingToReport, plural(journals, "journal")), "shotglass status --journal DIR tells what journals hold"}
+}
+
 // reportFiles are the manifests and audit logs of a place, or the one that is named, and the records of containments there.
 func reportFiles(ctx context.Context, name string, access s3.Options) (files, records []report.File, err error) {
 	where, label, base, err := reportPlace(ctx, name, access)
@@ -214,7 +246,7 @@ func reportFiles(ctx context.Context, name string, access s3.Options) (files, re
 		}
 	}
 	if len(files) == 0 && !slices.ContainsFunc(records, func(f report.File) bool { return strings.HasSuffix(f.Name, keySuffix) || isGathered(f.Name) }) {
-		return nil, nil, errors.New("there is no manifest and no audit log")
+		return nil, nil, nothingToReport(list)
 	}
 	return files, records, nil
 }
