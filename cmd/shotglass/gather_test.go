@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -124,14 +125,23 @@ hosts:
 	if len(o.gather.list) != 1 || o.gather.list[0].host != "i-00000001" {
 		t.Fatalf("%+v", o.gather.list)
 	}
+	var mu sync.Mutex // items are stored as they come, several at once
 	var story []string
-	say := func(s string) { story = append(story, s) }
+	say := func(s string) {
+		mu.Lock()
+		defer mu.Unlock()
+		story = append(story, s)
+	}
 	if err := o.follow.plan(t.Context(), func(string) {}, nil); err != nil {
 		t.Fatal(err)
 	}
 	g.cloud.Reset()
 	var entries []audit.Entry
-	o.gather.start(t.Context(), say, func(e audit.Entry) { entries = append(entries, e) })
+	o.gather.start(t.Context(), say, func(e audit.Entry) {
+		mu.Lock()
+		defer mu.Unlock()
+		entries = append(entries, e)
+	})
 	job := o.Jobs[0]
 	job.Before(t.Context())
 	calls := g.cloud.Calls()
