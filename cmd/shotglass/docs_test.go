@@ -2,11 +2,12 @@ package main
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -116,15 +117,31 @@ func TestDocsIndex(t *testing.T) {
 	}
 }
 
+// writings are the files of the tree that may name a page.
+func writings(t *testing.T) (names []string) {
+	t.Helper()
+	err := fs.WalkDir(os.DirFS(root), ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && name == ".git":
+			return fs.SkipDir
+		case d.Name() == "Makefile", slices.Contains([]string{".go", ".sh", ".yml", ".yaml"}, path.Ext(name)):
+			names = append(names, name)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
 // TestDocsNamed: messages, help and scripts name pages, and sections of pages, that are there.
 func TestDocsNamed(t *testing.T) {
-	out, err := exec.Command("git", "-C", root, "ls-files", "*.go", "*.sh", "*.yml", "*.yaml", "Makefile").Output()
-	if err != nil {
-		t.Skip("no git checkout")
-	}
 	all, named := pages(t), 0
 	page := regexp.MustCompile(`\bdocs/([a-z0-9.-]+\.(?:md|json|yml|sh))(?:#([a-z0-9_-]+))?`)
-	for f := range strings.FieldsSeq(string(out)) {
+	for _, f := range writings(t) {
 		data, err := os.ReadFile(filepath.Join(root, f))
 		if os.IsNotExist(err) {
 			continue
