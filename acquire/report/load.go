@@ -165,17 +165,12 @@ func (x *Capture) findImage(ctx context.Context, f File) error {
 	if len(x.Image.Segments) > 0 {
 		return x.findSegments(ctx, f)
 	}
-	for _, n := range []string{name, name + sink.PartialSuffix} {
-		r, err := f.Where.Open(ctx, n)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("look at the image: %w", err)
-		}
-		size := r.Size()
-		r.Close()
-		x.ImageFile = n
+	found, size, err := f.Image(ctx, name)
+	if err != nil {
+		return err
+	}
+	if found != "" {
+		x.ImageFile = found
 		if size != x.Image.Stored.Bytes {
 			x.Trouble = append(x.Trouble, fmt.Sprintf("the image has %d bytes, the manifest says %d", size, x.Image.Stored.Bytes))
 		}
@@ -187,6 +182,22 @@ func (x *Capture) findImage(ctx context.Context, f File) error {
 	}
 	x.Trouble = append(x.Trouble, missing)
 	return nil
+}
+
+// Image looks for an image beside a file, whole or partial. found is its name, empty if there is none; size is what is stored, in bytes.
+func (f File) Image(ctx context.Context, name string) (found string, size int64, err error) {
+	for _, n := range []string{name, name + sink.PartialSuffix} {
+		r, err := f.Where.Open(ctx, n)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return "", 0, fmt.Errorf("look at the image: %w", err)
+		}
+		defer r.Close()
+		return n, r.Size(), nil
+	}
+	return "", 0, nil
 }
 
 // findSegments looks whether the objects of a large image are there and have their sizes.

@@ -3,9 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 
 	"github.com/shotglass-ir/shotglass/acquire"
@@ -65,21 +63,14 @@ func foundConverted(ctx context.Context, f report.File, q *report.Inquiry, name 
 	if len(rec.Image.Segments) > 0 {
 		return nil
 	}
-	for _, n := range []string{name, name + sink.PartialSuffix} {
-		r, err := f.Where.Open(ctx, n)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("look at the image: %w", err)
-		}
-		size := r.Size()
-		r.Close()
-		if size != rec.Image.Stored.Bytes {
-			q.Trouble = append(q.Trouble, fmt.Sprintf("the image has %d bytes, its record says %d", size, rec.Image.Stored.Bytes))
-		}
-		return nil
+	found, size, err := f.Image(ctx, name)
+	switch {
+	case err != nil:
+		return err
+	case found == "":
+		q.Trouble = append(q.Trouble, "the image is not beside its record")
+	case size != rec.Image.Stored.Bytes:
+		q.Trouble = append(q.Trouble, fmt.Sprintf("the image has %d bytes, its record says %d", size, rec.Image.Stored.Bytes))
 	}
-	q.Trouble = append(q.Trouble, "the image is not beside its record")
 	return nil
 }
